@@ -1,0 +1,35 @@
+"""Keras callbacks that a run adds to the script's own. Importing this imports Keras."""
+
+import math
+import time
+
+import keras
+
+from common.cli import TrainingError
+
+
+class Recorder(keras.callbacks.Callback):
+    """Hands a row of history.csv to `write` after every epoch, and breaks training off when the loss is no number.
+
+    Listed last, so that it sees the figures that other callbacks add to the logs and the time that they take.
+    """
+
+    def __init__(self, phase, write):
+        super().__init__()
+        self.phase, self.write, self.epochs = phase, write, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+        self._learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(
+                f"the loss became {logs['loss']} in epoch {epoch + 1} of {self.phase}: "
+                f"try a lower --lr than {self._learning_rate:g}, or leave --amp away"
+            )
+        seconds = round(time.perf_counter() - self._started, 3)
+        row = {"epoch": epoch + 1, "phase": self.phase, "learning_rate": self._learning_rate, **logs, "seconds": seconds}
+        self.write(row)
+        self.epochs += 1

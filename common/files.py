@@ -1,0 +1,51 @@
+"""Files that appear whole or not at all, and the CSV and JSON of a run folder."""
+
+import contextlib
+import csv
+import json
+import os
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole(path):
+    """A path beside `path` to write to; it takes the place of `path` when the block ends, and is removed if it fails."""
+    path = Path(path)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Write JSON that every reader takes: indented, no NaN."""
+    with whole(path) as part:
+        part.write_text(json.dumps(content, indent=2, default=str, allow_nan=False) + "\n")
+
+
+def read_json(path):
+    """The content of a JSON file."""
+    return json.loads(Path(path).read_text())
+
+
+def write_csv(path, rows, columns):
+    """Write rows, each a dict, under these columns; what a row lacks stays empty."""
+    with whole(path) as part, open(part, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path):
+    """Rows of a CSV file, each a dict by column name; numbers as float, empty cells as None."""
+    with open(path, newline="") as file:
+        return [{column: _value(text) for column, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(text):
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text

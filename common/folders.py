@@ -1,0 +1,152 @@
+"""Folders of pictures, `train/<class>/*` and `test/<class>/*` or just `<class>/*`, as torchvision's ImageFolder has them.
+
+Files are PNG, JPEG, WebP or BMP of any size; OpenCV reads them, grey ones and ones with an alpha channel as RGB. What was
+read is kept decoded in one file under the cache directory, whose name is a hash of every picture's path, size and time.
+"""
+
+import hashlib
+import os
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from common.cli import InputError
+
+EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+LEFT_BY_DESKTOPS = ("thumbs.db", "desktop.ini")
+# A file cut off in the middle decodes without an error as JPEG and with noise on stderr as PNG, but lacks its end mark.
+END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
+CACHE_VERSION = 1
+CHUNK = 256  # pictures that one thread reads in a row
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # an unreadable picture is named by us, once
+
+
+def parts(root):
+    """The folder with the training classes and the one with the test classes, or None where there is no `test/`."""
+    if not (root / "train").is_dir():
+        return root, None
+    return root / "train", root / "test" if (root / "test").is_dir() else None
+
+
+def class_names(root):
+    """Names of the class folders, sorted, which gives each class its number. Raises InputError for fewer than two."""
+    train, test = parts(root)
+    names = _subfolders(train)
+    if len(names) < 2:
+        found = f"one class only, {names[0]}" if names else "no class folders"
+        raise InputError(f"--data {root}: {train} holds {found}; two or more are needed, as in train/<class>/*.png")
+    unknown = sorted(set(_subfolders(test)) - set(names)) if test else []
+    if unknown:
+        raise InputError(f"--data {root}: test/ has classes that train/ has not: {', '.join(unknown)}")
+    return tuple(names)
+
+
+def read_part(folder, class_names, image_size, cache_dir):
+    """Read every picture of one part.
+
+    Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64 and
+    how many pictures had another size and were resized. Raises InputError that names the first file that can't be read.
+    """
+    files, labels, fingerprint = _list_files(folder, class_names)
+    cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
+    if cache.exists():
+        try:
+            with np.load(cache) as stored:
+                images, num_resized = stored["images"], int(stored["num_resized"])
+            if images.shape == (len(files), image_size, image_size, 3) and images.dtype == np.uint8:
+                return images, labels, num_resized
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            pass
+        print(f"{cache} is damaged: reading the pictures again")
+
+    images = np.empty((len(files), image_size, image_size, 3), np.uint8)
+
+    def read(start):
+        num_resized = 0
+        for index in range(start, min(start + CHUNK, len(files))):
+            picture = read_picture(files[index])
+            num_resized += picture.shape[:2] != (image_size, image_size)
+            images[index] = resize(picture, image_size)
+        return num_resized
+
+    bar = tqdm(total=len(files), desc=f"reading {folder}", unit=" pictures", disable=None, leave=False)
+    num_resized = 0
+    with bar, ThreadPoolExecutor() as pool:  # OpenCV lets go of the interpreter while it decodes
+        try:
+            for count in pool.map(read, range(0, len(files), CHUNK)):
+                num_resized += count
+                bar.update(CHUNK)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    _store(cache, images=images, num_resized=np.int64(num_resized))
+    return images, labels, num_resized
+
+
+def read_picture(path):
+    """One picture as `(h, w, 3)` uint8 RGB; alpha is dropped. Raises InputError that names the file and what is wrong."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    for start, end in END_MARKS.items():
+        if content.startswith(start) and end not in content[-4096:]:
+            raise InputError(f"{path} is cut off: the end of the picture is missing")
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise InputError(f"{path} is not a readable picture ({', '.join(e[1:].upper() for e in EXTENSIONS)})")
+    return picture
+
+
+def resize(picture, image_size):
+    """Bring one `(h, w, c)` uint8 picture to a square: `cv2.INTER_AREA` to shrink, `cv2.INTER_CUBIC` to enlarge."""
+    if picture.shape[:2] == (image_size, image_size):
+        return picture
+    shrinks = image_size < max(picture.shape[:2])
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(picture, (image_size, image_size), interpolation=interpolation)
+
+
+def _subfolders(folder):
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _list_files(folder, class_names):
+    """Paths, labels and a hash over path, size and modification time of every picture of one part."""
+    files, labels, fingerprint = [], [], hashlib.sha256(str(Path(folder).resolve()).encode())
+    for label, name in enumerate(class_names):
+        before = len(files)
+        entries = os.scandir(folder / name) if (folder / name).is_dir() else ()
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith(".") or entry.name.lower() in LEFT_BY_DESKTOPS:
+                continue
+            if not entry.name.lower().endswith(EXTENSIONS) or not entry.is_file():
+                allowed = ", ".join(EXTENSIONS)
+                raise InputError(f"{entry.path} is not a picture; a class folder holds only {allowed} files: move it away")
+            status = entry.stat()
+            fingerprint.update(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            files.append(entry.path)
+            labels.append(label)
+        if len(files) == before and folder.name != "test":
+            raise InputError(f"{folder / name} holds no pictures; every class needs some, or remove the folder")
+    return files, np.array(labels, np.int64), fingerprint.hexdigest()[:20]
+
+
+def _store(path, **arrays):
+    """Write the cache file whole or not at all; a cache directory that can't be written to costs only time."""
+    part = path.with_name(f".{path.stem}-{os.getpid()}.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(part, **arrays)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        print(f"the decoded pictures could not be kept in {path.parent} ({error.strerror}): the next run reads them again")

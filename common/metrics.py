@@ -1,0 +1,56 @@
+"""Scores from labels and predictions, with scikit-learn and SciPy; no Keras, no matplotlib."""
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics
+
+
+def confusion_matrix(labels, predicted, num_classes):
+    """Counts `(num_classes, num_classes)`: rows true, columns predicted, as scikit-learn has them."""
+    return metrics.confusion_matrix(labels, predicted, labels=range(num_classes))
+
+
+def per_class_accuracy(matrix):
+    """Share of each class's pictures that are recognised (recall), `(num_classes,)`; NaN for a class without pictures."""
+    totals = matrix.sum(axis=1)
+    return np.divide(np.diag(matrix), totals, out=np.full(len(matrix), np.nan), where=totals > 0)
+
+
+def most_confused(matrix, count=3):
+    """The largest counts off the diagonal as `(true, predicted, pictures)`, largest first, zeros left out."""
+    mistakes = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
+    pairs = [(int(row), int(column)) for row, column in zip(*np.unravel_index(order, matrix.shape), strict=True)]
+    return [(row, column, int(mistakes[row, column])) for row, column in pairs if mistakes[row, column]]
+
+
+def accuracy_interval(num_correct, num_pictures):
+    """The 95 % Wilson interval `(low, high)` of an accuracy (`scipy.stats.binomtest`)."""
+    interval = stats.binomtest(int(num_correct), int(num_pictures)).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def cross_entropy(labels, probabilities):
+    """Mean of minus the logarithm of the true class's probability, the loss that Keras trains on (it clips at 1e-7)."""
+    return float(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean())
+
+
+def spread(values):
+    """Mean and sample standard deviation over seeds; the deviation of a single value is None."""
+    values = np.asarray(values, float)
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def spread_by(rows, keys, value):
+    """Group rows by their `keys`: for each group the keys, the mean and deviation of `value`, and how many rows it has.
+
+    `deviation` is the sample standard deviation, None for a single row. The groups are in the order of first sight.
+    """
+    groups = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row[value])
+    summaries = []
+    for group, values in groups.items():
+        mean, deviation = spread(values)
+        summaries.append(dict(zip(keys, group, strict=True)) | {"mean": mean, "deviation": deviation, "runs": len(values)})
+    return summaries

@@ -1,0 +1,168 @@
+"""Figures from arrays or from rows of history.csv, which are read by column name. Every function returns the path it wrote.
+
+Train, val and test have one colour each in every figure; the palette is seaborn's colour-blind one.
+"""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import seaborn as sns  # noqa: E402
+
+from common import files  # noqa: E402
+
+PALETTE = sns.color_palette("colorblind")
+COLOURS = {"train": PALETTE[0], "val": PALETTE[1], "test": PALETTE[2]}
+MARKERS = "osD^vP"
+DPI = 110
+
+sns.set_theme(style="whitegrid", rc={"axes.titlesize": 11, "axes.labelsize": 10, "legend.fontsize": 9})
+
+
+def learning_curves(rows, path, title, parts=("train", "val")):
+    """Accuracy and loss by epoch, a line for each part, in two panels."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
+        for part in parts:
+            _line(axis, rows, _column(part, metric), label=part, color=COLOURS[part])
+        _finish(axis, metric)
+    figure.suptitle(title)
+    return _save(figure, path)
+
+
+def test_curves(rows, path, title):
+    """Test accuracy and test loss by epoch in one panel with two axes."""
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    _line(axis, rows, "test_accuracy", color=PALETTE[2], marker="o", label="test accuracy")
+    loss_axis = axis.twinx()
+    loss_axis.grid(False)
+    _line(loss_axis, rows, "test_loss", color=PALETTE[3], marker="s", linestyle="--", label="test loss")
+    _finish(axis, "test accuracy", legend=False)
+    loss_axis.set_ylabel("test loss")
+    handles = axis.get_lines() + loss_axis.get_lines()
+    axis.legend(handles, [line.get_label() for line in handles], loc="center right")
+    axis.set_title(title)
+    return _save(figure, path)
+
+
+def curves_of_all(rows_by_model, path, part, metric):
+    """One metric (accuracy or loss) on one part (train, val or test) by epoch, a line for each model."""
+    figure, axis = plt.subplots(figsize=(6, 3.6))
+    _lines_of_all(axis, rows_by_model, part, metric)
+    axis.legend()
+    return _save(figure, path)
+
+
+def overview_of_all(rows_by_model, path):
+    """Accuracy and loss on train and on test, a line for each model, in four panels with one legend."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True)
+    panels = [(part, metric) for metric in ("accuracy", "loss") for part in ("train", "test")]
+    for axis, (part, metric) in zip(axes.flat, panels, strict=True):
+        _lines_of_all(axis, rows_by_model, part, metric)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels), bbox_to_anchor=(0.5, -0.045))
+    return _save(figure, path)
+
+
+def learning_rate(rows, path, title):
+    """Learning rate by epoch on a logarithmic axis."""
+    figure, axis = plt.subplots(figsize=(6, 2.8))
+    _line(axis, rows, "learning_rate", color=PALETTE[4])
+    axis.set_yscale("log")
+    _finish(axis, "learning rate", legend=False)
+    axis.set_title(title)
+    return _save(figure, path)
+
+
+def confusion_matrix(matrix, class_names, path, title):
+    """Heatmap of counts `(n, n)`: rows true, columns predicted; the shade is the share of the row."""
+    size = max(4.2, 0.62 * len(class_names) + 1.6)
+    figure, axis = plt.subplots(figsize=(size, size * 0.88))
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    annotations = matrix if len(class_names) <= 20 else False
+    sns.heatmap(
+        share, annot=annotations, fmt="d", cmap="cividis", vmin=0, vmax=1, square=True, ax=axis,
+        xticklabels=class_names, yticklabels=class_names, annot_kws={"size": 9}, cbar_kws={"label": "share of the true class"},
+    )  # fmt: skip
+    axis.set(xlabel="predicted", ylabel="true", title=title)
+    axis.tick_params(axis="x", rotation=45)
+    axis.tick_params(axis="y", rotation=0)
+    return _save(figure, path)
+
+
+def examples(images, labels, predicted, class_names, path, title):
+    """Grid of up to 25 pictures with their true and predicted class; a wrong one has a thick frame and a cross."""
+    count = min(25, len(images))
+    columns = min(5, count)
+    lines = -(-count // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(1.75 * columns, 1.95 * lines + 0.4), squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.axis("off")
+    for axis, image, label, guess in zip(axes.flat, images, labels, predicted, strict=False):
+        axis.axis("on")
+        axis.imshow(image, interpolation="nearest")
+        right = label == guess
+        axis.set_title(
+            class_names[label] if right else f"✗ {class_names[guess]}\n(is {class_names[label]})",
+            fontsize=8.5, color="black" if right else PALETTE[3], pad=3,
+        )  # fmt: skip
+        for spine in axis.spines.values():
+            spine.set(visible=not right, color=PALETTE[3], linewidth=3)
+    figure.suptitle(title)
+    return _save(figure, path)
+
+
+def accuracy_by_samples(rows, path, names, title):
+    """Test accuracy against the number of training pictures (logarithmic): mean and standard deviation over seeds.
+
+    `rows` have the columns model, samples, mean and deviation; `names` gives each model's label, in the legend's order.
+    """
+    figure, axis = plt.subplots(figsize=(7, 4.2))
+    for number, (model, name) in enumerate(names.items()):
+        of_model = sorted((row for row in rows if row["model"] == model), key=lambda row: row["samples"])
+        samples, mean, deviation = (
+            np.array([row[column] or 0 for row in of_model], float) for column in ("samples", "mean", "deviation")
+        )
+        colour = PALETTE[number + 1]  # the colour that the model has in overview_of_all, where model A is first
+        axis.plot(samples, mean, marker=MARKERS[number + 1], color=colour, label=name)
+        axis.fill_between(samples, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0)
+    ticks = sorted({row["samples"] for row in rows})
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="training pictures of B (logarithmic)", ylabel="test accuracy", title=title)
+    axis.legend(loc="lower right")
+    return _save(figure, path)
+
+
+def _column(part, metric):
+    return metric if part == "train" else f"{part}_{metric}"
+
+
+def _line(axis, rows, column, **style):
+    style = {"marker": "o", "markersize": 4} | style
+    axis.plot([row["epoch"] for row in rows], [row[column] for row in rows], **style)
+
+
+def _lines_of_all(axis, rows_by_model, part, metric):
+    for number, (name, rows) in enumerate(rows_by_model.items()):
+        _line(axis, rows, _column(part, metric), label=name, color=PALETTE[number], marker=MARKERS[number])
+    _finish(axis, metric, legend=False)
+    axis.set_title(f"{part} {metric}")
+
+
+def _finish(axis, metric, legend=True):
+    axis.set(xlabel="epoch", ylabel=metric)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    if legend:
+        axis.legend()
+
+
+def _save(figure, path):
+    with files.whole(path) as part:
+        figure.savefig(part, dpi=DPI, bbox_inches="tight", format="png", pil_kwargs={"optimize": True})
+    plt.close(figure)
+    return path

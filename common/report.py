@@ -1,0 +1,174 @@
+"""After training: score test once, write the results and the model, draw what every run has, print the closing block."""
+
+import math
+
+import numpy as np
+
+from common import files, metrics, plots
+
+BATCH_SIZE = 256
+NUM_EXAMPLES = 25
+
+
+def predict(model, images):
+    """Class probabilities `(n, num_classes)` float32 of pictures `(n, h, w, 3)`."""
+    return np.asarray(model.predict(images, batch_size=BATCH_SIZE, verbose=0), np.float32)
+
+
+def score(model, part):
+    """Accuracy and loss of a model on one part, and its probabilities: `(accuracy, loss, probabilities)`."""
+    probabilities = predict(model, part.images)
+    correct = probabilities.argmax(axis=1) == part.labels
+    return float(correct.mean()), metrics.cross_entropy(part.labels, probabilities), probabilities
+
+
+def write(run, folder, model, dataset, *, phase, title, weights, documented, comparable, **more):
+    """Score `model` on test and write into `folder` what belongs to it: the run's own folder or one of its subfolders.
+
+    Writes results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the confusion matrix and the
+    examples. `phase` is the model's name in history.csv, `title` is for people, `weights` says what it started from,
+    `documented` is the document's accuracy and `comparable` whether the two may be compared; `more` joins the results.
+    Returns the results.
+    """
+    test_accuracy, test_loss, probabilities = score(model, dataset.test)
+    predicted = probabilities.argmax(axis=1)
+    matrix = metrics.confusion_matrix(dataset.test.labels, predicted, len(dataset.class_names))
+    low, high = metrics.accuracy_interval(np.trace(matrix), matrix.sum())
+    results = {
+        "experiment": run.experiment,
+        "model": title,
+        "data": dataset.name,
+        "weights": weights,
+        "seed": run.args.seed,
+        "train_size": len(dataset.train),
+        "val_size": len(dataset.val),
+        "test_size": len(dataset.test),
+        "class_names": dataset.class_names,
+        "image_size": dataset.test.images.shape[1],
+        "test_accuracy": test_accuracy,
+        "test_accuracy_interval": [low, high],
+        "test_loss": test_loss,
+        "per_class_accuracy": [None if math.isnan(share) else share for share in metrics.per_class_accuracy(matrix)],
+        "most_confused": [
+            {"true": dataset.class_names[true], "predicted": dataset.class_names[guess], "pictures": count}
+            for true, guess, count in metrics.most_confused(matrix)
+        ],
+        **run.summary(phase, len(dataset.train)),
+        "trained_weights": _count(model.trainable_weights),
+        "frozen_weights": _count(model.non_trainable_weights),
+        "documented_accuracy": documented,
+        "comparable": comparable,
+        "dry_run": run.args.dry_run,
+        "status": run.status,
+        **more,
+    }
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    _write_predictions(folder, dataset, probabilities, matrix)
+    with files.whole(folder / "model.keras") as part:
+        model.save(part)
+    plots.confusion_matrix(matrix, dataset.class_names, folder / "plots" / "confusion_matrix.png", title)
+    examples = np.random.default_rng(run.args.seed).permutation(len(dataset.test))[:NUM_EXAMPLES]
+    plots.examples(
+        dataset.test.images[examples],
+        dataset.test.labels[examples],
+        predicted[examples],
+        dataset.class_names,
+        folder / "plots" / "examples.png",
+        title,
+    )
+    files.write_json(folder / "results.json", results)
+    return results
+
+
+def table(rows, columns):
+    """Lines of a text table; `columns` are its headings, words to the left and figures to the right."""
+    cells = [list(columns), *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    left = [not any(row[index][:1].isdigit() for row in cells[1:]) for index in range(len(columns))]
+
+    def line(row):
+        padded = (
+            cell.ljust(width) if is_left else cell.rjust(width) for cell, width, is_left in zip(row, widths, left, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    return [line(cells[0]), "  ".join("-" * width for width in widths), *[line(row) for row in cells[1:]]]
+
+
+def print_spread(spread, titles):
+    """Table of `metrics.spread_by(..., ("model", "samples"), ...)`, the sizes in order; `titles` gives each model's name."""
+    order = {name: number for number, name in enumerate(titles)}
+    lines = [
+        (
+            titles[row["model"]],
+            f"{row['samples']:,}",
+            row["runs"],
+            f"{row['mean']:.4f}",
+            "-" if row["deviation"] is None else f"{row['deviation']:.4f}",
+        )
+        for row in sorted(spread, key=lambda row: (row["samples"], order[row["model"]]))
+    ]
+    print("", *table(lines, ("model", "pictures", "seeds", "mean test accuracy", "deviation")), sep="\n")
+
+
+def print_closing(run, results, remark):
+    """The closing block of a run: its models in a table, what each is weak at, the device, the seconds, the folder.
+
+    `remark` says in a few words what the documented numbers were measured on.
+    """
+    columns = ("model", "trained weights", "epochs", "test accuracy [95 % interval]", "seconds", "documented")
+    lines = [
+        (
+            of["model"],
+            f"{of['trained_weights']:,}",
+            of["epochs"],
+            "{:.4f} [{:.4f}, {:.4f}]".format(of["test_accuracy"], *of["test_accuracy_interval"]),
+            f"{of['seconds']:.1f}",
+            _documented(of),
+        )
+        for of in results
+    ]
+    print("", *table(lines, columns), sep="\n")
+    print(f"{remark}; a number in brackets can't be compared with ours", *map(_details, results), "", sep="\n")
+    environment = files.read_json(run.folder / "environment.json")
+    devices, backend, precision = (environment[key] for key in ("devices", "backend", "precision"))
+    print(f"{', '.join(devices)}, Keras on {backend}, {precision}, seed {run.args.seed}")
+    print(f"{run.status} after {run.seconds:.0f} s" + ": a dry run, the numbers mean nothing" * run.args.dry_run)
+    print(run.folder.resolve())
+
+
+def _documented(results):
+    number = results["documented_accuracy"]
+    if number is None:
+        return "-"
+    return f"{number:.4f}" if results["comparable"] else f"({number:.4f})"
+
+
+def _details(results):
+    shares = zip(results["per_class_accuracy"], results["class_names"], strict=True)
+    weakest = sorted((share, name) for share, name in shares if share is not None)[:3]
+    confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
+    val = "" if results["val_accuracy"] is None else f", val accuracy {results['val_accuracy']:.4f}"
+    return (
+        f"\n{results['model']}: {results['train_size']:,} train / {results['val_size']:,} val / {results['test_size']:,} test, "
+        f"{results['trained_weights']:,} weights trained, {results['frozen_weights']:,} frozen\n"
+        f"  weights of epoch {results['best_epoch']} of {results['epochs']}{val}, "
+        f"{results['images_per_second']:,.0f} pictures/s\n"
+        f"  weakest: {', '.join(f'{name} {share:.4f}' for share, name in weakest)}\n"
+        f"  most confused: {', '.join(confused) or 'none'}"
+    )
+
+
+def _write_predictions(folder, dataset, probabilities, matrix):
+    names, predicted = dataset.class_names, probabilities.argmax(axis=1)
+    rows = [
+        {"index": index, "true": names[label], "predicted": names[guess], "probability": f"{probabilities[index, guess]:.6f}"}
+        for index, (label, guess) in enumerate(zip(dataset.test.labels, predicted, strict=True))
+    ]
+    files.write_csv(folder / "predictions.csv", rows, ("index", "true", "predicted", "probability"))
+    counts = [{"true": name, **dict(zip(names, row, strict=True))} for name, row in zip(names, matrix.tolist(), strict=True)]
+    files.write_csv(folder / "confusion_matrix.csv", counts, ("true", *names))
+
+
+def _count(weights):
+    return sum(math.prod(weight.shape) for weight in weights)

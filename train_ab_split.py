@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Classes split in A and B: what does a CNN trained on A give to one for B?
+
+    python train_ab_split.py --data digits                                  # offline, about a minute
+    python train_ab_split.py                                                # CIFAR-10
+    python train_ab_split.py --b-samples 20 50 100 500 2000 all --seeds 5   # when does transfer pay?
+
+Four models of one architecture: A from scratch; B from scratch; B on A's convolutions and first fully connected layer
+(FC1) with only the last FC layer trained; B on A's convolutions with both FC layers trained, FC1 starting from A's.
+Adam, 20 epochs; the weights of the epoch with the best val accuracy are kept.
+
+Documented test accuracies on CIFAR-10, B = airplane and horse: A .2914, B from scratch .6785, last FC .7490, both FC .8100
+(SGD at 1e-4 for 20 epochs, which leaves all four badly under-trained; that is why ours are higher).
+"""
+
+import math
+from dataclasses import replace
+
+from common import cli, data, files, runs, session
+
+MODELS = {
+    "a": "A from scratch",
+    "b-scratch": "B from scratch",
+    "b-last-fc": "B, last FC layer",
+    "b-both-fc": "B, both FC layers",
+}
+DOCUMENTED = {"a": 0.2914, "b-scratch": 0.6785, "b-last-fc": 0.7490, "b-both-fc": 0.8100}
+DOCUMENTED_CLASSES_B = (0, 7)  # airplane and horse: the last two digits of a student's number
+HEADLINE = "b-both-fc"  # the document's best strategy; its model lies at the top of the run folder
+B_MODELS = ("b-scratch", "b-last-fc", "b-both-fc")
+MIN_STEPS = 150  # a pass over 20 pictures is one step: with few pictures an epoch is several passes, to reach this many
+
+
+def parse_args(argv=None):
+    parser = cli.build_parser(__doc__)
+    cli.add_data_arguments(parser, image_size=32)
+    training = cli.add_training_arguments(parser, epochs=20, batch_size=128, learning_rate=1e-3, dropout=0.4)
+    cli.add_run_arguments(parser)
+    training.add_argument(
+        "--classes-b", nargs="+", default=DOCUMENTED_CLASSES_B, metavar="CLASS", help="classes of B, by number or name"
+    )
+    training.add_argument(
+        "--b-samples",
+        nargs="+",
+        type=cli.sample_count,
+        default=["all"],
+        metavar="N",
+        help="train the B models with each of these numbers of B's training pictures; the word all is one of them",
+    )
+    training.add_argument(
+        "--seeds", type=cli.positive_int, default=1, metavar="N", help="repeat everything with N seeds, from --seed on"
+    )
+    return parser.parse_args(argv)
+
+
+def build_convolutions(image_size):
+    """The document's four convolutions: raw pictures (image_size, image_size, 3) in 0..255 to flat features."""
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            keras.Input((image_size, image_size, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+        ],
+        name="convolutions",
+    )
+
+
+def build_head(num_features, num_classes, dropout_rate):
+    """The document's two fully connected layers: flat features to class probabilities."""
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            keras.Input((num_features,)),
+            layers.Dense(128, activation="relu", name="fc1"),
+            layers.Dropout(dropout_rate),
+            layers.Dense(num_classes, activation="softmax", dtype="float32", name="last_fc"),
+        ],
+        name="head",
+    )
+
+
+def join(convolutions, head):
+    """The whole CNN: raw pictures to class probabilities."""
+    import keras
+
+    return keras.Sequential([keras.Input(convolutions.input_shape[1:]), convolutions, head])
+
+
+def extract(convolutions, dataset):
+    """The data set with the convolutions' features (n, num_features) in place of its pictures."""
+
+    def features(part):
+        return data.Part(convolutions.predict(part.images, batch_size=256, verbose=0), part.labels)
+
+    return replace(dataset, train=features(dataset.train), val=features(dataset.val), test=features(dataset.test))
+
+
+def fit(run, phase, model, dataset, *, seed, passes, use_val, draw_test):
+    """Compile and train. With `use_val` the weights of the epoch with the best val accuracy are kept, else the last ones.
+
+    An epoch is `passes` passes over the train part. With `draw_test` test is scored after every epoch, for the document's
+    curves: nothing is chosen by it.
+    """
+    import keras
+
+    from common.batches import Batches
+
+    epochs, batch_size = run.args.epochs, run.args.batch_size
+    if run.args.dry_run:
+        epochs = 1
+    train, val, test = dataset.train, dataset.val, dataset.test
+    model.compile(keras.optimizers.Adam(run.args.lr), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+
+    def score_test(epoch, logs):
+        scores = model.evaluate(test.images, test.labels, batch_size=batch_size, verbose=0, return_dict=True)
+        logs.update({f"test_{name}": value for name, value in scores.items()})
+
+    own = []
+    if use_val:
+        own.append(keras.callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True))
+    if draw_test:
+        own.append(keras.callbacks.LambdaCallback(on_epoch_end=score_test))
+    with run.phase(phase, *own) as callbacks:
+        model.fit(
+            Batches(train.images, train.labels, batch_size, seed, passes),
+            epochs=epochs,
+            validation_data=(val.images, val.labels) if use_val else None,
+            validation_batch_size=batch_size,
+            callbacks=callbacks,
+            shuffle=False,  # Batches has its own order, from seed and epoch alone
+            verbose=run.verbose if use_val else 0,
+        )
+
+
+def train_seed(run, a, b, sizes, seed, publish):
+    """With one seed, train model A once and the three B models at every size; yields a point for every model trained.
+
+    `publish(name, model, dataset, phase)` is called for the four models of the first seed with the most pictures.
+    """
+    from common import report
+
+    args = run.args
+
+    def train(name, dataset, convolutions, head, features=None):
+        """Train one model: its head on `features` where its convolutions are frozen, else the whole of it on pictures."""
+        samples = len(dataset.train)
+        is_published = seed == args.seed and (name == "a" or samples == sizes[-1])
+        has_all = samples == len((a if name == "a" else b).train)
+        passes = 1 if args.dry_run else math.ceil(MIN_STEPS / (args.epochs * math.ceil(samples / args.batch_size)))
+        phase = name if is_published else f"{name} samples={samples} seed={seed}"
+        print(f"\n{MODELS[name]}, {samples:,} pictures, seed {seed}", flush=True)
+        model = join(convolutions, head)
+        trained, inputs = (head, features) if features else (model, dataset)
+        fit(run, phase, trained, inputs, seed=seed, passes=passes, use_val=has_all, draw_test=is_published)
+
+        model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])  # as it is saved: ready for evaluate
+        if is_published:
+            publish(name, model, dataset, phase)
+        test_accuracy, test_loss, _ = report.score(model, dataset.test)
+        point = {"model": name, "samples": samples, "seed": seed, "test_accuracy": test_accuracy, "test_loss": test_loss}
+        return point | {"passes": passes * len(run.rows(phase)), "seconds": run.summary(phase, samples)["seconds"]}
+
+    session.set_seed(seed, "a")
+    convolutions_a = build_convolutions(args.image_size)
+    num_features = convolutions_a.output_shape[-1]
+    head_a = build_head(num_features, len(a.class_names), args.dropout)
+    yield train("a", a, convolutions_a, head_a)
+
+    convolutions_a.trainable = False
+    features_of_b = extract(convolutions_a, b)  # frozen, so computed once for both strategies and all sizes
+    for size in sizes:
+        chosen = data.choose(b.train.labels, size, seed, "--b-samples")
+        some_b = replace(b, train=b.train.take(chosen))
+        some_features = replace(features_of_b, train=features_of_b.train.take(chosen))
+        for name in B_MODELS:
+            session.set_seed(seed, f"{name}/{size}")
+            head = build_head(num_features, len(b.class_names), args.dropout)  # the last FC layer is new: other classes
+            if name == "b-scratch":
+                yield train(name, some_b, build_convolutions(args.image_size), head)
+            else:
+                head.get_layer("fc1").set_weights(head_a.get_layer("fc1").get_weights())
+                head.get_layer("fc1").trainable = name == "b-both-fc"
+                yield train(name, some_b, convolutions_a, head, some_features)
+
+
+def draw(run, spread, b_classes):
+    """The document's figures, from history.csv, and accuracy against size where several sizes were trained."""
+    from common import plots
+
+    figures = run.folder / "plots"
+    rows_by_name = {name: rows for name in MODELS if (rows := run.rows(name))}
+    for name, rows in rows_by_name.items():
+        plots.learning_curves(rows, figures / f"{name}_curves.png", MODELS[name], parts=("train", "test"))
+        plots.test_curves(rows, figures / f"{name}_test.png", MODELS[name])
+    rows_by_title = {MODELS[name]: rows for name, rows in rows_by_name.items()}
+    for part in ("train", "test"):
+        for metric in ("accuracy", "loss"):
+            plots.curves_of_all(rows_by_title, figures / f"{part}_{metric}_all.png", part, metric)
+    plots.overview_of_all(rows_by_title, figures / "overview.png")
+    of_b = [row for row in spread if row["model"] != "a"]
+    if len({row["samples"] for row in of_b}) > 1:
+        titles = {name: MODELS[name] for name in B_MODELS}
+        plots.accuracy_by_samples(of_b, figures / "accuracy_by_samples.png", titles, f"B is {', '.join(b_classes)}")
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    runs.check(args)
+    class_names = data.class_names(args.data)
+    classes_b = sorted(data.find_classes(args.classes_b, class_names, "--classes-b"))
+    classes_a = [number for number in range(len(class_names)) if number not in classes_b]
+    if len(classes_a) < 2:
+        raise cli.InputError(f"--classes-b takes {len(classes_b)} of {len(class_names)} classes: A needs at least two")
+
+    dataset = data.load(args)
+    a, b = data.only_classes(dataset, classes_a), data.only_classes(dataset, classes_b)
+    sizes = {len(b.train) if size == "all" else size for size in args.b_samples}
+    for size in sizes:
+        data.choose(b.train.labels, size, args.seed, "--b-samples")  # complains about a size that can't be had
+    if args.dry_run:
+        a, b = data.few(a, 2 * args.batch_size), data.few(b, 2 * args.batch_size)
+        sizes = {min(size, len(b.train)) for size in sizes}
+
+    run = runs.Run("ab_split", args)
+    print(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
+    from common import metrics, report
+
+    results, points = {}, []
+
+    def publish(name, model, part_of_dataset, phase):
+        results[name] = report.write(
+            run,
+            run.folder if name == HEADLINE else run.folder / name,
+            model,
+            part_of_dataset,
+            phase=phase,
+            title=MODELS[name],
+            weights="none" if name in ("a", "b-scratch") else "model A",
+            documented=DOCUMENTED[name],
+            comparable=dataset.is_cifar10 and tuple(classes_b) == DOCUMENTED_CLASSES_B,
+        )
+
+    try:
+        for seed in range(args.seed, args.seed + args.seeds):
+            for point in train_seed(run, a, b, sorted(sizes), seed, publish):
+                points.append(point)
+                files.write_csv(run.folder / "b_samples.csv", points, points[0])
+                run.raise_if_interrupted()
+    except KeyboardInterrupt:
+        run.interrupt(anything_learned=bool(results))
+
+    spread = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
+    headline = results.get(HEADLINE) or list(results.values())[-1]
+    summary = headline | {"status": run.status, "total_seconds": run.seconds, "models": results, "spread": spread}
+    files.write_json(run.folder / "results.json", summary)
+    draw(run, spread, b.class_names)
+    if len(spread) > len(results) or args.seeds > 1:
+        report.print_spread(spread, MODELS)
+    report.print_closing(run, results.values(), "documented: CIFAR-10 with B = airplane and horse, SGD at 1e-4, 20 epochs")
+    return summary
+
+
+if __name__ == "__main__":
+    cli.run(main)
