@@ -94,7 +94,7 @@ def join(convolutions, head):
     """The whole CNN: raw pictures to class probabilities."""
     import keras
 
-    return keras.Sequential([keras.Input(convolutions.input_shape[1:]), convolutions, head])
+    return keras.Sequential([keras.Input(convolutions.input_shape[1:]), convolutions, *head.layers])
 
 
 def extract(convolutions, dataset):
@@ -104,6 +104,12 @@ def extract(convolutions, dataset):
         return data.Part(convolutions.predict(part.images, batch_size=256, verbose=0), part.labels)
 
     return replace(dataset, train=features(dataset.train), val=features(dataset.val), test=features(dataset.test))
+
+
+def compile_model(model, learning_rate):
+    import keras
+
+    model.compile(keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def fit(run, phase, model, dataset, *, seed, passes, use_val, draw_test):
@@ -120,20 +126,21 @@ def fit(run, phase, model, dataset, *, seed, passes, use_val, draw_test):
     if run.args.dry_run:
         epochs = 1
     train, val, test = dataset.train, dataset.val, dataset.test
-    model.compile(keras.optimizers.Adam(run.args.lr), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    compile_model(model, run.args.lr)
 
     def score_test(epoch, logs):
         scores = model.evaluate(test.images, test.labels, batch_size=batch_size, verbose=0, return_dict=True)
         logs.update({f"test_{name}": value for name, value in scores.items()})
 
-    own = []
+    batches = Batches(train.images, train.labels, batch_size, seed, passes)
+    own = [batches.follow_fit()]
     if use_val:
         own.append(keras.callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True))
     if draw_test:
         own.append(keras.callbacks.LambdaCallback(on_epoch_end=score_test))
     with run.phase(phase, *own) as callbacks:
         model.fit(
-            Batches(train.images, train.labels, batch_size, seed, passes),
+            batches,
             epochs=epochs,
             validation_data=(val.images, val.labels) if use_val else None,
             validation_batch_size=batch_size,
@@ -164,7 +171,9 @@ def train_seed(run, a, b, sizes, seed, publish):
         trained, inputs = (head, features) if features else (model, dataset)
         fit(run, phase, trained, inputs, seed=seed, passes=passes, use_val=has_all, draw_test=is_published)
 
-        model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])  # as it is saved: ready for evaluate
+        if features:  # the head was trained alone; the whole is saved ready for evaluate and fit
+            compile_model(model, args.lr)
+            model.optimizer.build(model.trainable_variables)
         if is_published:
             publish(name, model, dataset, phase)
         test_accuracy, test_loss, _ = report.score(model, dataset.test)

@@ -13,7 +13,9 @@ import numpy as np
 class Batches(keras.utils.PyDataset):
     """Batches `(x, y)` of arrays of equal length, newly ordered in each epoch; the last one of a pass may be smaller.
 
-    An epoch is `passes` passes over the arrays, each in an order of its own. Epochs are counted from 0 in `epoch`.
+    An epoch is `passes` passes over the arrays, each in an order of its own. Which epoch it is, counted from 0, `fit` tells
+    through the callback `follow_fit`, which belongs into its callbacks: Keras asks for batches before the first epoch too,
+    so that counting the epochs here would go wrong.
     """
 
     def __init__(self, x, y, batch_size, seed, passes=1):
@@ -34,8 +36,9 @@ class Batches(keras.utils.PyDataset):
         chosen = self._order[step * self.batch_size : (step + 1) * self.batch_size]
         return self.x[chosen], self.y[chosen]
 
-    def on_epoch_end(self):
-        self.epoch += 1
+    def follow_fit(self):
+        """The callback that tells these batches which epoch it is."""
+        return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(self, "epoch", epoch))
 
     @property
     def _steps_per_pass(self):

@@ -72,6 +72,13 @@ def _checked(text, convert, is_allowed, allowed):
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows each default once, from the parser itself, and leaves the docstring's line breaks alone."""
 
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False:
+            return action.help
+        if isinstance(action.default, (list, tuple)):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
+        return super()._get_help_string(action)
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line: the usage of a script with many flags would bury it."""

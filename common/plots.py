@@ -18,7 +18,10 @@ COLOURS = {"train": PALETTE[0], "val": PALETTE[1], "test": PALETTE[2]}
 MARKERS = "osD^vP"
 DPI = 110
 
-sns.set_theme(style="whitegrid", rc={"axes.titlesize": 11, "axes.labelsize": 10, "legend.fontsize": 9})
+sns.set_theme(
+    style="whitegrid",
+    rc={"axes.titlesize": 11, "axes.labelsize": 10, "legend.fontsize": 9, "figure.constrained_layout.use": True},
+)
 
 
 def learning_curves(rows, path, title, parts=("train", "val")):
@@ -61,8 +64,9 @@ def overview_of_all(rows_by_model, path):
     panels = [(part, metric) for metric in ("accuracy", "loss") for part in ("train", "test")]
     for axis, (part, metric) in zip(axes.flat, panels, strict=True):
         _lines_of_all(axis, rows_by_model, part, metric)
+        axis.label_outer()
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), bbox_to_anchor=(0.5, -0.045))
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return _save(figure, path)
 
 

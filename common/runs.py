@@ -28,7 +28,7 @@ def check(args):
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"--output-dir {args.output_dir} can't be made or written to: {parent} is no folder of yours")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
-        raise InputError("--tensorboard needs TensorBoard: pip install tensorflow tensorboard, or leave the flag away")
+        raise InputError("--tensorboard needs both packages: pip install tensorflow tensorboard, or leave the flag away")
 
 
 class Run:

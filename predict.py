@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Classes and probabilities for pictures of your own, by the model of a finished run.
+
+    python predict.py runs/ab_split/20261123-020611 my_picture.png
+    python predict.py runs/ab_split/20261123-020611/a holiday/ "more/*.jpg"
+
+RUN_DIR is a run folder, or the subfolder of one of its models. IMAGE is a picture, a folder (all pictures under it) or a
+quoted glob; PNG, JPEG, WebP or BMP of any size. A picture that can't be read is named, the others are still predicted,
+and the exit code is 2.
+"""
+
+import glob
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from common import cli, files, folders, session
+
+BAR_WIDTH = 30
+PICTURES_AT_ONCE = 256
+
+
+def parse_args(argv=None):
+    parser = cli.build_parser(__doc__)
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="run folder, or a model's subfolder of it")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture, folder or quoted glob")
+    parser.add_argument("--top", type=cli.positive_int, default=5, metavar="N", help="show the N most probable classes")
+    return parser.parse_args(argv)
+
+
+def open_run(run_dir):
+    """The results of a run and the path of its model. Raises InputError where there is none."""
+    results, model = run_dir / "results.json", run_dir / "model.keras"
+    if results.is_file() and model.is_file():
+        return files.read_json(results), model
+    others = sorted(str(path.parent) for path in run_dir.glob("*/model.keras"))
+    found = f"; there are models in {', '.join(others)}" if others else ""
+    raise cli.InputError(f"{run_dir} holds no results.json with a model.keras: give the folder of a finished run{found}")
+
+
+def find_pictures(words):
+    """Paths of the pictures that words on the command line mean, and a complaint for every word that means none."""
+    paths, complaints = [], []
+    for word in words:
+        if Path(word).is_dir():
+            found = [path for path in sorted(Path(word).rglob("*")) if path.name.lower().endswith(folders.EXTENSIONS)]
+        elif Path(word).exists():
+            found = [Path(word)]
+        else:
+            found = sorted(map(Path, glob.glob(word, recursive=True)))
+        paths += found
+        if not found:
+            complaints.append(f"{word}: no such picture, or no {', '.join(folders.EXTENSIONS)} file in that folder")
+    return paths, complaints
+
+
+def lines(class_names, probabilities, top):
+    """A line for each of the `top` most probable classes: name, probability, bar."""
+    block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    width = max(map(len, class_names))
+    for number in probabilities.argsort()[::-1][:top]:
+        bar = block * round(float(probabilities[number]) * BAR_WIDTH)
+        yield f"  {class_names[number]:{width}}  {probabilities[number]:.4f}  {bar}".rstrip()
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    results, model_path = open_run(args.run_dir)
+    class_names, image_size = results["class_names"], results["image_size"]
+    paths, complaints = find_pictures(args.images)
+    pictures = {}
+    for path in paths:
+        try:
+            pictures[str(path)] = folders.resize(folders.read_picture(path), image_size)
+        except cli.InputError as error:
+            complaints.append(str(error))
+    predictions = {}
+    if pictures:
+        keras = session.import_keras()
+        from common import report
+
+        try:
+            model = keras.models.load_model(model_path, compile=False)
+        except Exception as error:  # Keras raises what the reader of the damaged part raises
+            reason = " ".join(str(error).split())[:200]
+            raise cli.InputError(
+                f"{model_path} can't be loaded ({reason}): it is damaged, or not of this collection"
+            ) from error
+        print(f"{results['experiment']}: {results['model']}, test accuracy {results['test_accuracy']:.4f}")
+        for path, probabilities in zip(pictures, report.predict(model, np.stack(list(pictures.values()))), strict=True):
+            print(f"\n{path}", *lines(class_names, probabilities, args.top), sep="\n")
+            predictions[path] = dict(zip(class_names, probabilities.tolist(), strict=True))
+    if complaints:
+        raise cli.InputError("; ".join(complaints))
+    return predictions
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,55 @@
+"""Small real data for the tests, and a way to call a script as the shell does."""
+
+import sys
+import tarfile
+from pathlib import Path
+
+import cv2
+import pytest
+from sklearn.datasets import load_digits
+
+from common import cli
+
+CIFAR10_SUBSET = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.tar"
+
+
+@pytest.fixture(scope="session")
+def cifar10_subset(tmp_path_factory):
+    """3,000 real CIFAR-10 pictures in train/<class>/ and test/<class>/, where they are at hand."""
+    if not CIFAR10_SUBSET.exists():
+        pytest.skip("the CIFAR-10 subset is not beside this checkout")
+    folder = tmp_path_factory.mktemp("data")
+    with tarfile.open(CIFAR10_SUBSET) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "cifar10-subset"
+
+
+@pytest.fixture
+def picture_folder(tmp_path):
+    """`make(counts, root=..., parts=...)`: a folder with some of scikit-learn's digits as PNG, `counts` by class name."""
+    digits = load_digits()
+
+    def make(counts, root="pictures", parts=("train", "test")):
+        for part in parts:
+            for number, (name, count) in enumerate(counts.items()):
+                folder = tmp_path / root / part / name
+                folder.mkdir(parents=True, exist_ok=True)
+                for index, image in enumerate(digits.images[digits.target == number % 10][:count]):
+                    cv2.imwrite(str(folder / f"{index:03}.png"), cv2.resize(image * 15, (32, 32)))
+        return tmp_path / root
+
+    return make
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """`call(main, *arguments)`: run a script as the shell does; returns its exit code, stdout and stderr."""
+
+    def run(main, *arguments):
+        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.run(main)
+        return ended.value.code, *capsys.readouterr()
+
+    return run
