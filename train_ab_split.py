@@ -211,7 +211,7 @@ def draw(run, spread, b_classes):
     rows_by_name = {name: rows for name in MODELS if (rows := run.rows(name))}
     for name, rows in rows_by_name.items():
         plots.learning_curves(rows, figures / f"{name}_curves.png", MODELS[name], parts=("train", "test"))
-        plots.test_curves(rows, figures / f"{name}_test.png", MODELS[name])
+        plots.accuracy_and_loss(rows, figures / f"{name}_test.png", MODELS[name])
     rows_by_title = {MODELS[name]: rows for name, rows in rows_by_name.items()}
     for part in ("train", "test"):
         for metric in ("accuracy", "loss"):
@@ -243,6 +243,8 @@ def main(argv=None):
 
     run = runs.Run("ab_split", args)
     print(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
+    if len(classes_b) == 1:
+        print("B has one class only: a model of one class is always right, so B's accuracies say nothing.")
     from common import metrics, report
 
     results, points = {}, []
@@ -271,7 +273,7 @@ def main(argv=None):
 
     spread = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
     headline = results.get(HEADLINE) or list(results.values())[-1]
-    summary = headline | {"status": run.status, "total_seconds": run.seconds, "models": results, "spread": spread}
+    summary = headline | run.ending() | {"models": results, "spread": spread}
     files.write_json(run.folder / "results.json", summary)
     draw(run, spread, b.class_names)
     if len(spread) > len(results) or args.seeds > 1:

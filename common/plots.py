@@ -35,7 +35,7 @@ def learning_curves(rows, path, title, parts=("train", "val")):
     return _save(figure, path)
 
 
-def test_curves(rows, path, title):
+def accuracy_and_loss(rows, path, title):
     """Test accuracy and test loss by epoch in one panel with two axes."""
     figure, axis = plt.subplots(figsize=(6, 3.4))
     _line(axis, rows, "test_accuracy", color=PALETTE[2], marker="o", label="test accuracy")

@@ -25,8 +25,8 @@ def score(model, part):
 def write(run, folder, model, dataset, *, phase, title, weights, documented, comparable, **more):
     """Score `model` on test and write into `folder` what belongs to it: the run's own folder or one of its subfolders.
 
-    Writes results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the confusion matrix and the
-    examples. `phase` is the model's name in history.csv, `title` is for people, `weights` says what it started from,
+    Writes results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate, the confusion
+    matrix and examples. `phase` is the model's name in history.csv, `title` is for people, `weights` says what it started from,
     `documented` is the document's accuracy and `comparable` whether the two may be compared; `more` joins the results.
     Returns the results.
     """
@@ -66,6 +66,7 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
     _write_predictions(folder, dataset, probabilities, matrix)
     with files.whole(folder / "model.keras") as part:
         model.save(part)
+    plots.learning_rate(run.rows(phase), folder / "plots" / "learning_rate.png", title)
     plots.confusion_matrix(matrix, dataset.class_names, folder / "plots" / "confusion_matrix.png", title)
     examples = np.random.default_rng(run.args.seed).permutation(len(dataset.test))[:NUM_EXAMPLES]
     plots.examples(
@@ -133,7 +134,9 @@ def print_closing(run, results, remark):
     environment = files.read_json(run.folder / "environment.json")
     devices, backend, precision = (environment[key] for key in ("devices", "backend", "precision"))
     print(f"{', '.join(devices)}, Keras on {backend}, {precision}, seed {run.args.seed}")
-    print(f"{run.status} after {run.seconds:.0f} s" + ": a dry run, the numbers mean nothing" * run.args.dry_run)
+    memory = run.ending()["peak_memory_gib"]
+    used = f", {memory:.1f} GiB of memory at most" if memory else ""
+    print(f"{run.status} after {run.seconds:.0f} s{used}" + ": a dry run, the numbers mean nothing" * run.args.dry_run)
     print(run.folder.resolve())
 
 

@@ -118,6 +118,16 @@ class Run:
             shutil.rmtree(self.folder)
             raise KeyboardInterrupt
 
+    def ending(self):
+        """For results.json of the whole run: how it ended, its seconds and the most memory its process held, in GiB."""
+        memory = None
+        if importlib.util.find_spec("resource"):  # not on Windows
+            import resource
+
+            unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+            memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
+        return {"status": self.status, "total_seconds": self.seconds, "peak_memory_gib": memory}
+
     def _record(self, row):
         self._history.append(row)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
