@@ -153,7 +153,7 @@ def fit(run, phase, model, dataset, *, seed, passes, use_val, draw_test):
 def train_seed(run, a, b, sizes, seed, publish):
     """With one seed, train model A once and the three B models at every size; yields a point for every model trained.
 
-    `publish(name, model, dataset, phase)` is called for the four models of the first seed with the most pictures.
+    `publish(name, model, dataset, phase, passes)` scores and saves the four models of the first seed with the most pictures.
     """
     from common import report
 
@@ -175,10 +175,20 @@ def train_seed(run, a, b, sizes, seed, publish):
             compile_model(model, args.lr)
             model.optimizer.build(model.trainable_variables)
         if is_published:
-            publish(name, model, dataset, phase)
-        test_accuracy, test_loss, _ = report.score(model, dataset.test)
-        point = {"model": name, "samples": samples, "seed": seed, "test_accuracy": test_accuracy, "test_loss": test_loss}
-        return point | {"passes": passes * len(run.rows(phase)), "seconds": run.summary(phase, samples)["seconds"]}
+            scores = publish(name, model, dataset, phase, passes)
+        else:
+            run.raise_if_interrupted()  # half trained, it has no place in the comparison of sizes
+            scores = report.score(model, dataset.test)
+        summary = run.summary(phase, passes * samples)
+        return {
+            "model": name,
+            "samples": samples,
+            "seed": seed,
+            "test_accuracy": scores["test_accuracy"],
+            "test_loss": scores["test_loss"],
+            "passes": passes * summary["epochs"],
+            "seconds": summary["seconds"],
+        }
 
     session.set_seed(seed, "a")
     convolutions_a = build_convolutions(args.image_size)
@@ -203,26 +213,6 @@ def train_seed(run, a, b, sizes, seed, publish):
                 yield train(name, some_b, convolutions_a, head, some_features)
 
 
-def draw(run, spread, b_classes):
-    """The document's figures, from history.csv, and accuracy against size where several sizes were trained."""
-    from common import plots
-
-    figures = run.folder / "plots"
-    rows_by_name = {name: rows for name in MODELS if (rows := run.rows(name))}
-    for name, rows in rows_by_name.items():
-        plots.learning_curves(rows, figures / f"{name}_curves.png", MODELS[name], parts=("train", "test"))
-        plots.accuracy_and_loss(rows, figures / f"{name}_test.png", MODELS[name])
-    rows_by_title = {MODELS[name]: rows for name, rows in rows_by_name.items()}
-    for part in ("train", "test"):
-        for metric in ("accuracy", "loss"):
-            plots.curves_of_all(rows_by_title, figures / f"{part}_{metric}_all.png", part, metric)
-    plots.overview_of_all(rows_by_title, figures / "overview.png")
-    of_b = [row for row in spread if row["model"] != "a"]
-    if len({row["samples"] for row in of_b}) > 1:
-        titles = {name: MODELS[name] for name in B_MODELS}
-        plots.accuracy_by_samples(of_b, figures / "accuracy_by_samples.png", titles, f"B is {', '.join(b_classes)}")
-
-
 def main(argv=None):
     args = parse_args(argv)
     runs.check(args)
@@ -245,11 +235,11 @@ def main(argv=None):
     print(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
     if len(classes_b) == 1:
         print("B has one class only: a model of one class is always right, so B's accuracies say nothing.")
-    from common import metrics, report
+    from common import metrics, plots, report
 
     results, points = {}, []
 
-    def publish(name, model, part_of_dataset, phase):
+    def publish(name, model, part_of_dataset, phase, passes):
         results[name] = report.write(
             run,
             run.folder if name == HEADLINE else run.folder / name,
@@ -260,13 +250,15 @@ def main(argv=None):
             weights="none" if name in ("a", "b-scratch") else "model A",
             documented=DOCUMENTED[name],
             comparable=dataset.is_cifar10 and tuple(classes_b) == DOCUMENTED_CLASSES_B,
+            passes=passes,
         )
+        return results[name]
 
     try:
         for seed in range(args.seed, args.seed + args.seeds):
             for point in train_seed(run, a, b, sorted(sizes), seed, publish):
                 points.append(point)
-                files.write_csv(run.folder / "b_samples.csv", points, points[0])
+                files.write_csv(run.folder / "points.csv", points, points[0])
                 run.raise_if_interrupted()
     except KeyboardInterrupt:
         run.interrupt(anything_learned=bool(results))
@@ -275,8 +267,13 @@ def main(argv=None):
     headline = results.get(HEADLINE) or list(results.values())[-1]
     summary = headline | run.ending() | {"models": results, "spread": spread}
     files.write_json(run.folder / "results.json", summary)
-    draw(run, spread, b.class_names)
-    if len(spread) > len(results) or args.seeds > 1:
+    files.write_csv(run.folder / "accuracy_by_samples.csv", spread, spread[0])
+    report.draw_models(run, MODELS)
+    if len(sizes) > 1:
+        titles = {name: MODELS[name] for name in B_MODELS}
+        path = run.folder / "plots" / "accuracy_by_samples.png"
+        plots.accuracy_by_samples(spread, path, titles, f"B is {', '.join(b.class_names)}")
+    if len(sizes) > 1 or args.seeds > 1:
         report.print_spread(spread, MODELS)
     report.print_closing(run, results.values(), "documented: CIFAR-10 with B = airplane and horse, SGD at 1e-4, 20 epochs")
     return summary

@@ -60,7 +60,7 @@ def curves_of_all(rows_by_model, path, part, metric):
 
 def overview_of_all(rows_by_model, path):
     """Accuracy and loss on train and on test, a line for each model, in four panels with one legend."""
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True)
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True, sharey="row")
     panels = [(part, metric) for metric in ("accuracy", "loss") for part in ("train", "test")]
     for axis, (part, metric) in zip(axes.flat, panels, strict=True):
         _lines_of_all(axis, rows_by_model, part, metric)
@@ -111,7 +111,7 @@ def examples(images, labels, predicted, class_names, path, title):
         right = label == guess
         axis.set_title(
             class_names[label] if right else f"✗ {class_names[guess]}\n(is {class_names[label]})",
-            fontsize=8.5, color="black" if right else PALETTE[3], pad=3,
+            fontsize=8.5, color="black" if right else PALETTE[3], pad=5,
         )  # fmt: skip
         for spine in axis.spines.values():
             spine.set(visible=not right, color=PALETTE[3], linewidth=3)
@@ -133,7 +133,7 @@ def accuracy_by_samples(rows, path, names, title):
         colour = PALETTE[number + 1]  # the colour that the model has in overview_of_all, where model A is first
         axis.plot(samples, mean, marker=MARKERS[number + 1], color=colour, label=name)
         axis.fill_between(samples, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0)
-    ticks = sorted({row["samples"] for row in rows})
+    ticks = sorted({row["samples"] for row in rows if row["model"] in names})
     axis.set_xscale("log")
     axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axis.minorticks_off()

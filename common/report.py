@@ -15,22 +15,26 @@ def predict(model, images):
     return np.asarray(model.predict(images, batch_size=BATCH_SIZE, verbose=0), np.float32)
 
 
-def score(model, part):
-    """Accuracy and loss of a model on one part, and its probabilities: `(accuracy, loss, probabilities)`."""
-    probabilities = predict(model, part.images)
-    correct = probabilities.argmax(axis=1) == part.labels
-    return float(correct.mean()), metrics.cross_entropy(part.labels, probabilities), probabilities
+def score(model, test):
+    """`test_accuracy`, `test_loss` and the `probabilities` `(n, num_classes)` of a model on the test part."""
+    probabilities = predict(model, test.images)
+    return {
+        "test_accuracy": float((probabilities.argmax(axis=1) == test.labels).mean()),
+        "test_loss": metrics.cross_entropy(test.labels, probabilities),
+        "probabilities": probabilities,
+    }
 
 
-def write(run, folder, model, dataset, *, phase, title, weights, documented, comparable, **more):
+def write(run, folder, model, dataset, *, phase, title, weights, documented, comparable, passes=1):
     """Score `model` on test and write into `folder` what belongs to it: the run's own folder or one of its subfolders.
 
     Writes results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate, the confusion
     matrix and examples. `phase` is the model's name in history.csv, `title` is for people, `weights` says what it started from,
-    `documented` is the document's accuracy and `comparable` whether the two may be compared; `more` joins the results.
-    Returns the results.
+    `documented` is the document's accuracy and `comparable` whether the two may be compared; an epoch was `passes` passes
+    over the train part. Returns the results.
     """
-    test_accuracy, test_loss, probabilities = score(model, dataset.test)
+    scores = score(model, dataset.test)
+    probabilities = scores.pop("probabilities")
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(dataset.test.labels, predicted, len(dataset.class_names))
     low, high = metrics.accuracy_interval(np.trace(matrix), matrix.sum())
@@ -45,22 +49,20 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
         "test_size": len(dataset.test),
         "class_names": dataset.class_names,
         "image_size": dataset.test.images.shape[1],
-        "test_accuracy": test_accuracy,
+        **scores,
         "test_accuracy_interval": [low, high],
-        "test_loss": test_loss,
         "per_class_accuracy": [None if math.isnan(share) else share for share in metrics.per_class_accuracy(matrix)],
         "most_confused": [
             {"true": dataset.class_names[true], "predicted": dataset.class_names[guess], "pictures": count}
             for true, guess, count in metrics.most_confused(matrix)
         ],
-        **run.summary(phase, len(dataset.train)),
+        **run.summary(phase, passes * len(dataset.train)),
         "trained_weights": _count(model.trainable_weights),
         "frozen_weights": _count(model.non_trainable_weights),
         "documented_accuracy": documented,
         "comparable": comparable,
         "dry_run": run.args.dry_run,
         "status": run.status,
-        **more,
     }
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     _write_predictions(folder, dataset, probabilities, matrix)
@@ -79,6 +81,22 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
     )
     files.write_json(folder / "results.json", results)
     return results
+
+
+def draw_models(run, titles):
+    """Figures of a run of several models, by their phases in history.csv, which has test columns: for each model train
+    against test and test alone, for all together accuracy and loss on train and on test. `titles` names the phases.
+    """
+    figures = run.folder / "plots"
+    rows_by_phase = {phase: rows for phase in titles if (rows := run.rows(phase))}
+    for phase, rows in rows_by_phase.items():
+        plots.learning_curves(rows, figures / f"{phase}_curves.png", titles[phase], parts=("train", "test"))
+        plots.accuracy_and_loss(rows, figures / f"{phase}_test.png", titles[phase])
+    rows_by_title = {titles[phase]: rows for phase, rows in rows_by_phase.items()}
+    for part in ("train", "test"):
+        for metric in ("accuracy", "loss"):
+            plots.curves_of_all(rows_by_title, figures / f"{part}_{metric}_all.png", part, metric)
+    plots.overview_of_all(rows_by_title, figures / "overview.png")
 
 
 def table(rows, columns):

@@ -48,7 +48,7 @@ def test_a_run_leaves_every_file(finished):
     figures |= {f"{part}_{metric}_all.png" for part in ("train", "test") for metric in ("accuracy", "loss")}
     figures |= {"overview.png", "accuracy_by_samples.png", "confusion_matrix.png", "examples.png", "learning_rate.png"}
     assert {file.name for file in (run / "plots").iterdir()} == figures
-    for file in ("args.json", "environment.json", "history.csv", "b_samples.csv"):
+    for file in ("args.json", "environment.json", "history.csv", "points.csv", "accuracy_by_samples.csv"):
         assert (run / file).is_file()
     assert not list(run.rglob(".*"))  # nothing half written
 
@@ -149,7 +149,7 @@ def test_the_kept_weights_are_those_of_the_best_val_epoch(finished):
 
 def test_every_size_and_seed_is_trained_and_a_once_a_seed(finished):
     run, summary = finished
-    points = files.read_csv(run / "b_samples.csv")
+    points = files.read_csv(run / "points.csv")
     largest = max(point["samples"] for point in points if point["model"] != "a")
     expected = {(name, size, seed) for name in MODELS[1:] for size in (20, largest) for seed in (0, 1)}
     found = [(point["model"], point["samples"], point["seed"]) for point in points]
@@ -160,11 +160,12 @@ def test_every_size_and_seed_is_trained_and_a_once_a_seed(finished):
     accuracies = [point["test_accuracy"] for point in points if point["model"] == "b-both-fc" and point["samples"] == 20]
     (of_both,) = (row for row in summary["spread"] if row["model"] == "b-both-fc" and row["samples"] == 20)
     assert of_both["mean"] == pytest.approx(np.mean(accuracies)) and of_both["runs"] == 2
+    assert files.read_csv(run / "accuracy_by_samples.csv") == summary["spread"]
 
 
 def test_few_pictures_are_passed_over_often_enough(finished):
     run, _ = finished
-    for point in files.read_csv(run / "b_samples.csv"):
+    for point in files.read_csv(run / "points.csv"):
         steps = point["passes"] * -(-point["samples"] // 32)
         assert steps >= train_ab_split.MIN_STEPS and point["passes"] % 3 == 0
 
@@ -205,7 +206,7 @@ def test_the_same_command_in_another_process_gives_the_same_bits(finished, tmp_p
         assert figures(model_folder(run, name)) == figures(model_folder(again, name))
         one, other = load_model(run, name).get_weights(), load_model(again, name).get_weights()
         assert all(are_equal(one, other))
-    for file in ("history.csv", "b_samples.csv"):
+    for file in ("history.csv", "points.csv"):
         one, other = ([{**row, "seconds": 0} for row in files.read_csv(folder / file)] for folder in (run, again))
         assert one == other
 

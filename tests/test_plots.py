@@ -80,13 +80,14 @@ def test_accuracy_by_samples_shows_mean_and_deviation(figure):
         {"model": "x", "samples": 100, "mean": 0.9, "deviation": 0.01},
         {"model": "x", "samples": 20, "mean": 0.7, "deviation": 0.05},
         {"model": "y", "samples": 20, "mean": 0.5, "deviation": None},
+        {"model": "a", "samples": 5000, "mean": 0.8, "deviation": None},  # another model, which is not asked for
     ]
     axis = figure(plots.accuracy_by_samples, rows, names={"x": "X", "y": "Y"}, title="t").axes[0]
     line = next(line for line in axis.get_lines() if line.get_label() == "X")
     np.testing.assert_array_equal(line.get_xydata(), [[20, 0.7], [100, 0.9]])
     band = axis.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == pytest.approx(0.65) and band[:, 1].max() == pytest.approx(0.91)
-    assert axis.get_xscale() == "log"
+    assert axis.get_xscale() == "log" and axis.get_xticks().tolist() == [20, 100]
 
 
 def test_figures_are_files_of_readable_size(tmp_path):
