@@ -18,7 +18,6 @@ import numpy as np
 from common import cli, files, folders, session
 
 BAR_WIDTH = 30
-PICTURES_AT_ONCE = 256
 
 
 def parse_args(argv=None):
@@ -44,7 +43,7 @@ def find_pictures(words):
     paths, complaints = [], []
     for word in words:
         if Path(word).is_dir():
-            found = [path for path in sorted(Path(word).rglob("*")) if path.name.lower().endswith(folders.EXTENSIONS)]
+            found = [path for path in sorted(Path(word).rglob("[!.]*")) if path.name.lower().endswith(folders.EXTENSIONS)]
         elif Path(word).exists():
             found = [Path(word)]
         else:

@@ -7,7 +7,8 @@
 
 Four models of one architecture: A from scratch; B from scratch; B on A's convolutions and first fully connected layer
 (FC1) with only the last FC layer trained; B on A's convolutions with both FC layers trained, FC1 starting from A's.
-Adam, 20 epochs; the weights of the epoch with the best val accuracy are kept.
+Adam, 20 epochs; the weights of the epoch with the best val accuracy are kept. With less than all of B's pictures
+(--b-samples) there is no val part to choose by: the last weights are kept.
 
 Documented test accuracies on CIFAR-10, B = airplane and horse: A .2914, B from scratch .6785, last FC .7490, both FC .8100
 (SGD at 1e-4 for 20 epochs, which leaves all four badly under-trained; that is why ours are higher).
@@ -107,6 +108,7 @@ def extract(convolutions, dataset):
 
 
 def compile_model(model, learning_rate):
+    """Adam, cross-entropy, accuracy. Keras's jit_compile="auto" is what we want: off on a CPU, where it is slower, else on."""
     import keras
 
     model.compile(keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -134,10 +136,10 @@ def fit(run, phase, model, dataset, *, seed, passes, use_val, draw_test):
 
     batches = Batches(train.images, train.labels, batch_size, seed, passes)
     own = [batches.follow_fit()]
-    if use_val:
-        own.append(keras.callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True))
     if draw_test:
         own.append(keras.callbacks.LambdaCallback(on_epoch_end=score_test))
+    if use_val:
+        own.append(keras.callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True))
     with run.phase(phase, *own) as callbacks:
         model.fit(
             batches,
@@ -216,27 +218,31 @@ def train_seed(run, a, b, sizes, seed, publish):
 def main(argv=None):
     args = parse_args(argv)
     runs.check(args)
+    if args.image_size < 4:
+        raise cli.InputError(f"--image-size {args.image_size}: two poolings of 2 x 2 need at least 4")
     class_names = data.class_names(args.data)
-    classes_b = sorted(data.find_classes(args.classes_b, class_names, "--classes-b"))
+    flag = "--classes-b, by default" if args.classes_b is DOCUMENTED_CLASSES_B else "--classes-b"
+    classes_b = sorted(data.find_classes(args.classes_b, class_names, flag))
     classes_a = [number for number in range(len(class_names)) if number not in classes_b]
     if len(classes_a) < 2:
         raise cli.InputError(f"--classes-b takes {len(classes_b)} of {len(class_names)} classes: A needs at least two")
 
     dataset = data.load(args)
-    a, b = data.only_classes(dataset, classes_a), data.only_classes(dataset, classes_b)
+    a, b = (data.only_classes(dataset, classes, "--classes-b") for classes in (classes_a, classes_b))
     sizes = {len(b.train) if size == "all" else size for size in args.b_samples}
     for size in sizes:
         data.choose(b.train.labels, size, args.seed, "--b-samples")  # complains about a size that can't be had
+    is_documented = dataset.is_cifar10 and tuple(classes_b) == DOCUMENTED_CLASSES_B and not args.dry_run
     if args.dry_run:
         a, b = data.few(a, 2 * args.batch_size), data.few(b, 2 * args.batch_size)
         sizes = {min(size, len(b.train)) for size in sizes}
+
+    from common import metrics, plots, report
 
     run = runs.Run("ab_split", args)
     print(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
     if len(classes_b) == 1:
         print("B has one class only: a model of one class is always right, so B's accuracies say nothing.")
-    from common import metrics, plots, report
-
     results, points = {}, []
 
     def publish(name, model, part_of_dataset, phase, passes):
@@ -249,7 +255,7 @@ def main(argv=None):
             title=MODELS[name],
             weights="none" if name in ("a", "b-scratch") else "model A",
             documented=DOCUMENTED[name],
-            comparable=dataset.is_cifar10 and tuple(classes_b) == DOCUMENTED_CLASSES_B,
+            comparable=is_documented and (name == "a" or max(sizes) == len(b.train)),
             passes=passes,
         )
         return results[name]
@@ -261,7 +267,9 @@ def main(argv=None):
                 files.write_csv(run.folder / "points.csv", points, points[0])
                 run.raise_if_interrupted()
     except KeyboardInterrupt:
-        run.interrupt(anything_learned=bool(results))
+        run.interrupt(results)
+        if HEADLINE not in results:
+            (run.folder / "model.keras").unlink(missing_ok=True)  # half written: its results are missing
 
     spread = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
     headline = results.get(HEADLINE) or list(results.values())[-1]

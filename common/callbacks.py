@@ -9,9 +9,9 @@ from common.cli import TrainingError
 
 
 class Recorder(keras.callbacks.Callback):
-    """Hands a row of history.csv to `write` after every epoch, and breaks training off when the loss is no number.
+    """Hands a row of history.csv to `write` after every epoch, and breaks training off when a loss is no number.
 
-    Listed last, so that it sees the figures that other callbacks add to the logs and the time that they take.
+    Listed after the script's own callbacks, so that it sees the figures that they add to the logs and the time they take.
     """
 
     def __init__(self, phase, write):
@@ -25,11 +25,11 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {name: float(value) for name, value in (logs or {}).items()}
-        if not math.isfinite(logs["loss"]):
-            raise TrainingError(
-                f"the loss became {logs['loss']} in epoch {epoch + 1} of {self.phase}: "
-                f"try a lower --lr than {self._learning_rate:g}, or leave --amp away"
-            )
+        for name, value in logs.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{name} became {value} in epoch {epoch + 1} of {self.phase}: try a lower --lr than {self._learning_rate:g}"
+                )
         seconds = round(time.perf_counter() - self._started, 3)
         row = {"epoch": epoch + 1, "phase": self.phase, "learning_rate": self._learning_rate, **logs, "seconds": seconds}
         self.write(row)

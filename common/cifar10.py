@@ -27,7 +27,9 @@ TIMEOUT_SECONDS = 20  # Keras sets none: a server that accepts and then says not
 
 def is_python_version(path):
     """Whether a path looks like CIFAR-10's python version: a folder with its batches in it, or a tar archive."""
-    return (path / TRAIN_FILES[0]).is_file() or path.name.endswith((".tar.gz", ".tgz", ".tar", "_archive"))
+    if path.is_dir():
+        return (path / TRAIN_FILES[0]).is_file()
+    return path.name.endswith((".tar.gz", ".tgz", ".tar", "_archive"))
 
 
 def read(path):
@@ -103,9 +105,14 @@ def _read_archive(path):
 
 
 def _decode(content):
-    batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
-    batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in dict(batch).items()}
-    images, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
+    try:
+        batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
+        batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
+        images, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(f"a batch can't be read, {type(error).__name__}: {error}") from error
     if images.dtype != np.uint8 or images.shape[1:] != (3 * 32 * 32,) or labels.shape != images.shape[:1]:
         raise ValueError(f"data {images.dtype} {images.shape} and labels {labels.shape} are not CIFAR-10's")
     if labels.size and not (labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < len(CLASS_NAMES)):

@@ -4,6 +4,7 @@ Val is a seeded, stratified part of the training pictures. Test is the data set'
 a stratified fifth that does not depend on `--seed`, so that runs with different seeds are scored on the same pictures.
 """
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def class_names(source):
     if source == "cifar10":
         return cifar10.CLASS_NAMES
     path = Path(source)
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises where the user may not look
         raise InputError(f"--data {source}: no such folder or file; allowed are cifar10, digits and a path that exists")
     if cifar10.is_python_version(path):
         return cifar10.CLASS_NAMES
@@ -128,15 +129,22 @@ def find_classes(wanted, class_names, flag):
     return tuple(numbers)
 
 
-def only_classes(dataset, classes):
-    """The pictures of some classes, given by number; these are relabelled from 0 in the given order."""
+def only_classes(dataset, classes, flag):
+    """The pictures of some classes, given by number; these are relabelled from 0 in the given order.
+
+    Raises InputError that names `flag` if train, val or test has none of them.
+    """
 
     def keep(part):
         kept = part.take(np.flatnonzero(np.isin(part.labels, classes)))
         return Part(kept.images, np.array([classes.index(label) for label in kept.labels.tolist()], np.int64))
 
     names = tuple(dataset.class_names[number] for number in classes)
-    return replace(dataset, class_names=names, train=keep(dataset.train), val=keep(dataset.val), test=keep(dataset.test))
+    parts = {name: keep(getattr(dataset, name)) for name in ("train", "val", "test")}
+    for name, part in parts.items():
+        if not len(part):
+            raise InputError(f"{flag}: {name} has no picture of {', '.join(names)}; more pictures or other classes are needed")
+    return replace(dataset, class_names=names, **parts)
 
 
 def _read(source, names, image_size, cache_dir):
@@ -164,7 +172,7 @@ def _read_folders(root, names, image_size, cache_dir):
     train_folder, test_folder = folders.parts(root)
     *train, num_resized = folders.read_part(train_folder, names, image_size, cache_dir)
     if test_folder:
-        *test, more_resized = folders.read_part(test_folder, names, image_size, cache_dir)
+        *test, more_resized = folders.read_part(test_folder, names, image_size, cache_dir, may_lack_classes=True)
         num_resized += more_resized
         if not len(test[1]):
             raise InputError(f"--data {root}: test/ holds no pictures; fill it, or remove it to hold out a fifth of train/")

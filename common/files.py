@@ -16,23 +16,24 @@ def whole(path):
         yield part
         os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is gone, or the folder was never writable
+            part.unlink()
 
 
 def write_json(path, content):
     """Write JSON that every reader takes: indented, no NaN."""
     with whole(path) as part:
-        part.write_text(json.dumps(content, indent=2, default=str, allow_nan=False) + "\n")
+        part.write_text(json.dumps(content, indent=2, default=str, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path):
     """The content of a JSON file."""
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_csv(path, rows, columns):
     """Write rows, each a dict, under these columns; what a row lacks stays empty."""
-    with whole(path) as part, open(part, "w", newline="") as file:
+    with whole(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -40,7 +41,7 @@ def write_csv(path, rows, columns):
 
 def read_csv(path):
     """Rows of a CSV file, each a dict by column name; numbers as float, empty cells as None."""
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return [{column: _value(text) for column, text in row.items()} for row in csv.DictReader(file)]
 
 

@@ -15,11 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from common.cli import InputError
+from common.files import whole
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 LEFT_BY_DESKTOPS = ("thumbs.db", "desktop.ini")
-# A file cut off in the middle decodes without an error as JPEG and with noise on stderr as PNG, but lacks its end mark.
-END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
 CACHE_VERSION = 1
 CHUNK = 256  # pictures that one thread reads in a row
 
@@ -36,23 +35,29 @@ def parts(root):
 def class_names(root):
     """Names of the class folders, sorted, which gives each class its number. Raises InputError for fewer than two."""
     train, test = parts(root)
-    names = _subfolders(train)
+    try:
+        names, names_of_test = _subfolders(train), _subfolders(test) if test else []
+    except OSError as error:
+        raise InputError(f"--data {root} can't be read: {error.strerror}") from error
     if len(names) < 2:
         found = f"one class only, {names[0]}" if names else "no class folders"
         raise InputError(f"--data {root}: {train} holds {found}; two or more are needed, as in train/<class>/*.png")
-    unknown = sorted(set(_subfolders(test)) - set(names)) if test else []
+    unknown = sorted(set(names_of_test) - set(names))
     if unknown:
         raise InputError(f"--data {root}: test/ has classes that train/ has not: {', '.join(unknown)}")
     return tuple(names)
 
 
-def read_part(folder, class_names, image_size, cache_dir):
-    """Read every picture of one part.
+def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False):
+    """Read every picture of one part. Each class must have some, unless it is a test part, which `may_lack_classes`.
 
     Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64 and
     how many pictures had another size and were resized. Raises InputError that names the first file that can't be read.
     """
-    files, labels, fingerprint = _list_files(folder, class_names)
+    try:
+        files, labels, fingerprint = _list_files(folder, class_names, may_lack_classes)
+    except OSError as error:
+        raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
     if cache.exists():
         try:
@@ -94,9 +99,8 @@ def read_picture(path):
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
-    for start, end in END_MARKS.items():
-        if content.startswith(start) and end not in content[-4096:]:
-            raise InputError(f"{path} is cut off: the end of the picture is missing")
+    if _is_cut_off(content):
+        raise InputError(f"{path} is cut off: the end of the picture is missing")
     try:
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     except cv2.error:
@@ -119,9 +123,21 @@ def _subfolders(folder):
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _list_files(folder, class_names):
+def _is_cut_off(content):
+    """Whether a PNG or JPEG lacks its end. OpenCV shows half a JPEG without an error, and libpng complains on stderr."""
+    if content.startswith(b"\x89PNG"):
+        return b"IEND\xaeB`\x82" not in content
+    if not content.startswith(b"\xff\xd8"):
+        return False
+    place = 2  # over the segments, an embedded thumbnail among them, to the start of the scan (FF DA)
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(content[place + 2 : place + 4])
+    return content.find(b"\xff\xd9", place) < 0
+
+
+def _list_files(folder, class_names, may_lack_classes):
     """Paths, labels and a hash over path, size and modification time of every picture of one part."""
-    files, labels, fingerprint = [], [], hashlib.sha256(str(Path(folder).resolve()).encode())
+    files, labels, fingerprint = [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
     for label, name in enumerate(class_names):
         before = len(files)
         entries = os.scandir(folder / name) if (folder / name).is_dir() else ()
@@ -132,21 +148,19 @@ def _list_files(folder, class_names):
                 allowed = ", ".join(EXTENSIONS)
                 raise InputError(f"{entry.path} is not a picture; a class folder holds only {allowed} files: move it away")
             status = entry.stat()
-            fingerprint.update(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            fingerprint.update(os.fsencode(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
             files.append(entry.path)
             labels.append(label)
-        if len(files) == before and folder.name != "test":
+        if len(files) == before and not may_lack_classes:
             raise InputError(f"{folder / name} holds no pictures; every class needs some, or remove the folder")
     return files, np.array(labels, np.int64), fingerprint.hexdigest()[:20]
 
 
 def _store(path, **arrays):
     """Write the cache file whole or not at all; a cache directory that can't be written to costs only time."""
-    part = path.with_name(f".{path.stem}-{os.getpid()}.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(part, **arrays)
-        os.replace(part, path)
+        with whole(path) as part:
+            np.savez(part, **arrays)
     except OSError as error:
-        part.unlink(missing_ok=True)
         print(f"the decoded pictures could not be kept in {path.parent} ({error.strerror}): the next run reads them again")

@@ -82,7 +82,7 @@ def learning_rate(rows, path, title):
 
 def confusion_matrix(matrix, class_names, path, title):
     """Heatmap of counts `(n, n)`: rows true, columns predicted; the shade is the share of the row."""
-    size = max(4.2, 0.62 * len(class_names) + 1.6)
+    size = min(max(4.2, 0.62 * len(class_names) + 1.6), 16)
     figure, axis = plt.subplots(figsize=(size, size * 0.88))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     annotations = matrix if len(class_names) <= 20 else False

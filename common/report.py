@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from common import files, metrics, plots
+from common.cli import TrainingError
 
 BATCH_SIZE = 256
 NUM_EXAMPLES = 25
@@ -18,6 +19,8 @@ def predict(model, images):
 def score(model, test):
     """`test_accuracy`, `test_loss` and the `probabilities` `(n, num_classes)` of a model on the test part."""
     probabilities = predict(model, test.images)
+    if not np.isfinite(probabilities).all():
+        raise TrainingError("the model's predictions are no numbers after its last epoch: try a lower --lr")
     return {
         "test_accuracy": float((probabilities.argmax(axis=1) == test.labels).mean()),
         "test_loss": metrics.cross_entropy(test.labels, probabilities),
@@ -66,8 +69,6 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
     }
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     _write_predictions(folder, dataset, probabilities, matrix)
-    with files.whole(folder / "model.keras") as part:
-        model.save(part)
     plots.learning_rate(run.rows(phase), folder / "plots" / "learning_rate.png", title)
     plots.confusion_matrix(matrix, dataset.class_names, folder / "plots" / "confusion_matrix.png", title)
     examples = np.random.default_rng(run.args.seed).permutation(len(dataset.test))[:NUM_EXAMPLES]
@@ -79,6 +80,8 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
         folder / "plots" / "examples.png",
         title,
     )
+    with files.whole(folder / "model.keras") as part:
+        model.save(part)
     files.write_json(folder / "results.json", results)
     return results
 
@@ -187,8 +190,9 @@ def _write_predictions(folder, dataset, probabilities, matrix):
         for index, (label, guess) in enumerate(zip(dataset.test.labels, predicted, strict=True))
     ]
     files.write_csv(folder / "predictions.csv", rows, ("index", "true", "predicted", "probability"))
-    counts = [{"true": name, **dict(zip(names, row, strict=True))} for name, row in zip(names, matrix.tolist(), strict=True)]
-    files.write_csv(folder / "confusion_matrix.csv", counts, ("true", *names))
+    corner = "true/predicted"  # no folder, and so no class, can be called that
+    counts = [{corner: name, **dict(zip(names, row, strict=True))} for name, row in zip(names, matrix.tolist(), strict=True)]
+    files.write_csv(folder / "confusion_matrix.csv", counts, (corner, *names))
 
 
 def _count(weights):

@@ -6,6 +6,7 @@ runs/<experiment>/<YYYYmmdd-HHMMSS>[-name]/
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import shutil
 import sys
@@ -23,7 +24,7 @@ FLUSH_SECONDS = 1  # history.csv is written whole every time, which epochs of mi
 def check(args):
     """What can be said against the run flags before anything is read or imported. Raises InputError."""
     parent = args.output_dir
-    while not parent.exists():
+    while not os.path.lexists(parent):
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"--output-dir {args.output_dir} can't be made or written to: {parent} is no folder of yours")
@@ -32,10 +33,7 @@ def check(args):
 
 
 class Run:
-    """A started run: its new folder, its seed, its status and its history.
-
-    `status` is `finished`, or `early-stopped` or `interrupted` when that is how training ended.
-    """
+    """A started run: its new folder, its status (`finished`, or `interrupted` after Ctrl-C) and its history."""
 
     def __init__(self, experiment, args):
         """Import Keras with the run's precision and make the folder; `args` is what the script's parser returned."""
@@ -63,7 +61,8 @@ class Run:
         """Around one `fit`: gives the callbacks to pass, the script's own first, and records history under `name`.
 
         Ctrl-C ends the block quietly after one whole epoch or more: the callbacks see the end of training (so that
-        EarlyStopping restores the best weights) and `status` is `interrupted`. Before that, KeyboardInterrupt goes on.
+        EarlyStopping restores the best weights; without it the weights stay as they are at that moment) and `status` is
+        `interrupted`. Before that, KeyboardInterrupt goes on.
         """
         from common.callbacks import Recorder
 
@@ -111,11 +110,12 @@ class Run:
         if self.status == "interrupted":
             raise KeyboardInterrupt
 
-    def interrupt(self, anything_learned):
-        """Note a Ctrl-C. With nothing learned there is nothing to keep: the folder is removed, KeyboardInterrupt goes on."""
+    def interrupt(self, results):
+        """Note a Ctrl-C. Without any results to report KeyboardInterrupt goes on; without a whole epoch the folder goes too."""
         self.status = "interrupted"
-        if not anything_learned:
+        if not self._history:
             shutil.rmtree(self.folder)
+        if not results:
             raise KeyboardInterrupt
 
     def ending(self):
@@ -142,13 +142,12 @@ class Run:
 
 def _make_folder(parent, name, dry_run):
     words = [f"{datetime.now():%Y%m%d-%H%M%S}", *([name] if name else []), *(["dry-run"] if dry_run else [])]
-    number = 1
-    while True:
-        folder = Path(parent) / "-".join(words + ([str(number)] if number > 1 else []))
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise InputError(f"--output-dir {parent} can't be written to: {error.strerror}") from error
+    try:
+        Path(parent).mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = Path(parent) / "-".join(words + ([str(number)] if number > 1 else []))
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise InputError(f"--output-dir {parent} can't be written to: {error.strerror}") from error

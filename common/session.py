@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -76,7 +77,7 @@ def environment():
     """What a reader needs to judge a number or repeat it: devices, versions, precision, git commit, the command."""
     keras = import_keras()
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "devices": devices(),
         "backend": keras.backend.backend(),
         "precision": keras.config.dtype_policy().name,

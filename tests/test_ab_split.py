@@ -103,6 +103,7 @@ def test_which_tensors_moved_bit_for_bit(finished):
 
 
 def test_both_strategies_start_from_the_weights_of_a(tmp_path, monkeypatch):
+    monkeypatch.setattr(data.Dataset, "is_cifar10", True)
     monkeypatch.setattr(train_ab_split, "MIN_STEPS", 1)
     # At this rate a step is lost in float32: what a layer holds after training is what it started from.
     train_ab_split.main([*SMALL, "--lr", "1e-30", "--output-dir", str(tmp_path), "--cache-dir", str(tmp_path / "cache")])
@@ -111,12 +112,13 @@ def test_both_strategies_start_from_the_weights_of_a(tmp_path, monkeypatch):
     for of_b in (last, both):
         assert are_equal(a[0] + a[1][:1], of_b[0] + of_b[1][:1]) == [True] * 9
     assert not np.array_equal(last[2][0], a[2][0][:, :2])  # the last FC layer is new
+    assert [of["comparable"] for of in files.read_json(run / "results.json")["models"].values()] == [True] * 4
 
 
 def splits():
     """A and B as the run had them."""
     dataset = data.load(train_ab_split.parse_args(FLAGS))
-    return data.only_classes(dataset, (1, 2, 3, 4, 5, 6, 8, 9)), data.only_classes(dataset, (0, 7))
+    return tuple(data.only_classes(dataset, classes, "--classes-b") for classes in ((1, 2, 3, 4, 5, 6, 8, 9), (0, 7)))
 
 
 def test_scores_are_those_of_the_saved_model_on_test(finished):
@@ -237,6 +239,29 @@ def test_ctrl_c_scores_and_saves_what_was_learned(call, monkeypatch, tmp_path):
     assert "interrupted after 1 whole epochs of b-scratch" in out
 
 
+def test_ctrl_c_while_test_is_scored_reports_the_weights_it_saves(call, monkeypatch, tmp_path):
+    evaluate, tests_scored = keras.Model.evaluate, []
+
+    def interrupted(self, *args, **kwargs):
+        if "_use_cached_eval_dataset" not in kwargs:  # which fit passes when it evaluates val
+            tests_scored.append(1)
+        if len(tests_scored) == 3:
+            tests_scored.append("interrupted")
+            raise KeyboardInterrupt
+        return evaluate(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "evaluate", interrupted)
+        code, _, _ = call(lambda: train_ab_split.main([*SMALL, "--output-dir", str(tmp_path)]))
+    assert code == 130
+    (run,) = (tmp_path / "ab_split").iterdir()
+    results = files.read_json(run / "results.json")
+    assert results["model"] == "A from scratch" and results["epochs"] == 2
+    a, _ = splits()
+    _, accuracy = load_model(run, "a").evaluate(a.val.images, a.val.labels, verbose=0)
+    assert results["val_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
 def test_ctrl_c_before_the_first_epoch_leaves_nothing(call, monkeypatch, tmp_path):
     interrupt_before(monkeypatch, "a", 0)
     code, _, err = call(lambda: train_ab_split.main([*SMALL, "--output-dir", str(tmp_path)]))
@@ -250,12 +275,13 @@ def test_a_learning_rate_that_explodes_is_named_with_its_epoch(call, tmp_path):
     assert "in epoch 1 of a: try a lower --lr than 1e+30" in err and err.count("\n") == 1
 
 
-def test_dry_run_takes_two_batches_of_every_stage(call, tmp_path):
+def test_dry_run_takes_two_batches_of_every_stage(call, monkeypatch, tmp_path):
+    monkeypatch.setattr(data.Dataset, "is_cifar10", True)
     code, out, _ = call(lambda: train_ab_split.main([*SMALL, "--dry-run", "--output-dir", str(tmp_path)]))
     assert code == 0 and "a dry run, the numbers mean nothing" in out
     (run,) = (tmp_path / "ab_split").iterdir()
     results = files.read_json(run / "results.json")
-    assert run.name.endswith("-dry-run") and results["dry_run"]
+    assert run.name.endswith("-dry-run") and results["dry_run"] and not results["comparable"]
     assert results["models"]["a"]["train_size"] == 64 and results["models"]["a"]["epochs"] == 1
 
 
@@ -282,6 +308,10 @@ def cut_off(folder):
     picture.write_bytes(picture.read_bytes()[:-30])
 
 
+def leave_no_bird_in_test(folder):
+    shutil.rmtree(folder / "test" / "bird")
+
+
 def remove_pictures(folder):
     shutil.rmtree(folder / "train" / "cat")
     (folder / "train" / "cat").mkdir()
@@ -305,6 +335,7 @@ def block_output(folder):
         (cut_off, [], "003.png is cut off"),
         (remove_pictures, [], "no pictures"),
         (add_class_to_test, [], "emu"),
+        (leave_no_bird_in_test, [], "test has no picture of bird"),
         (break_nothing, ["--classes-b", "11"], "--classes-b 11"),
         (break_nothing, ["--classes-b", "emu"], "0 bird, 1 cat, 2 dog"),
         (break_nothing, ["--classes-b", "0", "1", "2"], "A needs at least two"),
@@ -313,6 +344,7 @@ def block_output(folder):
         (break_nothing, ["--epochs", "0"], "--epochs"),
         (break_nothing, ["--lr", "-1"], "--lr"),
         (break_nothing, ["--lr", "nan"], "--lr"),
+        (break_nothing, ["--image-size", "3"], "--image-size 3"),
         (break_nothing, ["--b-samples", "1000"], "--b-samples 1000"),
         (break_nothing, ["--max-train-samples", "2"], "--max-train-samples 2"),
         (break_nothing, ["--max-train-samples", "4"], "too few"),

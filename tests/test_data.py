@@ -2,6 +2,7 @@ import argparse
 import io
 import os
 import pickle
+import shutil
 import tarfile
 from collections import Counter
 
@@ -68,7 +69,7 @@ def test_max_train_samples_counts_train_and_val(tmp_path):
 
 def test_only_classes_relabels_in_order(tmp_path):
     digits = load("digits", tmp_path)
-    some = data.only_classes(digits, [7, 2])
+    some = data.only_classes(digits, [7, 2], "--classes-b")
     assert some.class_names == ("7", "2") and set(some.train.labels) == {0, 1}
     sevens = some.train.images[some.train.labels == 0]
     assert np.array_equal(sevens, digits.train.images[digits.train.labels == 7])
@@ -140,6 +141,27 @@ def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, picture_folder
     assert (images == 77).all(axis=(1, 2, 3)).sum() == 1
 
 
+def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, picture_folder, capsys):
+    folder = picture_folder({"cat": 20, "dog": 20})
+    (tmp_path / "cache").touch()
+    assert len(load(folder, tmp_path).test) == 40
+    assert "could not be kept" in capsys.readouterr().out
+
+
+def test_odd_names_of_folders_and_files(tmp_path, picture_folder):
+    folder = picture_folder({"Katze ä": 20, "true": 20}, root="photos_archive")
+    os.rename(folder / "train" / "true" / "000.png", os.fsencode(folder / "train" / "true") + b"/\xff.png")
+    shutil.rmtree(folder / "test" / "true")  # a class may be missing from test, not from train
+    own = load(folder, tmp_path)
+    assert own.class_names == ("Katze ä", "true") and len(own.train) + len(own.val) == 40
+    with pytest.raises(cli.InputError, match="--classes-b: test has no picture of true"):
+        data.only_classes(own, [1], "--classes-b")
+    (folder / "test" / "true").mkdir()
+    assert len(load(folder, tmp_path).test) == 20
+    with pytest.raises(cli.InputError, match="no pictures"):  # as training pictures a folder called test is like any other
+        load(folder / "test", tmp_path)
+
+
 def test_a_folder_without_test_part_holds_out_a_fifth(tmp_path, picture_folder, capsys):
     folder = picture_folder({"cat": 50, "dog": 50}, parts=("train",))
     told = load(folder, tmp_path)
@@ -186,9 +208,17 @@ class Attack:
         return (exec, ("import pathlib; pathlib.Path('executed').touch()",))
 
 
-@pytest.mark.parametrize(
-    "content", [pickle.dumps(Attack()), pickle.dumps({"data": 1, "labels": [0]}), b"", b"text", pickle.dumps([])]
-)
+NOT_A_BATCH = [
+    pickle.dumps(Attack()),
+    pickle.dumps({"data": 1, "labels": [0]}),
+    pickle.dumps([]),
+    pickle.dumps(5),
+    b"",
+    b"text",
+]
+
+
+@pytest.mark.parametrize("content", NOT_A_BATCH)
 def test_python_version_executes_nothing_and_says_what_is_wrong(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     python_version(tmp_path / "batches")
@@ -254,6 +284,17 @@ def test_a_picture_that_is_cut_off_or_none_is_named(tmp_path):
             path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * share)])
             with pytest.raises(cli.InputError, match=f"picture.{extension}"):
                 folders.read_picture(path)
+    for extension in ("png", "jpg"):  # a telephone appends a film, a camera embeds a thumbnail
+        buffer, thumbnail = io.BytesIO(), io.BytesIO()
+        Image.fromarray(picture[::8, ::8]).save(thumbnail, "jpeg")
+        extra = {"comment": thumbnail.getvalue()} if extension == "jpg" else {}
+        Image.fromarray(picture).save(buffer, {"jpg": "jpeg"}.get(extension, extension), **extra)
+        path = tmp_path / f"picture.{extension}"
+        path.write_bytes(buffer.getvalue() + bytes(20_000))
+        assert folders.read_picture(path).shape == (64, 64, 3)
+        path.write_bytes(buffer.getvalue()[:-20])
+        with pytest.raises(cli.InputError, match="cut off"):
+            folders.read_picture(path)
     (tmp_path / "text.png").write_text("hello")
     for name in ("text.png", "absent.png"):
         with pytest.raises(cli.InputError, match=name):

@@ -92,8 +92,18 @@ def test_ctrl_c_before_anything_is_learned_leaves_no_folder(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(run, "head", own=[InterruptIn(0)])
     with pytest.raises(KeyboardInterrupt):
-        run.interrupt(anything_learned=False)
+        run.interrupt(results={})
     assert not run.folder.exists()
+
+
+def test_ctrl_c_while_the_first_model_is_saved_keeps_the_folder(tmp_path):
+    run = runs.Run("experiment", make_args(tmp_path))
+    fit(run, "head", epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        run.interrupt(results={})
+    assert (run.folder / "history.csv").exists()
+    run.interrupt(results={"head": {}})  # something to report: goes on quietly
+    assert run.status == "interrupted"
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_epoch(tmp_path):
@@ -117,6 +127,13 @@ def test_an_output_folder_that_cant_be_made_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(cli.InputError, match="--output-dir"):
         runs.check(make_args(tmp_path, output_dir=tmp_path / "file" / "runs"))
+    (tmp_path / "dangling").symlink_to(tmp_path / "not mounted")
+    for unusable in ("dangling", "dangling/runs"):
+        with pytest.raises(cli.InputError, match="--output-dir"):
+            runs.check(make_args(tmp_path, output_dir=tmp_path / unusable))
+    with pytest.raises(cli.InputError, match="--output-dir"):
+        runs.Run("experiment", make_args(tmp_path, output_dir=tmp_path / "dangling"))
+    (tmp_path / "dangling").unlink()
     monkeypatch.chdir(tmp_path)
     runs.check(make_args(tmp_path, output_dir=Path("runs")))
     monkeypatch.setattr(os, "access", lambda path, mode: False)

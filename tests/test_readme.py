@@ -1,0 +1,98 @@
+"""The README's commands are understood by their scripts, its links lead somewhere, its numbers come from plots/results/."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import make_plots
+import train_ab_split
+from common import files
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+RESULTS = ROOT / "plots" / "results" / "ab_split"
+COMMANDS = [
+    part.strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    for part in line.split("&&")
+    if part.strip()
+]
+SCRIPTS = [command for command in COMMANDS if re.search(r"\w\.py\b", command)]
+
+
+@pytest.mark.parametrize("command", SCRIPTS)
+def test_every_command_is_parsed_by_its_script(command):
+    python, script, *flags = shlex.split(command)
+    assert python == ".venv/bin/python"
+    importlib.import_module(Path(script).stem).parse_args(flags)
+
+
+def test_the_set_up_is_what_ci_runs():
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert ".venv/bin/python -m pytest" in COMMANDS and ".venv/bin/python -m pytest" in ci
+    for command in COMMANDS:
+        for requirements in re.findall(r"-r (\S+)", command):
+            assert (ROOT / requirements).is_file()
+    assert SCRIPTS[0] == ".venv/bin/python train_ab_split.py --data digits"
+
+
+def test_every_link_and_file_exists():
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    assert len(targets) >= 3
+    for target in targets:
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+    for path in re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|txt))`", README):
+        assert (ROOT / path).is_file(), path
+
+
+def cells(marker):
+    """The rows of the table between two markers of the README, each a list of cells."""
+    table = README.split(f"<!-- {marker} -->")[1].split(f"<!-- /{marker} -->")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()][2:]
+
+
+def test_the_table_of_models_comes_from_the_published_results():
+    models = files.read_json(RESULTS / "default" / "results.json")["models"]
+    expected = [
+        [
+            of["model"],
+            f"{of['trained_weights']:,}",
+            "{:.4f} [{:.4f}, {:.4f}]".format(of["test_accuracy"], *of["test_accuracy_interval"]),
+            f"{of['seconds']:.0f}",
+            f"{train_ab_split.DOCUMENTED[name]:.4f}",
+        ]
+        for name, of in models.items()
+    ]
+    assert cells("models") == expected
+
+
+def test_the_table_of_sizes_comes_from_the_published_results():
+    rows = files.read_csv(RESULTS / "study" / "accuracy_by_samples.csv")
+    by_size = {}
+    for row in rows:
+        if row["model"] != "a":
+            by_size.setdefault(row["samples"], {})[row["model"]] = f"{row['mean']:.4f} ± {row['deviation']:.4f}"
+    expected = [[f"{size:,.0f}", *(by_size[size][name] for name in train_ab_split.B_MODELS)] for size in sorted(by_size)]
+    assert cells("sizes") == expected
+
+
+def test_published_figures_are_small_enough():
+    for figure in (ROOT / "plots").rglob("*.png"):
+        assert figure.stat().st_size <= 200_000, figure
+
+
+def test_the_readmes_figures_are_drawn_from_the_published_results(tmp_path):
+    make_plots.main(["--output-dir", str(tmp_path)])
+    drawn = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.png")}
+    assert drawn == {path.relative_to(ROOT / "plots") for path in (ROOT / "plots").rglob("*.png")}
+    shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert {ROOT / target for target in shown} == {ROOT / "plots" / path for path in drawn}
+    for path in drawn:
+        new, published = (cv2.imread(str(root / path)).astype(int) for root in (tmp_path, ROOT / "plots"))
+        assert new.shape == published.shape and np.abs(new - published).mean() < 1, path  # another font renderer is no matter
