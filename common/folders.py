@@ -22,7 +22,8 @@ LEFT_BY_DESKTOPS = ("thumbs.db", "desktop.ini")
 CACHE_VERSION = 1
 CHUNK = 256  # pictures that one thread reads in a row
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # an unreadable picture is named by us, once
+# An unreadable picture is named by us, once. OpenCV 5 has moved the function; 0 is LOG_LEVEL_SILENT in 4 and 5.
+(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 
 
 def parts(root):
@@ -59,7 +60,7 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
     except OSError as error:
         raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
-    if cache.exists():
+    if os.path.exists(cache):
         try:
             with np.load(cache) as stored:
                 images, num_resized = stored["images"], int(stored["num_resized"])
@@ -81,7 +82,7 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
 
     bar = tqdm(total=len(files), desc=f"reading {folder}", unit=" pictures", disable=None, leave=False)
     num_resized = 0
-    with bar, ThreadPoolExecutor() as pool:  # OpenCV lets go of the interpreter while it decodes
+    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV decodes without holding the interpreter
         try:
             for count in pool.map(read, range(0, len(files), CHUNK)):
                 num_resized += count
@@ -96,7 +97,8 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
 def read_picture(path):
     """One picture as `(h, w, 3)` uint8 RGB; alpha is dropped. Raises InputError that names the file and what is wrong."""
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            content = file.read()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
     if _is_cut_off(content):

@@ -193,14 +193,15 @@ def test_features_once_are_training_through_the_frozen_convolutions():
 
 def test_the_same_command_in_another_process_gives_the_same_bits(finished, tmp_path):
     run, _ = finished
-    command = [sys.executable, str(ROOT / "train_ab_split.py"), *FLAGS, "--output-dir", "runs", "--cache-dir", "cache"]
+    # Without the sizes and seeds of the finished run: the four models must not depend on what else is trained.
+    command = [sys.executable, str(ROOT / "train_ab_split.py"), *SMALL, "--output-dir", "runs", "--cache-dir", "cache"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0 and ended.stderr == "", ended.stderr
     (again,) = (tmp_path / "runs" / "ab_split").iterdir()
     assert ended.stdout.splitlines()[-1] == str(again)
 
     def figures(folder):
-        without = ("seconds", "images_per_second", "total_seconds", "peak_memory_gib", "models")
+        without = ("seconds", "images_per_second", "total_seconds", "peak_memory_gib", "models", "spread")
         results = {key: value for key, value in files.read_json(folder / "results.json").items() if key not in without}
         return results, (folder / "predictions.csv").read_text()
 
@@ -208,9 +209,9 @@ def test_the_same_command_in_another_process_gives_the_same_bits(finished, tmp_p
         assert figures(model_folder(run, name)) == figures(model_folder(again, name))
         one, other = load_model(run, name).get_weights(), load_model(again, name).get_weights()
         assert all(are_equal(one, other))
-    for file in ("history.csv", "points.csv"):
+    for file, column in (("history.csv", "phase"), ("points.csv", "model")):
         one, other = ([{**row, "seconds": 0} for row in files.read_csv(folder / file)] for folder in (run, again))
-        assert one == other
+        assert all(row in one for row in other) and {row[column] for row in other} == set(MODELS), file
 
 
 def interrupt_before(monkeypatch, phase, epoch):
