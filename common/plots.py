@@ -91,7 +91,7 @@ def confusion_matrix(matrix, class_names, path, title):
         xticklabels=class_names, yticklabels=class_names, annot_kws={"size": 9}, cbar_kws={"label": "share of the true class"},
     )  # fmt: skip
     axis.set(xlabel="predicted", ylabel="true", title=title)
-    axis.tick_params(axis="x", rotation=45)
+    plt.setp(axis.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     axis.tick_params(axis="y", rotation=0)
     return _save(figure, path)
 

@@ -139,6 +139,8 @@ def test_scores_are_those_of_the_saved_model_on_test(finished):
 def test_the_kept_weights_are_those_of_the_best_val_epoch(finished):
     run, _ = finished
     rows = files.read_csv(run / "history.csv")
+    best_epochs = {files.read_json(model_folder(run, name) / "results.json")["best_epoch"] for name in MODELS}
+    assert best_epochs != {3}  # otherwise the last weights would pass for the best
     for name in MODELS:
         results = files.read_json(model_folder(run, name) / "results.json")
         of_model = [row for row in rows if row["phase"] == name]

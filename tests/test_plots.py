@@ -44,7 +44,7 @@ def test_learning_curves_read_columns_by_name(figure):
     np.testing.assert_array_equal(accuracy.get_lines()[0].get_xdata(), [1, 2])
 
 
-def test_train_and_test_have_one_colour_in_every_figure(figure):
+def test_train_and_test_have_their_own_colours(figure):
     curves = figure(plots.learning_curves, WITH_TEST, title="t", parts=("train", "test")).axes[0]
     assert {line.get_label(): line.get_color() for line in curves.get_lines()} == {
         "train": plots.COLOURS["train"],
