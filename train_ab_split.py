@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Classes split in A and B: what does a CNN trained on A give to one for B?
 
-    python train_ab_split.py --data digits                                  # offline, about a minute
+    python train_ab_split.py --data digits                                  # offline, a minute and a half
     python train_ab_split.py                                                # CIFAR-10
     python train_ab_split.py --b-samples 20 50 100 500 2000 all --seeds 5   # when does transfer pay?
 
@@ -10,8 +10,9 @@ Four models of one architecture: A from scratch; B from scratch; B on A's convol
 Adam, 20 epochs; the weights of the epoch with the best val accuracy are kept. With less than all of B's pictures
 (--b-samples) there is no val part to choose by: the last weights are kept.
 
-Documented test accuracies on CIFAR-10, B = airplane and horse: A .2914, B from scratch .6785, last FC .7490, both FC .8100
-(SGD at 1e-4 for 20 epochs, which leaves all four badly under-trained; that is why ours are higher).
+Test accuracies on CIFAR-10, B = airplane and horse:
+  documented  A .2914, B from scratch .6785, last FC .7490, both FC .8100 (SGD at 1e-4, which leaves all under-trained)
+  measured    A .7689, B from scratch .9665, last FC .9090, both FC .9660 (seed 0, 2 CPU cores, 43 s an epoch of A)
 """
 
 import math

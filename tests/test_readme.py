@@ -70,6 +70,8 @@ def test_the_table_of_models_comes_from_the_published_results():
         for name, of in models.items()
     ]
     assert cells("models") == expected
+    measured = re.search(r"measured (.*)", train_ab_split.__doc__)[1]
+    assert re.findall(r"\.\d{4}", measured) == [f"{of['test_accuracy']:.4f}"[1:] for of in models.values()]
 
 
 def test_the_table_of_sizes_comes_from_the_published_results():
