@@ -30,7 +30,7 @@ def draw_ab_split(results, figures):
     yield plots.overview_of_all(rows_by_title, figures / "overview.png")
 
     rows = files.read_csv(results / "default" / "a" / "confusion_matrix.csv")
-    corner, *class_names = rows[0]
+    _, *class_names = rows[0]
     matrix = np.array([[int(row[name]) for name in class_names] for row in rows])
     yield plots.confusion_matrix(matrix, class_names, figures / "confusion_matrix_a.png", MODELS["a"])
 

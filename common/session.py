@@ -46,11 +46,10 @@ def start(amp):
 def set_seed(seed, stage):
     """Seed Python, NumPy and the backend for one stage of a run (a word that names it).
 
-    Each stage has random numbers of its own, so none depends on what ran before it. Returns the derived seed, below 2**31.
+    Each stage has random numbers of its own, so none depends on what ran before it.
     """
     derived = int.from_bytes(hashlib.sha256(f"{seed}/{stage}".encode()).digest()[:4]) >> 1
     import_keras().utils.set_random_seed(derived)
-    return derived
 
 
 def devices():
