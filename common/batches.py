@@ -13,16 +13,24 @@ import numpy as np
 class Batches(keras.utils.PyDataset):
     """Batches `(x, y)` of arrays of equal length, newly ordered in each epoch; the last one of a pass may be smaller.
 
-    An epoch is `passes` passes over the arrays, each in an order of its own. Which epoch it is, counted from 0, `fit` tells
+    `x` is an array, or a list of arrays: views of the same samples, of which every pass draws one for each sample. With
+    `samples` a pass draws that many at random. An epoch is `passes` passes, each with an order of its own. Which epoch it is, counted from 0, `fit` tells
     through the callback `follow_fit`, which belongs into its callbacks: Keras asks for batches before the first epoch too,
     so that counting the epochs here would go wrong.
     """
 
-    def __init__(self, x, y, batch_size, seed, passes=1):
+    def __init__(self, x, y, batch_size, seed, passes=1, samples=None):
         super().__init__()
-        self.x, self.y, self.batch_size, self.seed, self.passes = x, y, batch_size, seed, passes
+        self.views, self.y, self.batch_size, self.seed, self.passes = (
+            x if isinstance(x, list) else [x],
+            y,
+            batch_size,
+            seed,
+            passes,
+        )
+        self.samples = min(samples or len(y), len(y))
         self.epoch = 0
-        self._order, self._order_of = None, None
+        self._order, self._view, self._order_of = None, None, None
 
     def __len__(self):
         return self.passes * self._steps_per_pass
@@ -31,10 +39,16 @@ class Batches(keras.utils.PyDataset):
         number, step = divmod(index, self._steps_per_pass)
         place = (self.epoch, number)
         if self._order_of != place:
-            self._order = np.random.default_rng([self.seed, *place]).permutation(len(self.y))
+            random = np.random.default_rng([self.seed, *place])
+            self._order = random.permutation(len(self.y))[: self.samples]
+            self._view = random.integers(len(self.views), size=self.samples)
             self._order_of = place
-        chosen = self._order[step * self.batch_size : (step + 1) * self.batch_size]
-        return self.x[chosen], self.y[chosen]
+        steps = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        chosen, view = self._order[steps], self._view[steps]
+        x = np.empty((len(chosen), *self.views[0].shape[1:]), self.views[0].dtype)
+        for number in np.unique(view):
+            x[view == number] = self.views[number][chosen[view == number]]
+        return x, self.y[chosen]
 
     def follow_fit(self):
         """The callback that tells these batches which epoch it is."""
@@ -42,4 +56,4 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def _steps_per_pass(self):
-        return math.ceil(len(self.y) / self.batch_size)
+        return math.ceil(self.samples / self.batch_size)

@@ -9,6 +9,7 @@ import math
 import sys
 from pathlib import Path
 
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos4")
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
@@ -119,7 +120,7 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
         help="use N training pictures at most (val comes out of these), stratified",
     )
     group.add_argument(
-        "--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="decoded pictures, shared by all runs"
+        "--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="decoded pictures and features, shared by all runs"
     )
 
 
@@ -132,6 +133,38 @@ def add_training_arguments(parser, *, epochs, batch_size, learning_rate, dropout
     group.add_argument("--dropout", type=dropout_rate, default=dropout, metavar="F", help="dropout rate")
     group.add_argument("--seed", type=seed, default=0, metavar="N", help="of weights, order, dropout and splits")
     group.add_argument("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
+    return group
+
+
+def add_base_arguments(parser, *, augment):
+    """`--weights --interpolation --augment --views --no-cache`, for scripts with a pretrained base; returns the group."""
+    group = parser.add_argument_group("base")
+    group.add_argument(
+        "--weights",
+        default="imagenet",
+        metavar="imagenet|none|PATH",
+        help="imagenet (downloaded once), none (random: the control), a weights file of the base (.h5, .weights.h5, .keras), "
+        "or the folder of a run, whose base is taken",
+    )
+    group.add_argument(
+        "--interpolation", choices=INTERPOLATIONS, default="bicubic", help="how pictures are resized, as OpenCV does it"
+    )
+    group.add_argument(
+        "--augment", action=argparse.BooleanOptionalAction, default=augment, help="train on randomly changed copies too"
+    )
+    group.add_argument(
+        "--views",
+        type=positive_int,
+        default=4,
+        metavar="K",
+        help="with --augment: features of K copies of each training picture are kept, the first one the picture itself; "
+        "each epoch draws one of them for each picture",
+    )
+    group.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="train through the base in every epoch, with new augmentation each time, in place of computing features once",
+    )
     return group
 
 

@@ -65,14 +65,15 @@ def class_names(source):
     return folders.class_names(path)
 
 
-def load(args):
+def load(args, upscaled_later=False):
     """Read and split the data that the flags of `cli.add_data_arguments` and `--seed` describe, and say what was done to it.
 
-    Returns a Dataset of pictures `(n, image_size, image_size, 3)`. Raises InputError, one line, for data that is missing,
-    unreadable or too small to be split.
+    Returns a Dataset of pictures `(n, image_size, image_size, 3)`; with `upscaled_later`, where the model itself resizes to
+    image_size, pictures that are smaller, square and all of one size keep theirs. Raises InputError, one line, for data that
+    is missing, unreadable or too small to be split.
     """
     names = class_names(args.data)
-    train, test, notes = _read(args.data, names, args.image_size, args.cache_dir)
+    train, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
     if test is None:
         train, test = _split(train, TEST_FRACTION, TEST_SEED, f"--data {args.data}")
         notes.append(f"{args.data} has no test part: {len(test)} pictures, a stratified fifth, are held out as test.")
@@ -147,7 +148,7 @@ def only_classes(dataset, classes, flag):
     return replace(dataset, class_names=names, **parts)
 
 
-def _read(source, names, image_size, cache_dir):
+def _read(source, names, image_size, cache_dir, upscaled_later):
     """Train part, test part or None, and the list of notes."""
     if source == "digits":
         from sklearn.datasets import load_digits  # not above: scikit-learn takes longer to import than --help may take
@@ -158,9 +159,11 @@ def _read(source, names, image_size, cache_dir):
     elif source == "cifar10" or cifar10.is_python_version(Path(source)):
         parts = cifar10.read(cifar10.archive() if source == "cifar10" else Path(source))
     else:
-        return _read_folders(Path(source), names, image_size, cache_dir)
+        return _read_folders(Path(source), names, image_size, cache_dir, upscaled_later)
     height, width = parts[0][0].shape[1:3]
     notes = []
+    if upscaled_later:
+        image_size = min(image_size, 32)  # CIFAR-10's own size, to which the digits of 8x8 are brought as well
     if (height, width) != (image_size, image_size):
         notes.append(f"Pictures of {width}x{height} were resized to {image_size}x{image_size}.")
         parts = [(np.stack([folders.resize(image, image_size) for image in images]), labels) for images, labels in parts]
@@ -168,9 +171,17 @@ def _read(source, names, image_size, cache_dir):
     return train, test, notes
 
 
-def _read_folders(root, names, image_size, cache_dir):
+def _read_folders(root, names, image_size, cache_dir, upscaled_later):
     train_folder, test_folder = folders.parts(root)
-    *train, num_resized = folders.read_part(train_folder, names, image_size, cache_dir)
+    sizes = [image_size]
+    if upscaled_later:
+        height, width = folders.first_size(train_folder, names)
+        sizes = [height, image_size] if height == width and height < image_size else sizes
+    for size in sizes:
+        *train, num_resized = folders.read_part(train_folder, names, size, cache_dir)
+        if not num_resized:  # all are of the size of the first
+            image_size = size
+            break
     if test_folder:
         *test, more_resized = folders.read_part(test_folder, names, image_size, cache_dir, may_lack_classes=True)
         num_resized += more_resized

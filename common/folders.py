@@ -94,6 +94,11 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
     return images, labels, num_resized
 
 
+def first_size(folder, class_names):
+    """Height and width of the first picture of one part."""
+    return read_picture(_list_files(folder, class_names[:1], False)[0][0]).shape[:2]
+
+
 def read_picture(path):
     """One picture as `(h, w, 3)` uint8 RGB; alpha is dropped. Raises InputError that names the file and what is wrong."""
     try:

@@ -28,15 +28,16 @@ def score(model, test):
     }
 
 
-def write(run, folder, model, dataset, *, phase, title, weights, documented, comparable, passes=1):
+def write(run, folder, model, dataset, *, phase, title, weights, documented, comparable, passes=1, scores=None, also=None):
     """Score `model` on test and write into `folder` what belongs to it: the run's own folder or one of its subfolders.
 
     Writes results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate, the confusion
     matrix and examples. `phase` is the model's name in history.csv, `title` is for people, `weights` says what it started from,
     `documented` is the document's accuracy and `comparable` whether the two may be compared; an epoch was `passes` passes
-    over the train part. Returns the results.
+    over the train part. `scores` is what `score` returned where the head was scored on cached features, `also` goes into
+    results.json as it is. Returns the results.
     """
-    scores = score(model, dataset.test)
+    scores = scores or score(model, dataset.test)
     probabilities = scores.pop("probabilities")
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(dataset.test.labels, predicted, len(dataset.class_names))
@@ -66,6 +67,7 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
         "comparable": comparable,
         "dry_run": run.args.dry_run,
         "status": run.status,
+        **(also or {}),
     }
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     _write_predictions(folder, dataset, probabilities, matrix)
@@ -84,6 +86,17 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
         model.save(part)
     files.write_json(folder / "results.json", results)
     return results
+
+
+def finish(run, results, phase, remark):
+    """The end of a run of one model, after `write`: its learning curves, results.json with how the run ended, the closing
+    block. Returns what results.json holds.
+    """
+    plots.learning_curves(run.rows(phase), run.folder / "plots" / "curves.png", results["model"])
+    summary = results | run.ending()
+    files.write_json(run.folder / "results.json", summary)
+    print_closing(run, [results], remark)
+    return summary
 
 
 def draw_models(run, titles):

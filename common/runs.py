@@ -46,6 +46,14 @@ class Run:
         files.write_json(self.folder / "args.json", vars(args))
         files.write_json(self.folder / "environment.json", session.environment())
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        """Leave no folder behind when the user's input turned out bad, or Ctrl-C came, before anything was learned."""
+        if isinstance(error, (InputError, KeyboardInterrupt)) and not self._history:
+            shutil.rmtree(self.folder)
+
     @property
     def verbose(self):
         """For `fit`: Keras's progress bar on a terminal, one line an epoch into a file."""

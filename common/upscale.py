@@ -1,9 +1,11 @@
 """The one place where pictures of 32x32 become pictures of N x N: as OpenCV does it, in batches, on the device.
 
-A resize is linear and works on rows and columns separately, so it is two small matrix products. The matrices are read off
-`cv2.resize` itself. Keras's own `Resizing` has another bicubic kernel, no XLA kernel for it on TensorFlow, and returns
-uint8 for uint8 on JAX and torch. Importing this imports Keras.
+A resize is linear and works on rows and columns separately. Which source pixels a target pixel takes, and how much of each,
+is read off `cv2.resize` itself. Keras's own `Resizing` has another bicubic kernel, no XLA kernel for it on TensorFlow, and
+returns uint8 for uint8 on JAX and torch. Importing this imports Keras.
 """
+
+import functools
 
 import cv2
 import keras
@@ -39,6 +41,33 @@ def resize_matrices(source, target, interpolation):
     return response(0), response(1)
 
 
+@functools.cache
+def _taps(source, target, interpolation):
+    """For rows and for columns: the source indices `(taps, target)` of each target pixel and their shares, float32.
+
+    At most four for bicubic. Summed one by one and not as a matrix product, which a GPU would round to TF32.
+    """
+    taps = []
+    for matrix in resize_matrices(source, target, interpolation):
+        count = np.count_nonzero(matrix, axis=1).max()
+        indices = np.sort(np.argsort(matrix == 0, axis=1, kind="stable")[:, :count], axis=1)
+        taps.append((indices.T.astype(np.int32), np.take_along_axis(matrix, indices, axis=1).T))
+    return taps
+
+
+@keras.saving.register_keras_serializable("cifar10_transfer")
+def upscale(images, size, interpolation="bicubic"):
+    """Resize pictures `(n, h, w, c)` of any dtype to `(n, H, W, c)` float32, as `cv2.resize` does on float32.
+
+    `size` is `(H, W)`. For a `Lambda` layer, with dtype float32; the layer is `Upscale`.
+    """
+    images = ops.cast(images, "float32")
+    for axis, (indices, shares) in enumerate(_taps(tuple(images.shape[1:3]), tuple(size), interpolation), start=1):
+        shares = shares[:, :, None, None] if axis == 1 else shares[:, None, :, None]
+        images = sum(ops.take(images, index, axis=axis) * share for index, share in zip(indices, shares, strict=True))
+    return images
+
+
 @keras.saving.register_keras_serializable("cifar10_transfer")
 class Upscale(keras.layers.Layer):
     """Resize pictures as `cv2.resize` does on float32, to within 1e-3 of a grey level; growing, shrinking, any shape.
@@ -57,12 +86,8 @@ class Upscale(keras.layers.Layer):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.interpolation = interpolation
 
-    def build(self, input_shape):
-        self.rows, self.columns = resize_matrices(tuple(input_shape[1:3]), self.size, self.interpolation)
-
     def call(self, images):
-        images = ops.cast(images, "float32")
-        return ops.einsum("Ww,nHwc->nHWc", self.columns, ops.einsum("Hh,nhwc->nHwc", self.rows, images))
+        return upscale(images, self.size, self.interpolation)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *self.size, input_shape[3])

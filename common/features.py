@@ -1,0 +1,237 @@
+"""A frozen base's output, computed once and kept on disk, for all runs that ask for the same.
+
+A file's name is a hash over the pictures, the extractor with its weights, the precision and the versions, so it is shared
+by runs with other heads, seeds and splits. It is written in chunks with a checksum each: a killed extraction goes on where
+it stopped, and a damaged chunk is found and computed again. Importing this imports Keras.
+
+<cache-dir>/features/<key>.npy    float32 (pictures, width); <key>.part.npy as long as chunks are missing
+<cache-dir>/features/<key>.json   what it was made of, and the checksums
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from common import augment, files, session
+from common.cli import InputError
+from common.data import Part
+
+FORMAT = 1
+BATCH_SIZE = {"cpu": 32, "gpu": 256}  # at 224x224 VGG19 takes 1.4 GiB for 32 pictures
+BATCHES_PER_CHUNK = 16
+SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
+
+
+class Rows:
+    """Some rows of a memory-mapped array `(m, width)`, in some order: indexed like an array, without a copy of the whole."""
+
+    def __init__(self, array, rows):
+        self.array, self.rows = array, rows
+        self.shape, self.dtype = (len(rows), *array.shape[1:]), array.dtype
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, indices):
+        return self.array[self.rows[indices]]
+
+
+def extract(extractor, parts, cache_dir, title):
+    """What `extractor` makes of the pictures in `parts`, arrays uint8 `(n, h, w, 3)`: float32 `Rows` `(n, width)` for each.
+
+    Equal pictures are computed once. Returns the list of Rows and what it took: `pictures`, `computed`, `seconds`. Raises
+    InputError when `cache_dir` can't be written to or its disk is too full.
+    """
+    started = time.perf_counter()
+    digests = [hashlib.blake2b(picture, digest_size=16).digest() for part in parts for picture in np.ascontiguousarray(part)]
+    unique, first, inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
+    starts = np.cumsum([0, *map(len, parts)])
+    file = _FeatureFile(Path(cache_dir) / "features", extractor, unique)
+
+    def take(indices):
+        numbers = np.searchsorted(starts, indices, side="right") - 1
+        return np.stack([parts[number][index - starts[number]] for number, index in zip(numbers, indices, strict=True)])
+
+    array, computed = file.complete(lambda rows: take(first[rows]), title)
+    took = {"pictures": len(digests), "computed": computed, "seconds": round(time.perf_counter() - started, 3)}
+    return [Rows(array, rows) for rows in np.split(inverse, starts[1:-1])], took
+
+
+def of_dataset(extractor, dataset, args, preset):
+    """The data set with its features in place of its pictures, and what that took.
+
+    With `--augment` the train part holds a list of `--views` arrays: features of the pictures themselves and of copies that
+    `preset`, one of `augment`, has changed.
+    """
+    train, val, test = dataset.train, dataset.val, dataset.test
+    (features, of_val), took = extract(extractor, [train.images, val.images], args.cache_dir, "features of train and val")
+    (of_test,), more = extract(extractor, [test.images], args.cache_dir, "features of test")
+    views, tooks = [features], [took, more]
+    for view in range(1, args.views if args.augment else 1):
+        copies = augment.augmented(train.images, preset, [args.seed, view])
+        (features,), more = extract(extractor, [copies], args.cache_dir, f"features of view {view + 1} of {args.views}")
+        views.append(features)
+        tooks.append(more)
+    inputs = replace(
+        dataset,
+        train=Part(views if len(views) > 1 else features, train.labels),
+        val=Part(of_val[:], val.labels),
+        test=Part(of_test[:], test.labels),
+    )
+    return inputs, {key: round(sum(took[key] for took in tooks), 3) for key in took}
+
+
+class _FeatureFile:
+    """The features of a set of pictures, on disk, whole or in part."""
+
+    def __init__(self, folder, extractor, digests):
+        self.extractor = extractor
+        self.shape = (len(digests), extractor.output_shape[-1])
+        self.batch_size = BATCH_SIZE["cpu" if session.devices()[0].startswith("CPU") else "gpu"]
+        self.chunk = self.batch_size * BATCHES_PER_CHUNK
+        packages = session.environment()["packages"]
+        self.made_of = {
+            "format": FORMAT,
+            "pictures": hashlib.sha256(digests.tobytes()).hexdigest(),
+            "shape": self.shape,
+            "extractor": hashlib.sha256(json.dumps(extractor.get_config(), default=str).encode()).hexdigest(),
+            "layers": [layer.name for layer in extractor.layers],
+            "weights": _hash_of_weights(extractor),
+            "precision": keras.config.dtype_policy().name,
+            "backend": keras.backend.backend(),
+            "packages": {name: packages[name] for name in ("keras", keras.backend.backend(), "opencv-python-headless")},
+            "batch_size": self.batch_size,
+        }
+        key = hashlib.sha256(json.dumps(self.made_of).encode()).hexdigest()[:20]
+        self.whole, self.part, self.note = (folder / f"{key}{end}" for end in (".npy", ".part.npy", ".json"))
+        self.lock = FileLock(folder / f"{key}.lock")
+
+    def complete(self, take, title):
+        """The array, memory-mapped, and how many of its rows had to be computed; `take(rows)` gives a range's pictures."""
+        try:
+            self.whole.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked(title):
+                checksums = self._verified()
+                missing = [number for number, checksum in enumerate(checksums) if checksum is None]
+                computed = sum(len(self._rows(number)) for number in missing)
+                if missing:
+                    self._compute(missing, checksums, take, title)
+        except OSError as error:
+            raise InputError(
+                f"--cache-dir: features can't be kept in {self.whole.parent} ({error.strerror or error}); "
+                "name another folder, or give --no-cache"
+            ) from error
+        return np.load(self.whole, mmap_mode="r"), computed
+
+    @contextlib.contextmanager
+    def _locked(self, title):
+        """One process at a time; the system frees the lock of one that is killed."""
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            print(f"{title}: another run is computing just these features; waiting for it", flush=True)
+            self.lock.acquire()
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def _rows(self, number):
+        return range(self.shape[0])[number * self.chunk : (number + 1) * self.chunk]
+
+    def _verified(self):
+        """The checksum of every chunk that is on disk undamaged, None for the others, which it makes room for."""
+        missing = [None] * -(-self.shape[0] // self.chunk)
+        path = self.whole if self.whole.exists() else self.part
+        checksums, complaint = missing, None
+        if path.exists():
+            try:
+                note = files.read_json(self.note)
+                array = np.load(path, mmap_mode="r")
+                if note["made_of"] != json.loads(json.dumps(self.made_of)) or len(note["checksums"]) != len(missing):
+                    raise ValueError("it was made of something else")
+                if array.shape != self.shape or array.dtype != np.float32:
+                    raise ValueError(f"it holds {array.dtype} {array.shape}")
+                checksums = [
+                    checksum if checksum is not None and checksum == zlib.crc32(array[self._rows(number)]) else None
+                    for number, checksum in enumerate(note["checksums"])
+                ]
+                damaged = sum(new is None and old is not None for new, old in zip(checksums, note["checksums"], strict=True))
+                complaint = f"{damaged} of its {len(missing)} chunks are damaged" if damaged else None
+            except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+                checksums, complaint = missing, " ".join(str(error).split())
+                path.unlink()
+        if complaint:
+            print(f"{path} can't be used as it is ({complaint}): computing that again", flush=True)
+        if None in checksums and path == self.whole and path.exists():
+            self.whole.rename(self.part)
+        return checksums
+
+    def _compute(self, missing, checksums, take, title):
+        if not self.part.exists():
+            needed, free = 4 * self.shape[0] * self.shape[1], shutil.disk_usage(self.part.parent).free
+            if needed > free:
+                raise OSError(f"{needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free")
+            np.lib.format.open_memmap(self.part, "w+", np.float32, self.shape).flush()
+        offset, width = np.load(self.part, mmap_mode="r").offset, self.shape[1]
+        done = self.shape[0] - sum(len(self._rows(number)) for number in missing)
+        with open(self.part, "r+b") as file, _Progress(title, self.shape[0], done) as progress:
+            for number in missing:
+                rows = self._rows(number)
+                chunk = np.empty((len(rows), width), np.float32)
+                for start in range(0, len(rows), self.batch_size):
+                    batch = rows[start : start + self.batch_size]
+                    # Not predict: on TensorFlow its convolutions often run on one CPU core only.
+                    chunk[start : start + len(batch)] = self.extractor.predict_on_batch(take(batch))
+                    progress.update(len(batch))
+                file.seek(offset + 4 * width * rows.start)  # written and not mapped: mapped pages count as memory in use
+                file.write(chunk)
+                file.flush()
+                checksums[number] = zlib.crc32(chunk)
+                files.write_json(self.note, {"made_of": self.made_of, "checksums": checksums})
+        self.part.rename(self.whole)
+
+
+class _Progress:
+    """A progress bar with the time left; into a file, a line a minute."""
+
+    def __init__(self, title, total, done):
+        self.title, self.total, self.done, self.computed = title, total, done, 0
+        if done:
+            print(f"{title}: {done:,} of {total:,} pictures are there from an earlier run", flush=True)
+        self.bar = tqdm(total=total, initial=done, desc=title, unit=" pictures", disable=None, leave=False)
+        self.started = self.told = time.monotonic()
+
+    def update(self, count):
+        self.bar.update(count)
+        self.computed += count
+        now = time.monotonic()
+        if self.bar.disable and now - self.told > SECONDS_BETWEEN_LINES:
+            self.told = now
+            rate = self.computed / (now - self.started)
+            reached = self.done + self.computed
+            left = tqdm.format_interval((self.total - reached) / rate)
+            print(f"{self.title}: {reached:,} of {self.total:,} pictures, {rate:.1f} pictures/s, {left} left", flush=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bar.close()
+
+
+def _hash_of_weights(model):
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)))
+    return digest.hexdigest()
