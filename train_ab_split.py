@@ -257,7 +257,7 @@ def main(argv=None):
             weights="none" if name in ("a", "b-scratch") else "model A",
             documented=DOCUMENTED[name],
             comparable=is_documented and (name == "a" or max(sizes) == len(b.train)),
-            passes=passes,
+            images_per_epoch=passes * len(part_of_dataset.train),
         )
         return results[name]
 

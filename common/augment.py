@@ -39,6 +39,13 @@ def mirrored_shifted_and_zoomed(seed):
     )
 
 
+def in_front(model, preset, seed):
+    """A model that augments in training what it then gives to `model`; without a preset, `model` itself."""
+    if preset is None:
+        return model
+    return keras.Sequential([keras.Input(model.input_shape[1:]), *preset(seed).layers, model])
+
+
 def augmented(images, preset, seed):
     """An augmented copy of every picture: uint8 `(n, h, w, 3)` in and out, the same for the same seed on one backend.
 

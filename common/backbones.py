@@ -4,36 +4,171 @@ Frozen means that nothing in a base moves or is random: batch norm in inference 
 drop-connect layers of a frozen EfficientNetB7 active in training). Importing this imports Keras.
 """
 
+import h5py
 import keras
+import numpy as np
 from keras import layers
 
-from common import session
+from common import downloads, session, weights
+from common.cli import InputError
+from common.upscale import upscale
+
+IMAGENET_STDDEV = np.array([0.229, 0.224, 0.225], np.float32)  # of RGB in 0..1, as in keras.applications.efficientnet
+EFFICIENTNETB7_MD5 = ("8c03f828fec3ef71311cd463b6759d99", "cbcfe4450ddf6f3ad90b1b398090fe4a")  # with its classifier, without
+TOP_IMAGE_SIZE = 224  # of the bases with their classifier
 
 
-def build(name, image_size, weights, *, seed):
-    """A frozen base: pictures `(n, image_size, image_size, 3)` RGB 0..255 to what its last layer gives.
+def build(name, image_size, path, *, seed, unfreeze_last=0):
+    """A base that takes pictures `(n, image_size, image_size, 3)`, RGB 0..255, and gives what its last layer gives.
 
-    vgg19-fc2              `(n, 4096)`, VGG19 without its last softmax; with ImageNet weights at 224x224 only
-    vgg19                  `(n, h, w, 512)`
-    resnet152v2            `(n, h, w, 2048)`
-    efficientnetb7         `(n, h, w, 2560)`
+    vgg19-fc2        `(n, 4096)`, VGG19 without its softmax
+    vgg19            `(n, h, w, 512)`, VGG19 without its fully connected layers
+    resnet152v2      `(n, h, w, 2048)`
+    efficientnetb7   `(n, h, w, 2560)`
 
-    `weights` is `none` (random, from `seed`).
+    `path` is what `weights.find` returned: a file, or None for random weights drawn from `seed`. The base is frozen but for
+    its last `unfreeze_last` layers (a number, or `all`); batch norm stays in inference mode, unless all of a random base is
+    trained. Raises InputError for a file that is damaged, holds no weights or those of another architecture.
     """
     session.set_seed(seed, "base")
     inputs = keras.Input((image_size, image_size, 3))
-    options = {"weights": None, "include_top": name == "vgg19-fc2"}
-    if name.startswith("vgg19"):
-        inputs_of_base = keras.applications.vgg19.preprocess_input(inputs)
-        base = keras.applications.VGG19(input_tensor=inputs_of_base, **options)
-    elif name == "resnet152v2":
-        base = keras.applications.ResNet152V2(input_tensor=keras.applications.resnet_v2.preprocess_input(inputs), **options)
-    else:
-        base = keras.applications.EfficientNetB7(input_tensor=inputs, **options)
+    base = _application(name, inputs, include_top=name == "vgg19-fc2")
     if name == "vgg19-fc2":
         base = keras.Model(base.input, base.get_layer("fc2").output, name="vgg19")
-    for layer in base.layers:
-        if isinstance(layer, layers.Dropout):
-            layer.rate = 0
-    base.trainable = False
+    if path:
+        _load(base, name, path)
+    elif name == "efficientnetb7":
+        _give_scale(base, seed)
+    _freeze(base, unfreeze_last, is_random=path is None)
     return base
+
+
+def stages(extractor, images):
+    """What pictures become on their way into the base of a feature extractor, by the name of the stage."""
+    base = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
+    first = next(layer for layer in base.layers if isinstance(layer, (layers.ZeroPadding2D, layers.Conv2D)))
+    upscaled = keras.Model(extractor.input, extractor.layers[1].output if extractor.layers[1] is not base else extractor.input)
+    pictures = np.asarray(upscaled.predict_on_batch(images))
+    preprocessed = keras.Model(base.input, first.input).predict_on_batch(pictures)
+    return {
+        f"{pictures.shape[2]}x{pictures.shape[1]}": np.clip(np.rint(pictures), 0, 255).astype(np.uint8),
+        "as the base\nsees it": np.asarray(preprocessed, np.float32),
+    }
+
+
+def _application(name, inputs, include_top, classes=1000):
+    """The model of `keras.applications` on its own `preprocess_input`, with random weights."""
+    applications, options = keras.applications, {"weights": None, "include_top": include_top, "classes": classes}
+    if name.startswith("vgg19"):
+        return applications.VGG19(input_tensor=applications.vgg19.preprocess_input(inputs), **options)
+    if name == "resnet152v2":
+        return applications.ResNet152V2(input_tensor=applications.resnet_v2.preprocess_input(inputs), **options)
+    base = applications.EfficientNetB7(input_tensor=applications.efficientnet.preprocess_input(inputs), **options)
+    for layer in base.layers:  # its preprocessing: bfloat16 has no bits for 256 grey levels
+        if isinstance(layer, (layers.Rescaling, layers.Normalization)):
+            layer.dtype_policy = "float32"
+    return base
+
+
+def _give_scale(base, seed):
+    """Bring a random EfficientNetB7's output, about 1e-5 as Keras initialises it, to the order of 1: its last batch norm is
+    set to give mean 0 and variance 1 on a few random pictures.
+    """
+    last = next(layer for layer in reversed(base.layers) if isinstance(layer, layers.BatchNormalization))
+    coarse = np.random.default_rng(seed).integers(0, 256, (16, 8, 8, 3), np.uint8)
+    pictures = np.asarray(upscale(coarse, base.input_shape[1:3]))
+    outputs = np.asarray(keras.Model(base.input, last.input).predict_on_batch(pictures), np.float32)
+    mean, variance = outputs.mean((0, 1, 2)), outputs.var((0, 1, 2))
+    last.moving_mean.assign(mean)
+    last.moving_variance.assign(variance)
+    last.gamma.assign(np.sqrt((variance + last.epsilon) / variance))
+
+
+def _freeze(base, unfreeze_last, is_random):
+    from_scratch = is_random and unfreeze_last == "all"
+    first = 0 if unfreeze_last == "all" else len(base.layers) - unfreeze_last
+    for number, layer in enumerate(base.layers):
+        layer.trainable = number >= first and (from_scratch or not isinstance(layer, layers.BatchNormalization))
+        if isinstance(layer, layers.Dropout) and number < first:
+            layer.rate = 0
+
+
+def _load(base, name, path):
+    """Bring a file's weights into the base: of a model or weights alone, with or without the classifier on top."""
+    try:
+        if path.suffix == ".keras" or _is_whole_model(path):
+            source = _find(keras.models.load_model(path, compile=False), base.name)
+            is_scaled = sum(isinstance(layer, layers.Rescaling) for layer in source.layers) > 1
+        else:
+            source = _load_weights(base, name, path)
+            is_scaled = _is_imagenets(source, name, path)
+        _copy(source, base)
+    except Exception as error:  # every reader raises what it likes
+        reason = " ".join(str(error).split())[:240]
+        raise InputError(f"--weights {path} is damaged, or does not hold weights of {base.name}: {reason}") from error
+    if name == "efficientnetb7" and is_scaled:
+        # ImageNet's EfficientNetB7 divides by sqrt(stddev) once more after its normalization, in a layer that Keras adds for
+        # weights="imagenet" only. Here that is part of the normalization's variance.
+        normalization = next(layer for layer in base.layers if isinstance(layer, layers.Normalization))
+        mean, variance, *count = normalization.get_weights()
+        normalization.set_weights([mean, variance * IMAGENET_STDDEV, *count])
+        normalization.finalize_state()
+
+
+def _is_whole_model(path):
+    with h5py.File(path) as file:
+        return "model_config" in file.attrs
+
+
+def _find(model, name):
+    """The model of this name in a model, at any depth. Raises ValueError if there is none."""
+    if model.name == name:
+        return model
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            try:
+                return _find(layer, name)
+            except ValueError:
+                continue
+    raise ValueError(f"no {name} in the model {model.name} of {', '.join(layer.name for layer in model.layers[:8])} ...")
+
+
+def _load_weights(base, name, path):
+    """A model with the weights of a file that holds weights only: `base`, or one of its kind with the classifier on top."""
+    matrices = []
+    with h5py.File(path) as file:
+        file.visititems(lambda _, item: matrices.append(item.shape) if len(getattr(item, "shape", ())) == 2 else None)
+    source = base
+    if matrices:  # fully connected layers, which no base has but with its classifier
+        size = base.input_shape[1] if name == "vgg19-fc2" else TOP_IMAGE_SIZE
+        source = _application(name, keras.Input((size, size, 3)), include_top=True, classes=matrices[-1][1])
+    elif name == "vgg19-fc2":
+        raise ValueError("it has no fully connected layers; needed is the file with them, " + weights.OFFICIAL[name].name)
+    source.load_weights(path)
+    return source
+
+
+def _is_imagenets(source, name, path):
+    """Whether weights are those of ImageNet's EfficientNetB7, whose normalization holds the stddev where others have 1."""
+    if name != "efficientnetb7":
+        return False
+    variance = next(layer for layer in source.layers if isinstance(layer, layers.Normalization)).get_weights()[1]
+    is_official = any(downloads.has_hash(path, md5) for md5 in EFFICIENTNETB7_MD5)
+    return is_official or np.allclose(variance, IMAGENET_STDDEV, rtol=1e-2)
+
+
+def _copy(source, base):
+    """Weights layer by layer; what `source` has beyond the base is its classifier. Raises ValueError for another shape."""
+    if source is base:
+        return
+    theirs, ours = ([layer for layer in model.layers if layer.weights] for model in (source, base))
+    rest = theirs[len(ours) :]
+    if len(theirs) < len(ours) or not all(isinstance(layer, layers.Dense) for layer in rest):
+        raise ValueError(f"{len(theirs)} layers with weights, where {base.name} has {len(ours)}")
+    for layer, other in zip(ours, theirs, strict=False):
+        shapes, others = ([weight.shape for weight in each.weights] for each in (layer, other))
+        if shapes != others:
+            raise ValueError(f"{other.name} has weights of shapes {others}, where {base.name} has {shapes}")
+        layer.set_weights(other.get_weights())
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()

@@ -14,9 +14,9 @@ class Batches(keras.utils.PyDataset):
     """Batches `(x, y)` of arrays of equal length, newly ordered in each epoch; the last one of a pass may be smaller.
 
     `x` is an array, or a list of arrays: views of the same samples, of which every pass draws one for each sample. With
-    `samples` a pass draws that many at random. An epoch is `passes` passes, each with an order of its own. Which epoch it is, counted from 0, `fit` tells
-    through the callback `follow_fit`, which belongs into its callbacks: Keras asks for batches before the first epoch too,
-    so that counting the epochs here would go wrong.
+    `samples` a pass draws that many at random. An epoch is `passes` passes, each in an order of its own. Which epoch it is,
+    counted from 0, `fit` tells through the callback `follow_fit`, which belongs into its callbacks: Keras asks for batches
+    before the first epoch too, so that counting the epochs here would go wrong.
     """
 
     def __init__(self, x, y, batch_size, seed, passes=1, samples=None):

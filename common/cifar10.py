@@ -3,18 +3,15 @@
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
-import contextlib
-import hashlib
 import io
-import os
 import pickle
-import socket
 import tarfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from common import downloads
 from common.cli import InputError
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -22,7 +19,6 @@ ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 KERAS_NAME = "cifar-10-batches-py-target_archive"  # under this name keras.datasets.cifar10 keeps the archive
 TRAIN_FILES, TEST_FILES = [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"]
-TIMEOUT_SECONDS = 20  # Keras sets none: a server that accepts and then says nothing would hold a run for ever
 
 
 def is_python_version(path):
@@ -50,30 +46,15 @@ def read(path):
 def archive():
     """Path of the archive in Keras's own cache, downloaded through Keras if it is not there.
 
-    A file that is there but has another hash stays until a whole download has replaced it. Raises InputError, which names
-    the ways out, when the download fails.
+    Raises InputError, which names the ways out, when the download fails.
     """
-    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / KERAS_NAME
-    if cached.is_file() and _sha256(cached) == SHA256:
-        return cached
-    from common import session
-
-    keras = session.import_keras()
     try:
-        with _socket_timeout(TIMEOUT_SECONDS):
-            partial = keras.utils.get_file(
-                f"{KERAS_NAME}-{os.getpid()}.part", ORIGIN, file_hash=SHA256, cache_dir=cached.parents[1]
-            )
-        # Keras falls back to a temporary folder where its own can't be written to.
-        whole = Path(partial).with_name(KERAS_NAME)
-        os.replace(partial, whole)
-        return whole
+        return downloads.fetch("datasets", KERAS_NAME, ORIGIN, SHA256)
     except Exception as error:  # Keras raises the bare class when a URL can't be fetched
-        cached.with_name(f"{KERAS_NAME}-{os.getpid()}.part").unlink(missing_ok=True)
         raise InputError(
             f"CIFAR-10 could not be downloaded ({' '.join(str(error).split())}). Ways out: --data digits (no network); "
             "--data PATH (pictures in train/<class>/*, or CIFAR-10's python-version folder or .tar.gz); "
-            f"or put {ORIGIN} at {cached}"
+            f"or put {ORIGIN} at {downloads.place('datasets', KERAS_NAME)}"
         ) from error
 
 
@@ -123,18 +104,3 @@ def _decode(content):
 def _join(batches):
     images, labels = zip(*batches, strict=True)
     return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def _socket_timeout(seconds):
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

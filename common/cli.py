@@ -53,6 +53,13 @@ def sample_count(text):
     return _checked(text, int, lambda value: value >= 1, "a whole number from 1, or the word all")
 
 
+def layer_count(text):
+    """Type of `--unfreeze-last`: a number of layers, or the word `all`."""
+    if text == "all":
+        return text
+    return _checked(text, int, lambda value: value >= 0, "a whole number from 0, or the word all")
+
+
 def run_name(text):
     """Type of `--name`: what can stand in a folder's name on every file system."""
     if text and len(text) <= 60 and all(c.isalnum() or c in "._-" for c in text) and not text.startswith("."):
@@ -125,19 +132,26 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
 
 
 def add_training_arguments(parser, *, epochs, batch_size, learning_rate, dropout):
-    """`--epochs -b/--batch-size --lr --dropout --seed --amp`; returns the group, for the script's own flags."""
+    """`--epochs -b/--batch-size --lr --dropout --seed --amp`; returns the group, for the script's own flags.
+
+    Where `learning_rate` and `dropout` are lists, the flags take several values.
+    """
+    several = "+" if isinstance(learning_rate, list) else None
     group = parser.add_argument_group("training")
     group.add_argument("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the train part")
     group.add_argument("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="pictures a step")
-    group.add_argument("--lr", type=positive_float, default=learning_rate, metavar="F", help="learning rate")
-    group.add_argument("--dropout", type=dropout_rate, default=dropout, metavar="F", help="dropout rate")
+    group.add_argument("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
+    group.add_argument("--dropout", type=dropout_rate, nargs=several, default=dropout, metavar="F", help="dropout rate")
     group.add_argument("--seed", type=seed, default=0, metavar="N", help="of weights, order, dropout and splits")
     group.add_argument("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
     return group
 
 
-def add_base_arguments(parser, *, augment):
-    """`--weights --interpolation --augment --views --no-cache`, for scripts with a pretrained base; returns the group."""
+def add_base_arguments(parser, *, augment, unfreeze=False):
+    """`--weights --interpolation --augment --views --no-cache`, for scripts with a pretrained base; returns the group.
+
+    With `unfreeze` also `--unfreeze-last`.
+    """
     group = parser.add_argument_group("base")
     group.add_argument(
         "--weights",
@@ -165,6 +179,14 @@ def add_base_arguments(parser, *, augment):
         action="store_true",
         help="train through the base in every epoch, with new augmentation each time, in place of computing features once",
     )
+    if unfreeze:
+        group.add_argument(
+            "--unfreeze-last",
+            type=layer_count,
+            default=0,
+            metavar="N|all",
+            help="train the last N layers of the base too, or all of them; this goes through the base in every epoch",
+        )
     return group
 
 

@@ -68,16 +68,16 @@ def extract(extractor, parts, cache_dir, title):
 
 
 def of_dataset(extractor, dataset, args, preset):
-    """The data set with its features in place of its pictures, and what that took.
+    """The data set with its features in place of its pictures, and what that took, as results.json has it.
 
-    With `--augment` the train part holds a list of `--views` arrays: features of the pictures themselves and of copies that
-    `preset`, one of `augment`, has changed.
+    With a `preset`, a function of `augment`, the train part holds a list of `--views` arrays: the features of the pictures
+    themselves and of randomly changed copies.
     """
     train, val, test = dataset.train, dataset.val, dataset.test
     (features, of_val), took = extract(extractor, [train.images, val.images], args.cache_dir, "features of train and val")
     (of_test,), more = extract(extractor, [test.images], args.cache_dir, "features of test")
     views, tooks = [features], [took, more]
-    for view in range(1, args.views if args.augment else 1):
+    for view in range(1, args.views if preset else 1):
         copies = augment.augmented(train.images, preset, [args.seed, view])
         (features,), more = extract(extractor, [copies], args.cache_dir, f"features of view {view + 1} of {args.views}")
         views.append(features)
@@ -88,7 +88,7 @@ def of_dataset(extractor, dataset, args, preset):
         val=Part(of_val[:], val.labels),
         test=Part(of_test[:], test.labels),
     )
-    return inputs, {key: round(sum(took[key] for took in tooks), 3) for key in took}
+    return inputs, {"extraction": {key: round(sum(took[key] for took in tooks), 3) for key in took}}
 
 
 class _FeatureFile:

@@ -16,6 +16,7 @@ from common import files  # noqa: E402
 PALETTE = sns.color_palette("colorblind")
 COLOURS = {"train": PALETTE[0], "val": PALETTE[1], "test": PALETTE[2]}
 MARKERS = "osD^vP"
+STYLES = ("-", "--", ":", "-.")
 DPI = 110
 
 sns.set_theme(
@@ -67,6 +68,47 @@ def overview_of_all(rows_by_model, path):
         axis.label_outer()
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return _save(figure, path)
+
+
+def sweep(rows_by_point, path, title):
+    """Val accuracy and val loss by epoch for every point `(learning rate, dropout rate)`: a colour for each learning rate, a
+    line style for each dropout rate.
+    """
+    rates, dropouts = (sorted({point[place] for point in rows_by_point}) for place in (0, 1))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
+        for (rate, dropout), rows in rows_by_point.items():
+            number, style = rates.index(rate), dropouts.index(dropout)
+            _line(
+                axis, rows, _column("val", metric), label=f"lr {rate:g}, dropout {dropout:g}", markersize=3,
+                color=PALETTE[number % len(PALETTE)], marker=MARKERS[number % len(MARKERS)],
+                linestyle=STYLES[style % len(STYLES)],
+            )  # fmt: skip
+        _finish(axis, f"val {metric}", legend=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    figure.suptitle(title)
+    return _save(figure, path)
+
+
+def pipeline(stages, path):
+    """What every stage makes of some pictures: a column for each picture, a row for each stage.
+
+    `stages` is a dict from the stage's name to pictures `(n, h, w, 3)`; floats are shown from their smallest to their
+    largest value, uint8 as they are.
+    """
+    count = len(next(iter(stages.values())))
+    figure, axes = plt.subplots(len(stages), count, figsize=(1.5 * count + 1.4, 1.55 * len(stages)), squeeze=False)
+    for row, (name, pictures) in zip(axes, stages.items(), strict=True):
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        for axis, picture in zip(row, pictures, strict=True):
+            if picture.dtype != np.uint8:
+                low, high = pictures.min(), pictures.max()
+                picture = (picture - low) / max(high - low, 1e-6)
+            axis.imshow(picture, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
     return _save(figure, path)
 
 

@@ -9,6 +9,7 @@ from common.cli import TrainingError
 
 BATCH_SIZE = 256
 NUM_EXAMPLES = 25
+NUM_PIPELINE = 5
 
 
 def predict(model, images):
@@ -28,14 +29,29 @@ def score(model, test):
     }
 
 
-def write(run, folder, model, dataset, *, phase, title, weights, documented, comparable, passes=1, scores=None, also=None):
+def write(
+    run,
+    folder,
+    model,
+    dataset,
+    *,
+    phase,
+    title,
+    weights,
+    documented,
+    comparable,
+    images_per_epoch=None,
+    scores=None,
+    also=None,
+    heatmap="confusion_matrix.png",
+):
     """Score `model` on test and write into `folder` what belongs to it: the run's own folder or one of its subfolders.
 
     Writes results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate, the confusion
     matrix and examples. `phase` is the model's name in history.csv, `title` is for people, `weights` says what it started from,
-    `documented` is the document's accuracy and `comparable` whether the two may be compared; an epoch was `passes` passes
-    over the train part. `scores` is what `score` returned where the head was scored on cached features, `also` goes into
-    results.json as it is. Returns the results.
+    `documented` is the document's accuracy and `comparable` whether the two may be compared; `images_per_epoch` is the size
+    of the train part where an epoch is a pass over it. `scores` is what `score` returned where the head was scored on cached
+    features, `also` goes into results.json as it is, `heatmap` is the file name of the confusion matrix. Returns the results.
     """
     scores = scores or score(model, dataset.test)
     probabilities = scores.pop("probabilities")
@@ -60,7 +76,7 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
             {"true": dataset.class_names[true], "predicted": dataset.class_names[guess], "pictures": count}
             for true, guess, count in metrics.most_confused(matrix)
         ],
-        **run.summary(phase, passes * len(dataset.train)),
+        **run.summary(phase, images_per_epoch or len(dataset.train)),
         "trained_weights": _count(model.trainable_weights),
         "frozen_weights": _count(model.non_trainable_weights),
         "documented_accuracy": documented,
@@ -72,7 +88,7 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     _write_predictions(folder, dataset, probabilities, matrix)
     plots.learning_rate(run.rows(phase), folder / "plots" / "learning_rate.png", title)
-    plots.confusion_matrix(matrix, dataset.class_names, folder / "plots" / "confusion_matrix.png", title)
+    plots.confusion_matrix(matrix, dataset.class_names, folder / "plots" / heatmap, title)
     examples = np.random.default_rng(run.args.seed).permutation(len(dataset.test))[:NUM_EXAMPLES]
     plots.examples(
         dataset.test.images[examples],
@@ -86,6 +102,20 @@ def write(run, folder, model, dataset, *, phase, title, weights, documented, com
         model.save(part)
     files.write_json(folder / "results.json", results)
     return results
+
+
+def draw_pipeline(run, extractor, images, preset):
+    """pipeline.png: what every stage makes of a few pictures, uint8 `(n, h, w, 3)`, on their way into the base.
+
+    `preset` is a function of `augment`, or None.
+    """
+    from common import augment, backbones
+
+    images = images[:NUM_PIPELINE]
+    shown = {f"original\n{images.shape[2]}x{images.shape[1]}": images}
+    if preset:
+        shown |= {f"augmented,\ncopy {number}": augment.augmented(images, preset, [run.args.seed, number]) for number in (1, 2)}
+    plots.pipeline(shown | backbones.stages(extractor, list(shown.values())[-1]), run.folder / "plots" / "pipeline.png")
 
 
 def finish(run, results, phase, remark):

@@ -26,6 +26,7 @@ def import_keras():
     if "keras" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 3 would hide real errors too
         with _held_back_stderr():
+            import absl.logging
             import keras
 
             if keras.backend.backend() == "tensorflow":
@@ -33,6 +34,7 @@ def import_keras():
 
                 tf.config.list_physical_devices()  # looks for a GPU now, while its messages are held back
                 tf.get_logger().setLevel("ERROR")
+            absl.logging.set_verbosity("error")  # Keras would warn at every .h5 that the format is old
     return sys.modules["keras"]
 
 

@@ -1,0 +1,90 @@
+"""`--weights`: where the weights of a pretrained base come from, found before any picture is read.
+
+ImageNet's come through Keras's own cache with its hash check. Importing this imports nothing heavy.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import downloads
+from common.cli import InputError
+
+KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+
+@dataclass(frozen=True)
+class Official:
+    """Keras's own ImageNet file of a base: its name, address and MD5, as in `keras.applications`."""
+
+    name: str
+    folder: str
+    md5: str
+
+    @property
+    def origin(self):
+        return f"{self.folder}/{self.name}"
+
+
+OFFICIAL = {
+    "vgg19-fc2": Official(
+        "vgg19_weights_tf_dim_ordering_tf_kernels.h5", f"{KERAS_APPLICATIONS}/vgg19", "cbe5617147190e668d6c5d5026f83318"
+    ),
+    "vgg19": Official(
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        f"{KERAS_APPLICATIONS}/vgg19",
+        "253f8cb515780f3b799900260a226db6",
+    ),
+    "resnet152v2": Official(
+        "resnet152v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        f"{KERAS_APPLICATIONS}/resnet",
+        "ed17cf2e0169df9d443503ef94b23b33",
+    ),
+    "efficientnetb7": Official(
+        "efficientnetb7_notop.h5",
+        "https://storage.googleapis.com/keras-applications",
+        "cbcfe4450ddf6f3ad90b1b398090fe4a",
+    ),
+}
+MIN_IMAGE_SIZE = 32  # below it the last poolings have nothing left to pool
+
+
+def find(weights, base, image_size):
+    """The path of the weights file or model that `--weights` means, None for `none`; imagenet is downloaded if need be.
+
+    `base` is a name of `OFFICIAL`. Raises InputError for a path that does not exist, a download that fails, and a size that
+    the base or its weights don't allow.
+    """
+    if image_size < MIN_IMAGE_SIZE:
+        raise InputError(f"--image-size {image_size}: the base needs at least {MIN_IMAGE_SIZE}")
+    if weights == "none":
+        return None
+    if weights == "imagenet":
+        if base == "vgg19-fc2" and image_size != 224:
+            raise InputError(f"--image-size {image_size}: the fully connected layers of ImageNet's VGG19 need 224")
+        return _imagenet(OFFICIAL[base])
+    path = Path(weights)
+    if path.is_dir():
+        if not (path / "model.keras").is_file():
+            raise InputError(f"--weights {weights}: no model.keras in this folder; give a finished run's folder, or a file")
+        return path / "model.keras"
+    if not path.is_file():
+        raise InputError(f"--weights {weights}: no such file or folder; allowed are imagenet, none and a path that exists")
+    if not path.name.endswith((".h5", ".keras")):
+        raise InputError(f"--weights {weights}: its name ends neither in .h5 nor in .weights.h5 nor in .keras")
+    return path
+
+
+def label(weights):
+    """For titles: what a base with these `--weights` is."""
+    return {"imagenet": "ImageNet weights", "none": "random weights (control)"}.get(weights, f"weights of {Path(weights).name}")
+
+
+def _imagenet(official):
+    try:
+        return downloads.fetch("models", official.name, official.origin, official.md5)
+    except Exception as error:  # Keras raises the bare class when a URL can't be fetched
+        raise InputError(
+            f"--weights imagenet: {official.name} could not be downloaded ({' '.join(str(error).split())}). Ways out: put "
+            f"{official.origin} at {downloads.place('models', official.name)}; --weights PATH (a weights file, or the folder "
+            "of a run); or --weights none (random)"
+        ) from error
