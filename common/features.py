@@ -11,6 +11,7 @@ it stopped, and a damaged chunk is found and computed again. Importing this impo
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import time
 import zlib
@@ -104,8 +105,8 @@ class _FeatureFile:
             "format": FORMAT,
             "pictures": hashlib.sha256(digests.tobytes()).hexdigest(),
             "shape": self.shape,
-            "extractor": hashlib.sha256(json.dumps(extractor.get_config(), default=str).encode()).hexdigest(),
-            "layers": [layer.name for layer in extractor.layers],
+            "layers": [type(layer).__name__ for layer in extractor.layers],
+            "extractor": hashlib.sha256(_architecture(extractor).encode()).hexdigest(),
             "weights": _hash_of_weights(extractor),
             "precision": keras.config.dtype_policy().name,
             "backend": keras.backend.backend(),
@@ -228,6 +229,14 @@ class _Progress:
 
     def __exit__(self, *_):
         self.bar.close()
+
+
+def _architecture(model):
+    """The model's configuration without the names of its layers, which Keras numbers through in a process."""
+    config = json.dumps(model.get_config(), default=str)
+    for number, name in enumerate(dict.fromkeys(re.findall(r'"name": "([^"]+)"', config))):
+        config = config.replace(f'"{name}"', f'"#{number}"')
+    return config
 
 
 def _hash_of_weights(model):

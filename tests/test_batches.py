@@ -49,3 +49,29 @@ def test_x_and_y_stay_together():
     for index in range(len(batches)):
         x, y = batches[index]
         assert (x[:, 0] == y).all()
+
+
+def test_an_epoch_of_fewer_samples_draws_anew_each_time():
+    x = np.arange(100)
+    batches = Batches(x, x, 8, seed=0, samples=20)
+    drawn = []
+    for epoch in range(30):
+        batches.epoch = epoch
+        given = np.concatenate([batches[index][0] for index in range(len(batches))])
+        assert len(batches) == 3 and len(np.unique(given)) == 20
+        drawn.append(given)
+    assert len(np.unique(drawn)) == 100
+    assert Batches(x, x, 8, seed=0, samples=500).samples == 100
+
+
+def test_each_epoch_draws_a_view_for_each_sample():
+    views = [np.arange(40) + 1000 * number for number in range(4)]
+    batches = Batches(views, np.arange(40), 7, seed=0)
+    chosen = []
+    for epoch in (0, 1, 0):
+        batches.epoch = epoch
+        x, y = (np.concatenate(parts) for parts in zip(*(batches[index] for index in range(len(batches))), strict=True))
+        assert (x % 1000 == y).all() and sorted(y) == list(range(40))
+        chosen.append((x // 1000)[np.argsort(y)])
+    assert (np.bincount(chosen[0], minlength=4) > 3).all()
+    assert (chosen[0] == chosen[2]).all() and (chosen[0] != chosen[1]).any()
