@@ -77,7 +77,7 @@ def main(argv=None):
     predictions = {}
     if pictures:
         keras = session.import_keras()
-        from common import report
+        from common import report, upscale  # noqa: F401  upscale is a layer in the models
 
         try:
             model = keras.models.load_model(model_path, compile=False)

@@ -110,6 +110,7 @@ def fit(run, phase, model, inputs, epochs):
 
 
 def train(run, dataset, path):
+    import h5py
     import keras
 
     from common import augment, features, plots, report
@@ -167,6 +168,8 @@ def train(run, dataset, path):
     )
     with files.whole(run.folder / "cifar10.h5") as part:
         model.save(part)
+        with h5py.File(part, "a") as file:
+            del file["optimizer_weights"]  # Keras reads them back wrongly, and `fit` on the loaded model would fail
     return report.finish(run, results, phase, "documented: CIFAR-10, ImageNet weights, the epoch chosen by test pictures")
 
 

@@ -4,6 +4,8 @@ Frozen means that nothing in a base moves or is random: batch norm in inference 
 drop-connect layers of a frozen EfficientNetB7 active in training). Importing this imports Keras.
 """
 
+import warnings
+
 import h5py
 import keras
 import numpy as np
@@ -96,13 +98,14 @@ def _freeze(base, unfreeze_last, is_random):
 def _load(base, name, path):
     """Bring a file's weights into the base: of a model or weights alone, with or without the classifier on top."""
     try:
-        if path.suffix == ".keras" or _is_whole_model(path):
-            source = _find(keras.models.load_model(path, compile=False), base.name)
-            is_scaled = sum(isinstance(layer, layers.Rescaling) for layer in source.layers) > 1
-        else:
-            source = _load_weights(base, name, path)
-            is_scaled = _is_imagenets(source, name, path)
-        _copy(source, base)
+        with warnings.catch_warnings(action="ignore"):  # what is wrong is said once, below
+            if path.suffix == ".keras" or _is_whole_model(path):
+                source = _find(keras.models.load_model(path, compile=False), base.name)
+                is_scaled = sum(isinstance(layer, layers.Rescaling) for layer in source.layers) > 1
+            else:
+                source = _load_weights(base, name, path)
+                is_scaled = _is_imagenets(source, name, path)
+            _copy(source, base)
     except Exception as error:  # every reader raises what it likes
         reason = " ".join(str(error).split())[:240]
         raise InputError(f"--weights {path} is damaged, or does not hold weights of {base.name}: {reason}") from error

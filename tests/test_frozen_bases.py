@@ -1,0 +1,259 @@
+"""The three scripts on a frozen base, on digits at 32x32: real layers, every stage, few pictures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.datasets import load_digits
+
+import predict
+import train_efficientnetb7
+import train_resnet152v2
+import train_vgg19
+from common import backbones, cli, data, features, files, upscale, weights
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "120")
+
+
+def train(script, folder, *flags):
+    """Run a script; returns its run folder."""
+    before = set((folder / "runs").glob("*/*"))
+    script.main([*SMALL, *flags, "--output-dir", str(folder / "runs"), "--cache-dir", str(folder / "cache")])
+    (run,) = set((folder / "runs").glob("*/*")) - before
+    return run
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    return tmp_path_factory.mktemp("frozen")
+
+
+@pytest.fixture(scope="module")
+def vgg19(workplace):
+    flags = ("--epochs", "4", "--batch-size", "25", "--samples-per-epoch", "60", "--lr", "0.01")
+    return train(train_vgg19, workplace, *flags), train(train_vgg19, workplace, *flags, "--no-cache")
+
+
+@pytest.fixture(scope="module")
+def resnet152v2(workplace):
+    return train(train_resnet152v2, workplace, "--epochs", "2", "--batch-size", "30", "--unfreeze-last", "6")
+
+
+@pytest.fixture(scope="module")
+def efficientnetb7(workplace):
+    flags = ("--epochs", "4", "--batch-size", "30", "--views", "2", "--lr", "1e-7", "2e-3", "--dropout", "0.25", "0.35")
+    return train(train_efficientnetb7, workplace, *flags)
+
+
+@pytest.fixture(scope="module")
+def models(vgg19, resnet152v2, efficientnetb7):
+    runs = {"vgg19-fc2": vgg19[1], "resnet152v2": resnet152v2, "efficientnetb7": efficientnetb7}
+    return {name: keras.models.load_model(run / "model.keras") for name, run in runs.items()}
+
+
+def test_a_run_leaves_every_file(vgg19, resnet152v2, efficientnetb7):
+    every = {"args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "predictions.csv"}
+    every |= {"model.keras", "plots"}
+    figures = {"curves.png", "examples.png", "learning_rate.png", "pipeline.png"}
+    for run, more, more_figures in (
+        (vgg19[0], set(), {"confusion_matrix.png"}),
+        (resnet152v2, set(), {"heatmap.png"}),
+        (efficientnetb7, {"cifar10.h5", "sweep.csv"}, {"confusion_matrix.png", "sweep.png"}),
+    ):
+        assert {path.name for path in run.iterdir()} == every | more
+        assert {path.name for path in (run / "plots").iterdir()} == figures | more_figures
+        results = files.read_json(run / "results.json")
+        assert "random" in results["model"] and results["weights"] == "none" and not results["comparable"]
+        assert results["status"] == "finished" and results["total_seconds"] > 0
+
+
+def history(run, *columns):
+    return np.array([[row[column] for column in columns] for row in files.read_csv(run / "history.csv")])
+
+
+def test_the_cache_and_the_base_in_every_epoch_train_the_same(vgg19):
+    cached, through_base = (history(run, "loss", "accuracy", "val_loss", "val_accuracy") for run in vgg19)
+    np.testing.assert_allclose(cached, through_base, atol=1e-4)
+    assert cached[-1, 0] < cached[0, 0]
+    one, other = (keras.models.load_model(run / "model.keras") for run in vgg19)
+    for ours, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    took = files.read_json(vgg19[0] / "results.json")["extraction"]
+    assert took["computed"] == took["pictures"] == 480  # 108 train, 12 val, 360 test: each once
+
+
+def split(model):
+    """Feature extractor and head of a saved model, which is a chain of layers."""
+    x, (*chain, head) = model.input, model.layers[1:]
+    for layer in chain:
+        x = layer(x)
+    return keras.Model(model.input, x), head
+
+
+def test_the_joined_model_predicts_what_the_head_predicts_on_cached_features(models, workplace):
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    for model in models.values():
+        extractor, head = split(model)
+        ((rows,), _) = features.extract(extractor, [pictures], workplace / "joined", "features")
+        of_head, joined = head.predict_on_batch(rows[:]), model.predict_on_batch(pictures)
+        np.testing.assert_allclose(of_head, joined, atol=1e-4)
+        assert (of_head.argmax(1) == joined.argmax(1)).all()
+
+
+def test_what_training_moved(models):
+    for name in ("vgg19-fc2", "efficientnetb7"):
+        base = models[name].get_layer(name.removesuffix("-fc2"))
+        start = backbones.build(name, 32, None, seed=0)
+        assert all(map(np.array_equal, base.get_weights(), start.get_weights()))
+    base = models["resnet152v2"].get_layer("resnet152v2")
+    start = backbones.build("resnet152v2", 32, None, seed=0)
+    moved = [
+        number
+        for number, (ours, theirs) in enumerate(zip(base.layers, start.layers, strict=True))
+        if not all(map(np.array_equal, ours.get_weights(), theirs.get_weights()))
+    ]
+    expected = [number for number in range(len(start.layers) - 6, len(start.layers)) if start.layers[number].weights]
+    assert moved == [number for number in expected if not isinstance(start.layers[number], layers.BatchNormalization)] != []
+
+
+def test_heads_are_the_documents():
+    shape = {"vgg19": 4096, "resnet152v2": 2048, "efficientnetb7": 2560}
+    trained = {
+        "vgg19": 4097 * 10,  # the document's 40,970
+        "resnet152v2": 2049 * 512 + 513 * 512 + 513 * 10,
+        "efficientnetb7": 2 * 2560 + 2561 * 256 + 257 * 10,
+    }
+    for name, script in (("vgg19", train_vgg19), ("resnet152v2", train_resnet152v2), ("efficientnetb7", train_efficientnetb7)):
+        head = script.build_head(shape[name], 10, 0.5)
+        assert sum(np.prod(weight.shape) for weight in head.trainable_weights) == trained[name]
+
+
+def test_the_learning_rate_falls_when_val_accuracy_stands_still(workplace, monkeypatch):
+    monkeypatch.setattr(backbones, "build", lambda name, size, *args, **kwargs: keras.Sequential(
+        [keras.Input((size, size, 3)), layers.Conv2D(4, 8, strides=8)], name="resnet152v2"
+    ))  # fmt: skip
+    monkeypatch.setattr(backbones, "stages", lambda extractor, images: {})
+    run = train(train_resnet152v2, workplace, "--epochs", "9", "--lr", "1e-12", "--min-lr", "3e-13", "--lr-patience", "2")
+    rates = history(run, "learning_rate")[:, 0]
+    np.testing.assert_allclose(rates, [1e-12] * 3 + [4e-13] * 2 + [3e-13] * 4, rtol=1e-5)
+
+
+def test_the_sweep_trains_every_combination_and_scores_the_chosen_one_only(efficientnetb7):
+    rows = files.read_csv(efficientnetb7 / "sweep.csv")
+    assert {(row["lr"], row["dropout"]) for row in rows} == {(lr, rate) for lr in (1e-7, 2e-3) for rate in (0.25, 0.35)}
+    accuracies = [row["val accuracy"] for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True) and accuracies[0] > accuracies[-1]
+    results = files.read_json(efficientnetb7 / "results.json")
+    assert (results["learning_rate"], results["dropout"]) == (rows[0]["lr"], rows[0]["dropout"])
+    assert results["val_accuracy"] == pytest.approx(accuracies[0], abs=1e-4)
+    assert not any("test" in column for row in rows for column in row)
+    assert {row["phase"] for row in files.read_csv(efficientnetb7 / "history.csv")} == {
+        f"lr={lr} dropout={rate}" for lr in ("1e-07", "0.002") for rate in (0.25, 0.35)
+    }
+    took = results["extraction"]  # one pass: train, val and test once, and one augmented copy of train
+    assert took["pictures"] == 480 + 108 and took["computed"] <= took["pictures"]
+
+
+FRESH = """
+import keras, numpy as np
+from train_efficientnetb7 import preprocess_data
+with np.load("test.npz") as test:
+    x, y = test["x"], test["y"]
+model = keras.models.load_model("cifar10.h5")
+loss, accuracy = model.evaluate(*preprocess_data(x, y), batch_size=128, verbose=0)
+print("accuracy", accuracy, type(model.layers[1]).__name__)
+base = model.get_layer("efficientnetb7")
+before = base.get_weights()
+model.fit(*preprocess_data(x[:16], y[:16]), batch_size=8, verbose=0)
+print("moved", sum(not np.array_equal(*pair) for pair in zip(before, base.get_weights())))
+"""
+
+
+def test_cifar10_h5_in_a_fresh_process(efficientnetb7, tmp_path):
+    flags = [*SMALL, "--cache-dir", str(tmp_path / "cache")]
+    dataset = data.load(train_efficientnetb7.parse_args(flags), upscaled_later=True)
+    np.savez(tmp_path / "test.npz", x=dataset.test.images, y=dataset.test.labels[:, None])
+    (tmp_path / "cifar10.h5").symlink_to(efficientnetb7 / "cifar10.h5")
+    ended = subprocess.run(
+        [sys.executable, "-c", FRESH], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    accuracy, moved = (line.split() for line in ended.stdout.splitlines() if line.startswith(("accuracy", "moved")))
+    assert float(accuracy[1]) == pytest.approx(files.read_json(efficientnetb7 / "results.json")["test_accuracy"], abs=1e-6)
+    assert accuracy[2] == "Lambda" and moved[1] == "0"  # frozen, and nothing in it moves in a fit through it
+
+
+def test_preprocess_data_takes_what_cifar10_load_data_gives():
+    x, y = train_efficientnetb7.preprocess_data(np.full((3, 32, 32, 3), 255, np.uint8), np.array([[1], [9], [0]]))
+    assert x.dtype == np.float32 and x.shape == (3, 32, 32, 3) and x.max() == 255
+    np.testing.assert_array_equal(y, np.eye(10)[[1, 9, 0]])
+
+
+def test_no_resize_leaves_the_lambda_out(monkeypatch):
+    monkeypatch.setattr(backbones, "build", lambda name, size, *args, **kwargs: keras.Sequential(
+        [keras.Input((size, size, 3)), layers.Conv2D(4, 8)], name=name
+    ))  # fmt: skip
+    for flags, expected, size in (((), ["Lambda"], 224), (("--no-resize",), [], 32)):
+        extractor = train_efficientnetb7.build_extractor(train_efficientnetb7.parse_args(flags), None, (32, 32, 3))
+        assert [type(layer).__name__ for layer in extractor.layers if layer.name == "resize"] == expected
+        assert extractor.get_layer("efficientnetb7").input_shape[1] == size
+
+
+def test_the_lambda_resizes_as_opencv_does():
+    args = train_efficientnetb7.parse_args(["--image-size", "100", "--interpolation", "lanczos4"])
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    layer = layers.Lambda(upscale.upscale, arguments={"size": [100, 100], "interpolation": args.interpolation}, dtype="float32")
+    expected = [cv2.resize(picture.astype("float32"), (100, 100), interpolation=cv2.INTER_LANCZOS4) for picture in pictures]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(pictures)), expected, atol=1e-3)
+
+
+def test_predict_takes_these_runs(vgg19, tmp_path, call):
+    digits = load_digits()
+    cv2.imwrite(str(tmp_path / "digit.png"), cv2.resize(digits.images[0] * 15, (50, 70)))
+    code, out, err = call(predict.main, vgg19[0], tmp_path / "digit.png")
+    assert code == 0, err
+    assert "frozen VGG19, random weights" in out
+
+
+def test_a_run_hands_its_base_to_the_next(vgg19, workplace):
+    run = train(train_vgg19, workplace, "--weights", str(vgg19[0]), "--seed", "3", "--epochs", "1")
+    results = files.read_json(run / "results.json")
+    assert vgg19[0].name in results["model"]
+    base = keras.models.load_model(run / "model.keras").get_layer("vgg19")
+    assert all(map(np.array_equal, base.get_weights(), backbones.build("vgg19-fc2", 32, None, seed=0).get_weights()))
+
+
+@pytest.mark.parametrize("script", [train_vgg19, train_resnet152v2, train_efficientnetb7])
+def test_mistakes_are_one_line_and_leave_nothing(script, tmp_path, call, monkeypatch):
+    (tmp_path / "text.h5").write_text("hello")
+    monkeypatch.setattr(weights, "_imagenet", lambda official: (_ for _ in ()).throw(cli.InputError("offline")))
+    for flags in (
+        ("--weights", "none", "--image-size", "16"),
+        ("--weights", tmp_path / "absent.h5"),
+        ("--weights", tmp_path / "text.h5", "--image-size", "32"),
+        (),
+    ):
+        code, _, err = call(script.main, "--data", "digits", *flags, "--output-dir", tmp_path / "runs")
+        assert code == 2 and err.count("\n") == 1, err
+        assert not list((tmp_path / "runs").glob("*/*"))
+
+
+def test_pictures_keep_their_size_up_to_the_upscaling(picture_folder, tmp_path, capsys):
+    def load(root, size):
+        flags = ("--data", str(root), "--image-size", str(size), "--cache-dir", str(tmp_path / "cache"))
+        return data.load(train_vgg19.parse_args(flags), upscaled_later=True).train.images.shape[1:3]
+
+    folder = picture_folder({"one": 12, "two": 12})
+    assert load(folder, 64) == (32, 32)
+    assert load(folder, 24) == (24, 24)
+    first, *_, last = sorted((folder / "train" / "one").iterdir())
+    cv2.imwrite(str(last), np.zeros((40, 50, 3), np.uint8))
+    assert load(folder, 64) == (64, 64)  # not all of one size
+    cv2.imwrite(str(first), np.zeros((40, 50, 3), np.uint8))
+    assert load(folder, 64) == (64, 64)
