@@ -78,8 +78,8 @@ def _give_scale(base, seed):
     """
     last = next(layer for layer in reversed(base.layers) if isinstance(layer, layers.BatchNormalization))
     coarse = np.random.default_rng(seed).integers(0, 256, (16, 8, 8, 3), np.uint8)
-    pictures = np.asarray(upscale(coarse, base.input_shape[1:3]))
-    outputs = np.asarray(keras.Model(base.input, last.input).predict_on_batch(pictures), np.float32)
+    pictures = upscale(coarse, base.input_shape[1:3])
+    outputs = keras.ops.convert_to_numpy(keras.Model(base.input, last.input)([pictures], training=False)).astype(np.float32)
     mean, variance = outputs.mean((0, 1, 2)), outputs.var((0, 1, 2))
     last.moving_mean.assign(mean)
     last.moving_variance.assign(variance)

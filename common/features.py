@@ -192,8 +192,10 @@ class _FeatureFile:
                 chunk = np.empty((len(rows), width), np.float32)
                 for start in range(0, len(rows), self.batch_size):
                     batch = rows[start : start + self.batch_size]
+                    pictures = take(batch)  # the last batch is filled up: another shape would be traced and compiled anew
+                    pictures = np.resize(pictures, (self.batch_size, *pictures.shape[1:]))
                     # Not predict: on TensorFlow its convolutions often run on one CPU core only.
-                    chunk[start : start + len(batch)] = self.extractor.predict_on_batch(take(batch))
+                    chunk[start : start + len(batch)] = self.extractor.predict_on_batch(pictures)[: len(batch)]
                     progress.update(len(batch))
                 file.seek(offset + 4 * width * rows.start)  # written and not mapped: mapped pages count as memory in use
                 file.write(chunk)

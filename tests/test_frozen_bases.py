@@ -101,7 +101,7 @@ def test_the_joined_model_predicts_what_the_head_predicts_on_cached_features(mod
     for model in models.values():
         extractor, head = split(model)
         ((rows,), _) = features.extract(extractor, [pictures], workplace / "joined", "features")
-        of_head, joined = head.predict_on_batch(rows[:]), model.predict_on_batch(pictures)
+        of_head, joined = (keras.ops.convert_to_numpy(part(x)) for part, x in ((head, rows[:]), (model, pictures)))
         np.testing.assert_allclose(of_head, joined, atol=1e-4)
         assert (of_head.argmax(1) == joined.argmax(1)).all()
 
@@ -169,7 +169,7 @@ model = keras.models.load_model("cifar10.h5")
 loss, accuracy = model.evaluate(*preprocess_data(x, y), batch_size=128, verbose=0)
 print("accuracy", accuracy, type(model.layers[1]).__name__)
 base = model.get_layer("efficientnetb7")
-before = base.get_weights()
+before, model.run_eagerly = base.get_weights(), True
 model.fit(*preprocess_data(x[:16], y[:16]), batch_size=8, verbose=0)
 print("moved", sum(not np.array_equal(*pair) for pair in zip(before, base.get_weights())))
 """
