@@ -29,9 +29,7 @@ def draw_ab_split(results, figures):
     rows_by_title = {title: [row for row in history if row["phase"] == name] for name, title in MODELS.items()}
     yield plots.overview_of_all(rows_by_title, figures / "overview.png")
 
-    rows = files.read_csv(results / "default" / "a" / "confusion_matrix.csv")
-    _, *class_names = rows[0]
-    matrix = np.array([[int(row[name]) for name in class_names] for row in rows])
+    matrix, class_names = read_matrix(results / "default" / "a" / "confusion_matrix.csv")
     yield plots.confusion_matrix(matrix, class_names, figures / "confusion_matrix_a.png", MODELS["a"])
 
     spread = files.read_csv(results / "study" / "accuracy_by_samples.csv")
@@ -39,10 +37,29 @@ def draw_ab_split(results, figures):
     yield plots.accuracy_by_samples(spread, figures / "accuracy_by_samples.png", titles, "B is airplane, horse")
 
 
+def draw_resnet152v2(results, figures):
+    """ResNet152V2: learning curves and confusion matrix of the control without pretraining."""
+    from common import plots
+
+    figures.mkdir(parents=True, exist_ok=True)
+    title = files.read_json(results / "control" / "results.json")["model"]
+    yield plots.learning_curves(files.read_csv(results / "control" / "history.csv"), figures / "curves.png", title)
+    matrix, class_names = read_matrix(results / "control" / "confusion_matrix.csv")
+    yield plots.confusion_matrix(matrix, class_names, figures / "heatmap.png", title)
+
+
+def read_matrix(path):
+    """A confusion_matrix.csv as counts `(n, n)` and class names."""
+    rows = files.read_csv(path)
+    _, *class_names = rows[0]
+    return np.array([[int(row[name]) for name in class_names] for row in rows]), class_names
+
+
 def main(argv=None):
     args = parse_args(argv)
-    for figure in draw_ab_split(PLOTS / "results" / "ab_split", args.output_dir / "ab_split"):
-        print(figure)
+    for experiment, draw in (("ab_split", draw_ab_split), ("resnet152v2", draw_resnet152v2)):
+        for figure in draw(PLOTS / "results" / experiment, args.output_dir / experiment):
+            print(figure)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 from common import cli, files, folders, session
 
 BAR_WIDTH = 30
+BATCH_SIZE = 32  # a base at 224x224 takes a GiB for as many
 
 
 def parse_args(argv=None):
@@ -87,7 +88,9 @@ def main(argv=None):
                 f"{model_path} can't be loaded ({reason}): it is damaged, or not of this collection"
             ) from error
         print(f"{results['experiment']}: {results['model']}, test accuracy {results['test_accuracy']:.4f}")
-        for path, probabilities in zip(pictures, report.predict(model, np.stack(list(pictures.values()))), strict=True):
+        for path, probabilities in zip(
+            pictures, report.predict(model, np.stack(list(pictures.values())), BATCH_SIZE), strict=True
+        ):
             print(f"\n{path}", *lines(class_names, probabilities, args.top), sep="\n")
             predictions[path] = dict(zip(class_names, probabilities.tolist(), strict=True))
     if complaints:

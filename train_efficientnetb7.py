@@ -30,7 +30,7 @@ def parse_args(argv=None):
     base = cli.add_base_arguments(parser, augment=True, unfreeze=True)
     training = cli.add_training_arguments(parser, epochs=27, batch_size=256, learning_rate=[5e-4], dropout=[0.25])
     cli.add_run_arguments(parser)
-    base.add_argument("--no-resize", action="store_true", help="leave the resize layer out: pictures keep their own size")
+    base.add_argument("--no-resize", action="store_true", help="leave the resize layer out: 32x32 goes into the base")
     training.add_argument(
         "--patience", type=cli.positive_int, default=9, metavar="N", help="stop after N epochs without a better val accuracy"
     )
@@ -47,7 +47,7 @@ def preprocess_data(X, Y):  # noqa: N803
     return np.asarray(X, np.float32), keras.utils.to_categorical(Y, 10)
 
 
-def build_extractor(args, path, image_shape):
+def build_extractor(args, found, image_shape):
     """Raw pictures of `image_shape`, 0 to 255, to 2,560 features: resized, then EfficientNetB7, then average pooling."""
     import keras
     from keras import layers
@@ -60,7 +60,7 @@ def build_extractor(args, path, image_shape):
     if not args.no_resize:
         resize = {"size": [image_size, image_size], "interpolation": args.interpolation}
         x = layers.Lambda(upscale, arguments=resize, dtype="float32", name="resize")(inputs)
-    base = backbones.build("efficientnetb7", image_size, path, seed=args.seed, unfreeze_last=args.unfreeze_last)
+    base = backbones.build("efficientnetb7", image_size, found, seed=args.seed, unfreeze_last=args.unfreeze_last)
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(base(x)))
 
 
@@ -87,7 +87,7 @@ def compile_model(model, learning_rate):
     model.compile(keras.optimizers.Adam(learning_rate), loss="categorical_crossentropy", metrics=["accuracy"])
 
 
-def fit(run, phase, model, inputs, epochs):
+def fit(run, phase, model, inputs, epochs, preset):
     """Train until val accuracy has not risen for `--patience` epochs; the weights of the best epoch are kept."""
     import keras
 
@@ -95,7 +95,7 @@ def fit(run, phase, model, inputs, epochs):
 
     num_classes = len(inputs.class_names)
     labels, val_labels = (keras.utils.to_categorical(part.labels, num_classes) for part in (inputs.train, inputs.val))
-    batches = Batches(inputs.train.images, labels, run.args.batch_size, run.args.seed)
+    batches = Batches(inputs.train.images, labels, run.args.batch_size, run.args.seed, preset=preset)
     keep_best = keras.callbacks.EarlyStopping("val_accuracy", patience=run.args.patience, restore_best_weights=True)
     with run.phase(phase, batches.follow_fit(), keep_best) as callbacks:
         model.fit(
@@ -109,7 +109,7 @@ def fit(run, phase, model, inputs, epochs):
         )
 
 
-def train(run, dataset, path):
+def train(run, dataset, found):
     import h5py
     import keras
 
@@ -117,28 +117,37 @@ def train(run, dataset, path):
 
     args, image_shape, epochs = run.args, dataset.test.images.shape[1:], 1 if run.args.dry_run else run.args.epochs
     preset = augment.mirrored_shifted_and_turned if args.augment else None
-    extractor = build_extractor(args, path, image_shape)
+    extractor = build_extractor(args, found, image_shape)
     report.draw_pipeline(run, extractor, dataset.train.images, preset)
     through_base = args.no_cache or args.unfreeze_last != 0
     inputs, took = (dataset, {}) if through_base else features.of_dataset(extractor, dataset, args, preset)
 
     points, best = {}, None
-    for learning_rate, dropout in itertools.product(args.lr, args.dropout):
+    for learning_rate, dropout in itertools.product(dict.fromkeys(args.lr), dict.fromkeys(args.dropout)):
         phase = f"lr={learning_rate:g} dropout={dropout:g}"
         print(f"\n{phase}", flush=True)
-        if points and args.unfreeze_last:
-            extractor = build_extractor(args, path, image_shape)  # the one before has been trained
-        session.set_seed(args.seed, "head")  # every point starts from the same weights
-        head = build_head(extractor.output_shape[-1], len(dataset.class_names), dropout)
-        model = keras.Model(extractor.input, head(extractor.output))
-        trained = augment.in_front(model, preset, args.seed) if through_base else head
-        compile_model(trained, learning_rate)
-        fit(run, phase, trained, inputs, epochs)
+        try:
+            if points and args.unfreeze_last:
+                extractor = build_extractor(args, found, image_shape)  # the one before has been trained
+            session.set_seed(args.seed, "head")  # every point starts from the same weights
+            head = build_head(extractor.output_shape[-1], len(dataset.class_names), dropout)
+            model = keras.Model(extractor.input, head(extractor.output))
+            trained = model if through_base else head
+            compile_model(trained, learning_rate)
+            fit(run, phase, trained, inputs, epochs, preset if through_base else None)
+        except cli.TrainingError as error:
+            print(error)  # the others may still do well
+            continue
+        except KeyboardInterrupt:
+            run.interrupt(points)  # goes on to the end with what is there, if anything is
+            break
         points[learning_rate, dropout] = run.summary(phase, len(dataset.train))
         if best is None or points[learning_rate, dropout]["val_accuracy"] > points[best[0]]["val_accuracy"]:
             best = (learning_rate, dropout), phase, model, trained
         if run.status == "interrupted":
             break
+    if best is None:
+        raise cli.TrainingError("no combination could be trained to the end: try lower --lr")
 
     chosen, phase, model, trained = best
     ranked = sorted(points.items(), key=lambda point: -point[1]["val_accuracy"])
@@ -146,10 +155,12 @@ def train(run, dataset, path):
     rows = [(*point, f"{of['val_accuracy']:.4f}", of["best_epoch"], of["epochs"], of["seconds"]) for point, of in ranked]
     files.write_csv(run.folder / "sweep.csv", [dict(zip(columns, row, strict=True)) for row in rows], columns)
     curves = {point: run.rows(f"lr={point[0]:g} dropout={point[1]:g}") for point in points}
-    title = f"{'fine-tuned' if args.unfreeze_last else 'frozen'} EfficientNetB7, {weights.label(args.weights)}"
+    title = f"{'fine-tuned' if args.unfreeze_last else 'frozen'} EfficientNetB7, {found.label}"
     plots.sweep(curves, run.folder / "plots" / "sweep.png", title)
     print("", *report.table(rows, columns), f"chosen by val accuracy, and alone scored on test: {phase}", sep="\n")
 
+    if run.status == "finished" and points[chosen]["epochs"] < epochs:
+        run.status = "early-stopped"
     compile_model(model, chosen[0])
     model.optimizer.build(model.trainable_variables)
     documented = DOCUMENTED["no-resize" if args.no_resize else "resize"]
@@ -162,8 +173,8 @@ def train(run, dataset, path):
         title=title + ", not resized" * args.no_resize,
         weights=args.weights,
         documented=documented,
-        comparable=dataset.is_cifar10 and args.weights == "imagenet",
-        scores=report.score(trained, inputs.test),
+        comparable=dataset.is_cifar10 and found.is_imagenet,
+        scores=report.score(trained, inputs.test, features.batch_size(extractor)),
         also=took | {"learning_rate": chosen[0], "dropout": chosen[1]},
     )
     with files.whole(run.folder / "cifar10.h5") as part:
@@ -176,12 +187,12 @@ def train(run, dataset, path):
 def main(argv=None):
     args = parse_args(argv)
     runs.check(args)
-    path = weights.find(args.weights, "efficientnetb7", args.image_size)
+    found = weights.find(args.weights, "efficientnetb7", 32 if args.no_resize else args.image_size)
     dataset = data.load(args, upscaled_later=True)
     if args.dry_run:
         dataset = data.few(dataset, 2 * args.batch_size)
     with runs.Run("efficientnetb7", args) as run:
-        return train(run, dataset, path)
+        return train(run, dataset, found)
 
 
 if __name__ == "__main__":

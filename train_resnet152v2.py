@@ -31,7 +31,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def build_extractor(args, path, image_shape):
+def build_extractor(args, found, image_shape):
     """Raw pictures of `image_shape`, 0 to 255, to 2,048 features: upscaled, then ResNet152V2, then average pooling."""
     import keras
     from keras import layers
@@ -41,7 +41,7 @@ def build_extractor(args, path, image_shape):
 
     inputs = keras.Input(image_shape)
     x = Upscale(args.image_size, args.interpolation)(inputs)
-    base = backbones.build("resnet152v2", args.image_size, path, seed=args.seed, unfreeze_last=args.unfreeze_last)
+    base = backbones.build("resnet152v2", args.image_size, found, seed=args.seed, unfreeze_last=args.unfreeze_last)
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(base(x)))
 
 
@@ -69,7 +69,7 @@ def compile_model(model, learning_rate):
     model.compile(keras.optimizers.Adam(learning_rate), loss="categorical_crossentropy", metrics=["accuracy"])
 
 
-def train(run, dataset, path):
+def train(run, dataset, found):
     import keras
 
     from common import augment, features, report
@@ -78,18 +78,18 @@ def train(run, dataset, path):
     args, epochs, num_classes = run.args, 1 if run.args.dry_run else run.args.epochs, len(dataset.class_names)
     preset = augment.mirrored_shifted_and_zoomed if args.augment else None
     through_base = args.no_cache or args.unfreeze_last != 0
-    title = f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {weights.label(args.weights)}"
-    extractor = build_extractor(args, path, dataset.test.images.shape[1:])
+    title = f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {found.label}"
+    extractor = build_extractor(args, found, dataset.test.images.shape[1:])
     session.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
     model = keras.Model(extractor.input, head(extractor.output))
     report.draw_pipeline(run, extractor, dataset.train.images, preset)
     inputs, took = (dataset, {}) if through_base else features.of_dataset(extractor, dataset, args, preset)
-    trained = augment.in_front(model, preset, args.seed) if through_base else head
+    trained = model if through_base else head
 
     compile_model(trained, args.lr)
     labels, val_labels = (keras.utils.to_categorical(part.labels, num_classes) for part in (inputs.train, inputs.val))
-    batches = Batches(inputs.train.images, labels, args.batch_size, args.seed)
+    batches = Batches(inputs.train.images, labels, args.batch_size, args.seed, preset=preset if through_base else None)
     plateau = keras.callbacks.ReduceLROnPlateau(
         "val_accuracy", factor=args.lr_factor, patience=args.lr_patience, min_lr=args.min_lr
     )
@@ -117,7 +117,7 @@ def train(run, dataset, path):
         weights=args.weights,
         documented=DOCUMENTED,
         comparable=False,
-        scores=report.score(trained, inputs.test),
+        scores=report.score(trained, inputs.test, features.batch_size(extractor)),
         also=took,
         heatmap="heatmap.png",
     )
@@ -127,12 +127,12 @@ def train(run, dataset, path):
 def main(argv=None):
     args = parse_args(argv)
     runs.check(args)
-    path = weights.find(args.weights, "resnet152v2", args.image_size)
+    found = weights.find(args.weights, "resnet152v2", args.image_size)
     dataset = data.load(args, upscaled_later=True)
     if args.dry_run:
         dataset = data.few(dataset, 2 * args.batch_size)
     with runs.Run("resnet152v2", args) as run:
-        return train(run, dataset, path)
+        return train(run, dataset, found)
 
 
 if __name__ == "__main__":

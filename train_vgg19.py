@@ -33,7 +33,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def build_extractor(args, path, image_shape):
+def build_extractor(args, found, image_shape):
     """Raw pictures of `image_shape`, 0 to 255, to 4,096 features: upscaled, then VGG19 to its second fully connected layer."""
     import keras
 
@@ -42,7 +42,7 @@ def build_extractor(args, path, image_shape):
 
     inputs = keras.Input(image_shape)
     x = Upscale(args.image_size, args.interpolation)(inputs)
-    base = backbones.build("vgg19-fc2", args.image_size, path, seed=args.seed)
+    base = backbones.build("vgg19-fc2", args.image_size, found, seed=args.seed)
     return keras.Model(inputs, base(x))
 
 
@@ -67,7 +67,7 @@ def compile_model(model, learning_rate):
     model.compile(keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
-def train(run, dataset, path):
+def train(run, dataset, found):
     import keras
 
     from common import augment, features, report
@@ -75,17 +75,24 @@ def train(run, dataset, path):
 
     args, epochs = run.args, 1 if run.args.dry_run else run.args.epochs
     preset = augment.mirrored_and_shifted if args.augment else None
-    title = f"frozen VGG19, {weights.label(args.weights)}"
-    extractor = build_extractor(args, path, dataset.test.images.shape[1:])
+    title = f"frozen VGG19, {found.label}"
+    extractor = build_extractor(args, found, dataset.test.images.shape[1:])
     session.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
     model = keras.Model(extractor.input, head(extractor.output))
     report.draw_pipeline(run, extractor, dataset.train.images, preset)
     inputs, took = (dataset, {}) if args.no_cache else features.of_dataset(extractor, dataset, args, preset)
-    trained = augment.in_front(model, preset, args.seed) if args.no_cache else head
+    trained = model if args.no_cache else head
 
     compile_model(trained, args.lr)
-    batches = Batches(inputs.train.images, inputs.train.labels, args.batch_size, args.seed, samples=args.samples_per_epoch)
+    batches = Batches(
+        inputs.train.images,
+        inputs.train.labels,
+        args.batch_size,
+        args.seed,
+        samples=args.samples_per_epoch,
+        preset=preset if args.no_cache else None,
+    )
     keep_best = keras.callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True)
     with run.phase("head", batches.follow_fit(), keep_best) as callbacks:
         trained.fit(
@@ -109,9 +116,9 @@ def train(run, dataset, path):
         title=title,
         weights=args.weights,
         documented=DOCUMENTED,
-        comparable=dataset.is_cifar10 and args.weights == "imagenet",
+        comparable=dataset.is_cifar10 and found.is_imagenet,
         images_per_epoch=batches.samples,
-        scores=report.score(trained, inputs.test),
+        scores=report.score(trained, inputs.test, features.batch_size(extractor)),
         also=took,
     )
     return report.finish(run, results, "head", "documented: CIFAR-10, ImageNet weights, 500 random test pictures")
@@ -120,12 +127,12 @@ def train(run, dataset, path):
 def main(argv=None):
     args = parse_args(argv)
     runs.check(args)
-    path = weights.find(args.weights, "vgg19-fc2", args.image_size)
+    found = weights.find(args.weights, "vgg19-fc2", args.image_size)
     dataset = data.load(args, upscaled_later=True)
     if args.dry_run:
         dataset = data.few(dataset, 2 * args.batch_size)
     with runs.Run("vgg19", args) as run:
-        return train(run, dataset, path)
+        return train(run, dataset, found)
 
 
 if __name__ == "__main__":

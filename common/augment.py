@@ -1,4 +1,6 @@
-"""Augmentation for small pictures of objects, as Keras layers: random per picture, in training only, seeded.
+"""Augmentation for small pictures of objects, by Keras layers: random per picture, seeded, for training pictures only.
+
+It is no part of a model: several of its layers would keep the whole model from being compiled on JAX.
 
 Presets for CIFAR-10 are upright objects that fill the picture: mirrored, shifted by a few pixels and turned a little, but not
 upside down. What a shift or a turn lays open repeats the edge. Importing this imports Keras.
@@ -8,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
-CHUNK = 1024  # pictures that are augmented in one go
+CHUNK = 1024  # pictures of 32x32 that are augmented in one go, fewer larger ones
 
 
 def mirrored_and_shifted(seed):
@@ -39,22 +41,16 @@ def mirrored_shifted_and_zoomed(seed):
     )
 
 
-def in_front(model, preset, seed):
-    """A model that augments in training what it then gives to `model`; without a preset, `model` itself."""
-    if preset is None:
-        return model
-    return keras.Sequential([keras.Input(model.input_shape[1:]), *preset(seed).layers, model])
-
-
 def augmented(images, preset, seed):
     """An augmented copy of every picture: uint8 `(n, h, w, 3)` in and out, the same for the same seed on one backend.
 
     `seed` is a whole number or a list of them, as for `numpy.random.default_rng`.
     """
     augmentation, copy = preset(int(np.random.default_rng(seed).integers(2**30))), np.empty_like(images)
-    for start in range(0, len(images), CHUNK):
-        chunk = keras.ops.convert_to_numpy(augmentation(images[start : start + CHUNK], training=True))
-        copy[start : start + CHUNK] = np.clip(np.rint(chunk), 0, 255)
+    count = max(1, CHUNK * 32 * 32 // (images.shape[1] * images.shape[2]))
+    for start in range(0, len(images), count):
+        chunk = keras.ops.convert_to_numpy(augmentation(images[start : start + count], training=True))
+        copy[start : start + count] = np.clip(np.rint(chunk), 0, 255)
     return copy
 
 

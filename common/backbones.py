@@ -11,16 +11,15 @@ import keras
 import numpy as np
 from keras import layers
 
-from common import downloads, session, weights
+from common import session, weights
 from common.cli import InputError
 from common.upscale import upscale
 
 IMAGENET_STDDEV = np.array([0.229, 0.224, 0.225], np.float32)  # of RGB in 0..1, as in keras.applications.efficientnet
-EFFICIENTNETB7_MD5 = ("8c03f828fec3ef71311cd463b6759d99", "cbcfe4450ddf6f3ad90b1b398090fe4a")  # with its classifier, without
 TOP_IMAGE_SIZE = 224  # of the bases with their classifier
 
 
-def build(name, image_size, path, *, seed, unfreeze_last=0):
+def build(name, image_size, found, *, seed, unfreeze_last=0):
     """A base that takes pictures `(n, image_size, image_size, 3)`, RGB 0..255, and gives what its last layer gives.
 
     vgg19-fc2        `(n, 4096)`, VGG19 without its softmax
@@ -28,20 +27,20 @@ def build(name, image_size, path, *, seed, unfreeze_last=0):
     resnet152v2      `(n, h, w, 2048)`
     efficientnetb7   `(n, h, w, 2560)`
 
-    `path` is what `weights.find` returned: a file, or None for random weights drawn from `seed`. The base is frozen but for
-    its last `unfreeze_last` layers (a number, or `all`); batch norm stays in inference mode, unless all of a random base is
-    trained. Raises InputError for a file that is damaged, holds no weights or those of another architecture.
+    `found` is what `weights.find` returned; random weights are drawn from `seed`. The base is frozen but for its last
+    `unfreeze_last` layers (a number, or `all`); batch norm stays in inference mode, unless all of a random base is trained.
+    Raises InputError for a file that is damaged, holds no weights or those of another architecture.
     """
     session.set_seed(seed, "base")
     inputs = keras.Input((image_size, image_size, 3))
     base = _application(name, inputs, include_top=name == "vgg19-fc2")
     if name == "vgg19-fc2":
         base = keras.Model(base.input, base.get_layer("fc2").output, name="vgg19")
-    if path:
-        _load(base, name, path)
+    if found.path:
+        _load(base, name, found)
     elif name == "efficientnetb7":
         _give_scale(base, seed)
-    _freeze(base, unfreeze_last, is_random=path is None)
+    _freeze(base, unfreeze_last, is_random=found.path is None)
     return base
 
 
@@ -95,8 +94,9 @@ def _freeze(base, unfreeze_last, is_random):
             layer.rate = 0
 
 
-def _load(base, name, path):
+def _load(base, name, found):
     """Bring a file's weights into the base: of a model or weights alone, with or without the classifier on top."""
+    path = found.path
     try:
         with warnings.catch_warnings(action="ignore"):  # what is wrong is said once, below
             if path.suffix == ".keras" or _is_whole_model(path):
@@ -104,7 +104,7 @@ def _load(base, name, path):
                 is_scaled = sum(isinstance(layer, layers.Rescaling) for layer in source.layers) > 1
             else:
                 source = _load_weights(base, name, path)
-                is_scaled = _is_imagenets(source, name, path)
+                is_scaled = found.is_imagenet or _has_imagenets_normalization(source)
             _copy(source, base)
     except Exception as error:  # every reader raises what it likes
         reason = " ".join(str(error).split())[:240]
@@ -151,13 +151,10 @@ def _load_weights(base, name, path):
     return source
 
 
-def _is_imagenets(source, name, path):
-    """Whether weights are those of ImageNet's EfficientNetB7, whose normalization holds the stddev where others have 1."""
-    if name != "efficientnetb7":
-        return False
-    variance = next(layer for layer in source.layers if isinstance(layer, layers.Normalization)).get_weights()[1]
-    is_official = any(downloads.has_hash(path, md5) for md5 in EFFICIENTNETB7_MD5)
-    return is_official or np.allclose(variance, IMAGENET_STDDEV, rtol=1e-2)
+def _has_imagenets_normalization(source):
+    """Whether these are weights of ImageNet's EfficientNetB7: its normalization holds the stddev where others have 1."""
+    normalization = next((layer for layer in source.layers if isinstance(layer, layers.Normalization)), None)
+    return normalization is not None and np.allclose(normalization.get_weights()[1], IMAGENET_STDDEV, rtol=1e-2)
 
 
 def _copy(source, base):

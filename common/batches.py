@@ -9,17 +9,20 @@ import math
 import keras
 import numpy as np
 
+from common import augment
+
 
 class Batches(keras.utils.PyDataset):
     """Batches `(x, y)` of arrays of equal length, newly ordered in each epoch; the last one of a pass may be smaller.
 
     `x` is an array, or a list of arrays: views of the same samples, of which every pass draws one for each sample. With
-    `samples` a pass draws that many at random. An epoch is `passes` passes, each in an order of its own. Which epoch it is,
+    `samples` a pass draws that many at random; with a `preset`, a function of `augment`, `x` are pictures, and every batch
+    holds randomly changed copies of them. An epoch is `passes` passes, each in an order of its own. Which epoch it is,
     counted from 0, `fit` tells through the callback `follow_fit`, which belongs into its callbacks: Keras asks for batches
     before the first epoch too, so that counting the epochs here would go wrong.
     """
 
-    def __init__(self, x, y, batch_size, seed, passes=1, samples=None):
+    def __init__(self, x, y, batch_size, seed, passes=1, samples=None, preset=None):
         super().__init__()
         self.views, self.y, self.batch_size, self.seed, self.passes = (
             x if isinstance(x, list) else [x],
@@ -29,6 +32,7 @@ class Batches(keras.utils.PyDataset):
             passes,
         )
         self.samples = min(samples or len(y), len(y))
+        self.preset = preset
         self.epoch = 0
         self._order, self._view, self._order_of = None, None, None
 
@@ -48,6 +52,8 @@ class Batches(keras.utils.PyDataset):
         x = np.empty((len(chosen), *self.views[0].shape[1:]), self.views[0].dtype)
         for number in np.unique(view):
             x[view == number] = self.views[number][chosen[view == number]]
+        if self.preset:
+            x = augment.augmented(x, self.preset, [self.seed, *place, step])
         return x, self.y[chosen]
 
     def follow_fit(self):

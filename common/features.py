@@ -10,6 +10,7 @@ it stopped, and a damaged chunk is found and computed again. Importing this impo
 
 import contextlib
 import hashlib
+import importlib
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 from filelock import FileLock, Timeout
@@ -28,7 +30,7 @@ from common.cli import InputError
 from common.data import Part
 
 FORMAT = 1
-BATCH_SIZE = {"cpu": 32, "gpu": 256}  # at 224x224 VGG19 takes 1.4 GiB for 32 pictures
+BATCH_SIZE = {"cpu": 32, "gpu": 256}  # at 224x224, where VGG19 takes 1.4 GiB for 32 pictures
 BATCHES_PER_CHUNK = 16
 SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
 
@@ -45,6 +47,13 @@ class Rows:
 
     def __getitem__(self, indices):
         return self.array[self.rows[indices]]
+
+
+def batch_size(extractor):
+    """Pictures that go through a base at once: 32 on a CPU and 256 on a GPU, fewer where they are larger than 224x224."""
+    most = BATCH_SIZE["cpu" if session.devices()[0].startswith("CPU") else "gpu"]
+    base = next((layer for layer in extractor.layers if isinstance(layer, keras.Model)), extractor)
+    return max(1, most * 224**2 // max(224, base.input_shape[1]) ** 2)
 
 
 def extract(extractor, parts, cache_dir, title):
@@ -98,9 +107,9 @@ class _FeatureFile:
     def __init__(self, folder, extractor, digests):
         self.extractor = extractor
         self.shape = (len(digests), extractor.output_shape[-1])
-        self.batch_size = BATCH_SIZE["cpu" if session.devices()[0].startswith("CPU") else "gpu"]
+        self.batch_size = batch_size(extractor)
         self.chunk = self.batch_size * BATCHES_PER_CHUNK
-        packages = session.environment()["packages"]
+        backend = keras.backend.backend()
         self.made_of = {
             "format": FORMAT,
             "pictures": hashlib.sha256(digests.tobytes()).hexdigest(),
@@ -109,8 +118,7 @@ class _FeatureFile:
             "extractor": hashlib.sha256(_architecture(extractor).encode()).hexdigest(),
             "weights": _hash_of_weights(extractor),
             "precision": keras.config.dtype_policy().name,
-            "backend": keras.backend.backend(),
-            "packages": {name: packages[name] for name in ("keras", keras.backend.backend(), "opencv-python-headless")},
+            "versions": {module.__name__: module.__version__ for module in (importlib.import_module(backend), keras, cv2)},
             "batch_size": self.batch_size,
         }
         key = hashlib.sha256(json.dumps(self.made_of).encode()).hexdigest()[:20]
@@ -127,12 +135,14 @@ class _FeatureFile:
                 computed = sum(len(self._rows(number)) for number in missing)
                 if missing:
                     self._compute(missing, checksums, take, title)
+                if self.part.exists():
+                    self.part.replace(self.whole)
+                return np.load(self.whole, mmap_mode="r"), computed
         except OSError as error:
             raise InputError(
                 f"--cache-dir: features can't be kept in {self.whole.parent} ({error.strerror or error}); "
                 "name another folder, or give --no-cache"
             ) from error
-        return np.load(self.whole, mmap_mode="r"), computed
 
     @contextlib.contextmanager
     def _locked(self, title):
@@ -183,6 +193,7 @@ class _FeatureFile:
             needed, free = 4 * self.shape[0] * self.shape[1], shutil.disk_usage(self.part.parent).free
             if needed > free:
                 raise OSError(f"{needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free")
+            files.write_json(self.note, {"made_of": self.made_of, "checksums": checksums})
             np.lib.format.open_memmap(self.part, "w+", np.float32, self.shape).flush()
         offset, width = np.load(self.part, mmap_mode="r").offset, self.shape[1]
         done = self.shape[0] - sum(len(self._rows(number)) for number in missing)
@@ -202,7 +213,6 @@ class _FeatureFile:
                 file.flush()
                 checksums[number] = zlib.crc32(chunk)
                 files.write_json(self.note, {"made_of": self.made_of, "checksums": checksums})
-        self.part.rename(self.whole)
 
 
 class _Progress:

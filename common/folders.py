@@ -55,10 +55,7 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
     Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64 and
     how many pictures had another size and were resized. Raises InputError that names the first file that can't be read.
     """
-    try:
-        files, labels, fingerprint = _list_files(folder, class_names, may_lack_classes)
-    except OSError as error:
-        raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
+    files, labels, fingerprint = _list_files(folder, class_names, may_lack_classes)
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
     if os.path.exists(cache):
         try:
@@ -147,7 +144,10 @@ def _list_files(folder, class_names, may_lack_classes):
     files, labels, fingerprint = [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
     for label, name in enumerate(class_names):
         before = len(files)
-        entries = os.scandir(folder / name) if (folder / name).is_dir() else ()
+        try:
+            entries = list(os.scandir(folder / name)) if (folder / name).is_dir() else ()
+        except OSError as error:
+            raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith(".") or entry.name.lower() in LEFT_BY_DESKTOPS:
                 continue

@@ -12,14 +12,14 @@ NUM_EXAMPLES = 25
 NUM_PIPELINE = 5
 
 
-def predict(model, images):
-    """Class probabilities `(n, num_classes)` float32 of pictures `(n, h, w, 3)`."""
-    return np.asarray(model.predict(images, batch_size=BATCH_SIZE, verbose=0), np.float32)
+def predict(model, images, batch_size=BATCH_SIZE):
+    """Class probabilities `(n, num_classes)` float32 of pictures `(n, h, w, 3)`, or of their features for a head."""
+    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
 
 
-def score(model, test):
+def score(model, test, batch_size=BATCH_SIZE):
     """`test_accuracy`, `test_loss` and the `probabilities` `(n, num_classes)` of a model on the test part."""
-    probabilities = predict(model, test.images)
+    probabilities = predict(model, test.images, batch_size)
     if not np.isfinite(probabilities).all():
         raise TrainingError("the model's predictions are no numbers after its last epoch: try a lower --lr")
     return {
@@ -221,8 +221,20 @@ def _details(results):
         f"{results['trained_weights']:,} weights trained, {results['frozen_weights']:,} frozen\n"
         f"  weights of epoch {results['best_epoch']} of {results['epochs']}{val}, "
         f"{results['images_per_second']:,.0f} pictures/s\n"
+        f"{_extraction(results)}"
         f"  weakest: {', '.join(f'{name} {share:.4f}' for share, name in weakest)}\n"
         f"  most confused: {', '.join(confused) or 'none'}"
+    )
+
+
+def _extraction(results):
+    took = results.get("extraction")
+    if not took:
+        return ""
+    rate = f", {took['computed'] / took['seconds']:.1f} pictures/s" if took["computed"] else ""
+    return (
+        f"  features of {took['pictures']:,} pictures, {took['computed']:,} computed, in {took['seconds']:.0f} s{rate}, "
+        "all else is the head's\n"
     )
 
 

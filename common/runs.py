@@ -28,12 +28,14 @@ def check(args):
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"--output-dir {args.output_dir} can't be made or written to: {parent} is no folder of yours")
+    if getattr(args, "augment", False) and args.views == 1 and not args.no_cache:
+        raise InputError("--views 1 with --augment keeps the pictures themselves only: give 2 or more, or --no-augment")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
         raise InputError("--tensorboard needs both packages: pip install tensorflow tensorboard, or leave the flag away")
 
 
 class Run:
-    """A started run: its new folder, its status (`finished`, or `interrupted` after Ctrl-C) and its history."""
+    """A started run: its folder, its history and its status: `finished`, `early-stopped` or, after Ctrl-C, `interrupted`."""
 
     def __init__(self, experiment, args):
         """Import Keras with the run's precision and make the folder; `args` is what the script's parser returned."""
@@ -52,7 +54,7 @@ class Run:
     def __exit__(self, kind, error, traceback):
         """Leave no folder behind when the user's input turned out bad, or Ctrl-C came, before anything was learned."""
         if isinstance(error, (InputError, KeyboardInterrupt)) and not self._history:
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def verbose(self):
@@ -122,7 +124,7 @@ class Run:
         """Note a Ctrl-C. Without any results to report KeyboardInterrupt goes on; without a whole epoch the folder goes too."""
         self.status = "interrupted"
         if not self._history:
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
         if not results:
             raise KeyboardInterrupt
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from common import augment
+from common.batches import Batches
 
 PRESETS = (augment.mirrored_and_shifted, augment.mirrored_shifted_and_turned, augment.mirrored_shifted_and_zoomed)
 
@@ -43,12 +44,20 @@ def test_a_shift_is_at_most_a_tenth():
 
 
 def test_off_at_inference_on_in_training(bright_on_the_left):
-    same = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Identity()])
-    model = augment.in_front(same, augment.mirrored_shifted_and_turned, 0)
+    model = augment.mirrored_shifted_and_turned(0)
     images = bright_on_the_left.astype("float32")
     np.testing.assert_array_equal(model.predict(images, verbose=0), images)
     assert np.abs(keras.ops.convert_to_numpy(model(images, training=True)) - images).mean() > 10
-    assert augment.in_front(same, None, 0) is same
+
+
+def test_batches_are_augmented_anew_in_every_epoch_the_same_for_the_same_seed(bright_on_the_left):
+    def epoch(number, seed=0):
+        batches = Batches(bright_on_the_left, np.arange(200), 64, seed, preset=augment.mirrored_and_shifted)
+        batches.epoch = number
+        return np.concatenate([batches[index][0] for index in range(len(batches))])
+
+    assert np.array_equal(epoch(0), epoch(0))
+    assert not np.array_equal(epoch(0), epoch(1)) and not np.array_equal(epoch(0), epoch(0, seed=1))
 
 
 def test_in_float32_under_mixed_precision(bright_on_the_left):

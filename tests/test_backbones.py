@@ -23,8 +23,8 @@ def pictures():
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("float32")
 
 
-def build(name, path=None, seed=0, **options):
-    return backbones.build(name, 32, path, seed=seed, **options)
+def build(name, path=None, seed=0, is_imagenet=False, **options):
+    return backbones.build(name, 32, weights.Weights(path, is_imagenet, ""), seed=seed, **options)
 
 
 def call(model, pictures):
@@ -99,7 +99,7 @@ def test_the_trained_base_of_a_run_is_taken(tmp_path):
     inputs = keras.Input((32, 32, 3))
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(base(inputs))))
     model.save(tmp_path / "model.keras")
-    path = weights.find(str(tmp_path), "vgg19", 32)
+    path = weights.find(str(tmp_path), "vgg19", 32).path
     assert have_equal_weights(build("vgg19", path), base)
     with pytest.raises(cli.InputError, match="no resnet152v2 in the model"):
         build("resnet152v2", path)
@@ -117,7 +117,7 @@ def test_imagenets_efficientnetb7_is_scaled_as_keras_scales_it(tmp_path, monkeyp
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *args, **kwargs: str(path))
     theirs = keras.applications.EfficientNetB7(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
     expected = call(theirs, pictures)
-    ours = call(build("efficientnetb7", path), pictures)
+    ours = call(build("efficientnetb7", path), pictures)  # known by its normalization
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
     theirs.save(tmp_path / "whole.keras")  # holds the scaling as a layer of its own
@@ -157,7 +157,7 @@ def test_paths_are_checked_before_anything_is_built(tmp_path):
         weights.find("none", "vgg19", 31)
     with pytest.raises(cli.InputError, match="need 224"):
         weights.find("imagenet", "vgg19-fc2", 200)
-    assert weights.find("none", "vgg19-fc2", 64) is None
+    assert weights.find("none", "vgg19-fc2", 64).path is None
 
 
 def test_imagenet_is_found_checked_and_never_costs_a_file(tmp_path, monkeypatch):
@@ -189,10 +189,12 @@ def test_imagenet_is_found_checked_and_never_costs_a_file(tmp_path, monkeypatch)
     assert [file.name for file in cached.parent.iterdir()] == [cached.name] and cached.read_text() == "a user's file"
 
     official(upstream, md5)
-    assert weights.find("imagenet", "vgg19", 32) == cached
+    assert weights.find("imagenet", "vgg19", 32).path == cached
+    by_path = weights.find(str(path), "vgg19", 32)
+    assert by_path.is_imagenet and by_path.label == "ImageNet weights"
     assert have_equal_weights(build("vgg19", cached), build("vgg19", seed=9))
     official("file:///nowhere", md5)  # from now on it is there
-    assert weights.find("imagenet", "vgg19", 32) == cached
+    assert weights.find("imagenet", "vgg19", 32).path == cached
 
 
 def trainable(base):

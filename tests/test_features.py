@@ -144,6 +144,36 @@ def overwrite(path, offset, content):
         file.write(content)
 
 
+def test_killed_between_the_last_chunk_and_the_name_it_needs_no_second_pass(tmp_path):
+    extractor, pictures = make_extractor(), make_pictures(37)
+    (before,), _ = extract(extractor, [pictures], tmp_path)
+    whole = stored(tmp_path)
+    whole.rename(whole.with_name(whole.stem + ".part.npy"))
+    (after,), took = extract(extractor, [pictures], tmp_path)
+    assert took["computed"] == 0 and whole.exists()
+    np.testing.assert_array_equal(after, before)
+
+
+def test_broken_off_in_the_first_chunk_is_no_damage(tmp_path, monkeypatch, capsys):
+    extractor, pictures = make_extractor(), make_pictures(37)
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(extractor, "predict_on_batch", lambda pictures: (_ for _ in ()).throw(KeyboardInterrupt))
+        extract(extractor, [pictures], tmp_path)
+    assert extract(extractor, [pictures], tmp_path)[1]["computed"] == 37
+    assert "can't be used" not in capsys.readouterr().out
+
+
+def test_larger_pictures_go_in_smaller_batches(monkeypatch):
+    monkeypatch.setattr(features, "BATCH_SIZE", {"cpu": 32, "gpu": 32})
+
+    def batch_size(size):
+        inputs = keras.Input((32, 32, 3))
+        base = keras.Sequential([keras.Input((size, size, 3)), layers.GlobalAveragePooling2D()])
+        return features.batch_size(keras.Model(inputs, base(Upscale(size)(inputs))))
+
+    assert [batch_size(size) for size in (32, 224, 448, 4000)] == [32, 32, 8, 1]
+
+
 DAMAGES = {
     "a few bytes": (lambda array, note: overwrite(array, -8, b"\1\2\3\4"), 5),  # the last chunk: 37 = 4 * 8 + 5
     "cut off": (lambda array, note: os.truncate(array, array.stat().st_size - 100), 37),

@@ -17,6 +17,7 @@ import train_resnet152v2
 import train_vgg19
 from common import backbones, cli, data, features, files, upscale, weights
 
+RANDOM = weights.find("none", "vgg19", 32)
 ROOT = Path(__file__).parents[1]
 SMALL = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "120")
 
@@ -109,10 +110,10 @@ def test_the_joined_model_predicts_what_the_head_predicts_on_cached_features(mod
 def test_what_training_moved(models):
     for name in ("vgg19-fc2", "efficientnetb7"):
         base = models[name].get_layer(name.removesuffix("-fc2"))
-        start = backbones.build(name, 32, None, seed=0)
+        start = backbones.build(name, 32, RANDOM, seed=0)
         assert all(map(np.array_equal, base.get_weights(), start.get_weights()))
     base = models["resnet152v2"].get_layer("resnet152v2")
-    start = backbones.build("resnet152v2", 32, None, seed=0)
+    start = backbones.build("resnet152v2", 32, RANDOM, seed=0)
     moved = [
         number
         for number, (ours, theirs) in enumerate(zip(base.layers, start.layers, strict=True))
@@ -135,10 +136,7 @@ def test_heads_are_the_documents():
 
 
 def test_the_learning_rate_falls_when_val_accuracy_stands_still(workplace, monkeypatch):
-    monkeypatch.setattr(backbones, "build", lambda name, size, *args, **kwargs: keras.Sequential(
-        [keras.Input((size, size, 3)), layers.Conv2D(4, 8, strides=8)], name="resnet152v2"
-    ))  # fmt: skip
-    monkeypatch.setattr(backbones, "stages", lambda extractor, images: {})
+    monkeypatch.setattr(backbones, "build", small_base)
     run = train(train_resnet152v2, workplace, "--epochs", "9", "--lr", "1e-12", "--min-lr", "3e-13", "--lr-patience", "2")
     rates = history(run, "learning_rate")[:, 0]
     np.testing.assert_allclose(rates, [1e-12] * 3 + [4e-13] * 2 + [3e-13] * 4, rtol=1e-5)
@@ -189,6 +187,45 @@ def test_cifar10_h5_in_a_fresh_process(efficientnetb7, tmp_path):
     assert accuracy[2] == "Lambda" and moved[1] == "0"  # frozen, and nothing in it moves in a fit through it
 
 
+def small_base(name, size, *args, **kwargs):
+    """Something that takes the place of EfficientNetB7 where it is not what a test is about."""
+    inputs = keras.Input((size, size, 3))
+    return keras.Model(inputs, layers.Conv2D(4, 8, strides=8)(inputs), name=name)
+
+
+def sweep(workplace, *flags):
+    return train(train_efficientnetb7, workplace, "--no-augment", "--batch-size", "30", *flags)
+
+
+def test_a_sweep_survives_a_rate_that_diverges_and_stops_early(workplace, monkeypatch, capsys):
+    monkeypatch.setattr(backbones, "build", small_base)
+    run = sweep(workplace, "--epochs", "9", "--patience", "2", "--lr", "1e38", "1e-12", "1e-12")
+    assert "try a lower --lr" in capsys.readouterr().out
+    (row,) = files.read_csv(run / "sweep.csv")  # one diverged, one was given twice
+    assert row["lr"] == 1e-12 and row["epochs"] == 3
+    assert files.read_json(run / "results.json")["status"] == "early-stopped"
+
+
+def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch):
+    monkeypatch.setattr(backbones, "build", small_base)
+    fit, calls = train_efficientnetb7.fit, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit(*args)
+
+    monkeypatch.setattr(train_efficientnetb7, "fit", interrupted)
+    run = sweep(workplace, "--epochs", "1", "--lr", "1e-3", "2e-3", "3e-3", "4e-3")
+    assert len(files.read_csv(run / "sweep.csv")) == 2 and len(calls) == 3
+    assert files.read_json(run / "results.json")["status"] == "interrupted"
+    assert (run / "cifar10.h5").is_file()
+    calls[:] = [None, None]
+    with pytest.raises(KeyboardInterrupt):
+        sweep(workplace, "--epochs", "1")
+
+
 def test_preprocess_data_takes_what_cifar10_load_data_gives():
     x, y = train_efficientnetb7.preprocess_data(np.full((3, 32, 32, 3), 255, np.uint8), np.array([[1], [9], [0]]))
     assert x.dtype == np.float32 and x.shape == (3, 32, 32, 3) and x.max() == 255
@@ -196,9 +233,7 @@ def test_preprocess_data_takes_what_cifar10_load_data_gives():
 
 
 def test_no_resize_leaves_the_lambda_out(monkeypatch):
-    monkeypatch.setattr(backbones, "build", lambda name, size, *args, **kwargs: keras.Sequential(
-        [keras.Input((size, size, 3)), layers.Conv2D(4, 8)], name=name
-    ))  # fmt: skip
+    monkeypatch.setattr(backbones, "build", small_base)
     for flags, expected, size in (((), ["Lambda"], 224), (("--no-resize",), [], 32)):
         extractor = train_efficientnetb7.build_extractor(train_efficientnetb7.parse_args(flags), None, (32, 32, 3))
         assert [type(layer).__name__ for layer in extractor.layers if layer.name == "resize"] == expected
@@ -226,7 +261,7 @@ def test_a_run_hands_its_base_to_the_next(vgg19, workplace):
     results = files.read_json(run / "results.json")
     assert vgg19[0].name in results["model"]
     base = keras.models.load_model(run / "model.keras").get_layer("vgg19")
-    assert all(map(np.array_equal, base.get_weights(), backbones.build("vgg19-fc2", 32, None, seed=0).get_weights()))
+    assert all(map(np.array_equal, base.get_weights(), backbones.build("vgg19-fc2", 32, RANDOM, seed=0).get_weights()))
 
 
 @pytest.mark.parametrize("script", [train_vgg19, train_resnet152v2, train_efficientnetb7])
@@ -237,6 +272,7 @@ def test_mistakes_are_one_line_and_leave_nothing(script, tmp_path, call, monkeyp
         ("--weights", "none", "--image-size", "16"),
         ("--weights", tmp_path / "absent.h5"),
         ("--weights", tmp_path / "text.h5", "--image-size", "32"),
+        ("--weights", "none", "--augment", "--views", "1"),
         (),
     ):
         code, _, err = call(script.main, "--data", "digits", *flags, "--output-dir", tmp_path / "runs")

@@ -74,6 +74,18 @@ def test_the_table_of_models_comes_from_the_published_results():
     assert re.findall(r"\.\d{4}", measured) == [f"{of['test_accuracy']:.4f}"[1:] for of in models.values()]
 
 
+def test_the_table_of_controls_comes_from_the_published_results():
+    expected = []
+    for folder in sorted((ROOT / "plots" / "results").glob("*/control")):
+        of, environment = files.read_json(folder / "results.json"), files.read_json(folder / "environment.json")
+        assert of["weights"] == "none" and not of["comparable"] and environment["git_commit"].isalnum()
+        minutes = f"{of['total_seconds'] / 60:.0f} min"
+        interval = "{:.4f} [{:.4f}, {:.4f}]".format(of["test_accuracy"], *of["test_accuracy_interval"])
+        memory, documented = f"{of['peak_memory_gib']:.1f} GiB", f"({of['documented_accuracy']:.4f})"
+        expected.append([f"`{environment['command']}`", interval, f"{of['trained_weights']:,}", minutes, memory, documented])
+    assert cells("controls") == expected and len(expected) == 1
+
+
 def test_the_table_of_sizes_comes_from_the_published_results():
     rows = files.read_csv(RESULTS / "study" / "accuracy_by_samples.csv")
     by_size = {}
