@@ -42,7 +42,7 @@ def draw_resnet152v2(results, figures):
     from common import plots
 
     figures.mkdir(parents=True, exist_ok=True)
-    title = files.read_json(results / "control" / "results.json")["model"]
+    title = "frozen ResNet152V2, random weights (control)"
     yield plots.learning_curves(files.read_csv(results / "control" / "history.csv"), figures / "curves.png", title)
     matrix, class_names = read_matrix(results / "control" / "confusion_matrix.csv")
     yield plots.confusion_matrix(matrix, class_names, figures / "heatmap.png", title)

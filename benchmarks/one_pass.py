@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What it saves to run frozen VGG19 once over the pictures and not once an epoch, and what the feature cache adds to it.
 
-    python benchmarks/one_pass.py                                     # 1,000 pictures at 64x64, 20 epochs
+    python benchmarks/one_pass.py                                     # 1,000 pictures at 48x48, 20 epochs
     python benchmarks/one_pass.py --pictures 200 --image-size 224     # at the documented size
 
 Trains the head of train_vgg19.py both ways, same first weights and batches, on random pictures: speed does not depend on what
@@ -26,7 +26,7 @@ from common import cli, data, session, weights
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
     parser.add_argument("--pictures", type=cli.positive_int, default=1000, metavar="N", help="training pictures")
-    parser.add_argument("--image-size", type=cli.positive_int, default=64, metavar="N", help="they are upscaled to N x N")
+    parser.add_argument("--image-size", type=cli.positive_int, default=48, metavar="N", help="they are upscaled to N x N")
     parser.add_argument("--epochs", type=cli.positive_int, default=20, metavar="N", help="passes over them")
     parser.add_argument("--amp", action="store_true", help="bfloat16 arithmetic")
     return parser.parse_args(argv)

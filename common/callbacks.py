@@ -31,6 +31,6 @@ class Recorder(keras.callbacks.Callback):
                     f"{name} became {value} in epoch {epoch + 1} of {self.phase}: try a lower --lr than {self._learning_rate:g}"
                 )
         seconds = round(time.perf_counter() - self._started, 3)
-        row = {"epoch": epoch + 1, "phase": self.phase, "learning_rate": self._learning_rate, **logs, "seconds": seconds}
+        row = {"epoch": epoch + 1, "phase": self.phase, **logs, "learning_rate": self._learning_rate, "seconds": seconds}
         self.write(row)
         self.epochs += 1
