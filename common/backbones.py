@@ -52,7 +52,7 @@ def stages(extractor, images):
     pictures = np.asarray(upscaled.predict_on_batch(images))
     preprocessed = keras.Model(base.input, first.input).predict_on_batch(pictures)
     return {
-        f"{pictures.shape[2]}x{pictures.shape[1]}": np.clip(np.rint(pictures), 0, 255).astype(np.uint8),
+        f"upscaled,\n{pictures.shape[2]}x{pictures.shape[1]}": np.clip(np.rint(pictures), 0, 255).astype(np.uint8),
         "as the base\nsees it": np.asarray(preprocessed, np.float32),
     }
 

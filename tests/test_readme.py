@@ -11,6 +11,7 @@ from PIL import Image
 
 import make_plots
 import train_ab_split
+import train_resnet152v2
 from common import files
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +85,8 @@ def test_the_table_of_controls_comes_from_the_published_results():
         memory, documented = f"{of['peak_memory_gib']:.1f} GiB", f"({of['documented_accuracy']:.4f})"
         expected.append([f"`{environment['command']}`", interval, f"{of['trained_weights']:,}", minutes, memory, documented])
     assert cells("controls") == expected and len(expected) == 1
+    measured = re.search(r"measured (.*)", train_resnet152v2.__doc__)[1]
+    assert f"{files.read_json(folder / 'results.json')['test_accuracy']:.4f}"[1:] in measured
 
 
 def test_the_table_of_sizes_comes_from_the_published_results():
