@@ -3,6 +3,7 @@ import keras
 import numpy as np
 import pytest
 
+from common import cli
 from common.upscale import INTERPOLATIONS, Upscale
 
 SHAPES = [
@@ -76,6 +77,10 @@ def test_saved_and_loaded(tmp_path, extension):
     loaded = keras.models.load_model(tmp_path / f"model{extension}")
     images = pictures((32, 32))
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
+
+
+def test_the_flag_names_every_interpolation():
+    assert tuple(INTERPOLATIONS) == cli.INTERPOLATIONS
 
 
 def test_unknown_interpolation_is_refused():
