@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from common import cli, data, features
+from common import cli, data, feature_file, features
 from common.augment import mirrored_and_shifted
 from common.upscale import Upscale
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(features, "BATCH_SIZE", {"cpu": 4, "gpu": 4})
-    monkeypatch.setattr(features, "BATCHES_PER_CHUNK", 2)
+    monkeypatch.setattr(feature_file, "BATCHES_PER_CHUNK", 2)
 
 
 def make_extractor(seed=0):
@@ -116,14 +116,14 @@ def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkey
 KILLED = """
 import os, signal, sys
 sys.path[:0] = [{root!r}, {tests!r}]
-from test_features import features, make_extractor, make_pictures
-features.BATCH_SIZE, features.BATCHES_PER_CHUNK = {{"cpu": 4, "gpu": 4}}, 2
-write = features.files.write_json
+from test_features import feature_file, features, make_extractor, make_pictures
+features.BATCH_SIZE, feature_file.BATCHES_PER_CHUNK = {{"cpu": 4, "gpu": 4}}, 2
+write = feature_file.files.write_json
 def killed_at_the_third(path, content):
     if sum(c is not None for c in content["checksums"]) == 3:
         os.kill(os.getpid(), signal.SIGKILL)  # the chunk is written, its checksum is not
     write(path, content)
-features.files.write_json = killed_at_the_third
+feature_file.files.write_json = killed_at_the_third
 features.extract(make_extractor(), [make_pictures(37)], sys.argv[1], "features")
 """
 
