@@ -22,6 +22,7 @@ import itertools
 from common import cli, data, files, runs, session, weights
 
 DOCUMENTED = {"resize": 0.85, "no-resize": 0.32}
+PHASE = "lr={:g} dropout={:g}"  # of a combination, in history.csv
 
 
 def parse_args(argv=None):
@@ -124,7 +125,7 @@ def train(run, dataset, found):
 
     points, best = {}, None
     for learning_rate, dropout in itertools.product(dict.fromkeys(args.lr), dict.fromkeys(args.dropout)):
-        phase = f"lr={learning_rate:g} dropout={dropout:g}"
+        phase = PHASE.format(learning_rate, dropout)
         print(f"\n{phase}", flush=True)
         try:
             if points and args.unfreeze_last:
@@ -154,7 +155,7 @@ def train(run, dataset, found):
     columns = ("lr", "dropout", "val accuracy", "best epoch", "epochs", "seconds")
     rows = [(*point, f"{of['val_accuracy']:.4f}", of["best_epoch"], of["epochs"], of["seconds"]) for point, of in ranked]
     files.write_csv(run.folder / "sweep.csv", [dict(zip(columns, row, strict=True)) for row in rows], columns)
-    curves = {point: run.rows(f"lr={point[0]:g} dropout={point[1]:g}") for point in points}
+    curves = {point: run.rows(PHASE.format(*point)) for point in points}
     title = f"{'fine-tuned' if args.unfreeze_last else 'frozen'} EfficientNetB7, {found.label}"
     plots.sweep(curves, run.folder / "plots" / "sweep.png", title)
     print("", *report.table(rows, columns), f"chosen by val accuracy, and alone scored on test: {phase}", sep="\n")

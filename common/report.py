@@ -49,8 +49,8 @@ def write(
 
     Writes results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate, the confusion
     matrix and examples. `phase` is the model's name in history.csv, `title` is for people, `weights` says what it started from,
-    `documented` is the document's accuracy and `comparable` whether the two may be compared; `images_per_epoch` is the size
-    of the train part where an epoch is a pass over it. `scores` is what `score` returned where the head was scored on cached
+    `documented` is the document's accuracy and `comparable` whether the two may be compared; `images_per_epoch` is
+    the train part's size if it is not given. `scores` is what `score` returned where the head was scored on cached
     features, `also` goes into results.json as it is, `heatmap` is the file name of the confusion matrix. Returns the results.
     """
     scores = scores or score(model, dataset.test)
