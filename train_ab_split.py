@@ -15,10 +15,11 @@ Test accuracies on CIFAR-10, B = airplane and horse:
   measured    A .7689, B from scratch .9665, last FC .9090, both FC .9660 (seed 0, 2 CPU cores, 43 s an epoch of A)
 """
 
+import functools
 import math
 from dataclasses import replace
 
-from common import cli, data, files, runs, session
+from common import cli, data, files, resume, runs, session
 
 MODELS = {
     "a": "A from scratch",
@@ -52,7 +53,7 @@ def parse_args(argv=None):
     training.add_argument(
         "--seeds", type=cli.positive_int, default=1, metavar="N", help="repeat everything with N seeds, from --seed on"
     )
-    return parser.parse_args(argv)
+    return resume.parse_args(parser, argv, may_grow=["seeds"])  # an epoch's passes depend on --epochs
 
 
 def build_convolutions(image_size):
@@ -141,13 +142,14 @@ def fit(run, phase, model, dataset, *, seed, passes, use_val, draw_test):
         own.append(keras.callbacks.LambdaCallback(on_epoch_end=score_test))
     if use_val:
         own.append(keras.callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True))
-    with run.phase(phase, *own) as callbacks:
+    with run.phase(phase, epochs, *own) as started:
         model.fit(
             batches,
             epochs=epochs,
+            initial_epoch=started.initial_epoch,
             validation_data=(val.images, val.labels) if use_val else None,
             validation_batch_size=batch_size,
-            callbacks=callbacks,
+            callbacks=started.callbacks,
             shuffle=False,  # Batches has its own order, from seed and epoch alone
             verbose=run.verbose if use_val else 0,
         )
@@ -162,28 +164,33 @@ def train_seed(run, a, b, sizes, seed, publish):
 
     args = run.args
 
+    def is_published(name, samples):
+        return seed == args.seed and (name == "a" or samples == sizes[-1])
+
+    def phase_of(name, samples):
+        return name if is_published(name, samples) else f"{name} samples={samples} seed={seed}"
+
     def train(name, dataset, convolutions, head, features=None):
         """Train one model: its head on `features` where its convolutions are frozen, else the whole of it on pictures."""
         samples = len(dataset.train)
-        is_published = seed == args.seed and (name == "a" or samples == sizes[-1])
+        phase, publishes = phase_of(name, samples), is_published(name, samples)
         has_all = samples == len((a if name == "a" else b).train)
         passes = 1 if args.dry_run else math.ceil(MIN_STEPS / (args.epochs * math.ceil(samples / args.batch_size)))
-        phase = name if is_published else f"{name} samples={samples} seed={seed}"
         print(f"\n{MODELS[name]}, {samples:,} pictures, seed {seed}", flush=True)
         model = join(convolutions, head)
         trained, inputs = (head, features) if features else (model, dataset)
-        fit(run, phase, trained, inputs, seed=seed, passes=passes, use_val=has_all, draw_test=is_published)
+        fit(run, phase, trained, inputs, seed=seed, passes=passes, use_val=has_all, draw_test=publishes)
 
         if features:  # the head was trained alone; the whole is saved ready for evaluate and fit
             compile_model(model, args.lr)
             model.optimizer.build(model.trainable_variables)
-        if is_published:
+        if publishes:
             scores = publish(name, model, dataset, phase, passes)
         else:
             run.raise_if_interrupted()  # half trained, it has no place in the comparison of sizes
             scores = report.score(model, dataset.test)
-        summary = run.summary(phase, passes * samples)
-        return {
+        summary = run.summary([phase], passes * samples)
+        point = {
             "model": name,
             "samples": samples,
             "seed": seed,
@@ -192,6 +199,9 @@ def train_seed(run, a, b, sizes, seed, publish):
             "passes": passes * summary["epochs"],
             "seconds": summary["seconds"],
         }
+        if name != "a" and not publishes:
+            run.keep_result(phase, point)
+        return point
 
     session.set_seed(seed, "a")
     convolutions_a = build_convolutions(args.image_size)
@@ -200,12 +210,15 @@ def train_seed(run, a, b, sizes, seed, publish):
     yield train("a", a, convolutions_a, head_a)
 
     convolutions_a.trainable = False
-    features_of_b = extract(convolutions_a, b)  # frozen, so computed once for both strategies and all sizes
+    features_of_b = functools.cache(lambda: extract(convolutions_a, b))  # frozen: once for both strategies and all sizes
     for size in sizes:
         chosen = data.choose(b.train.labels, size, seed, "--b-samples")
         some_b = replace(b, train=b.train.take(chosen))
-        some_features = replace(features_of_b, train=features_of_b.train.take(chosen))
         for name in B_MODELS:
+            known = run.result(phase_of(name, size))  # in a resumed run
+            if known:
+                yield known
+                continue
             session.set_seed(seed, f"{name}/{size}")
             head = build_head(num_features, len(b.class_names), args.dropout)  # the last FC layer is new: other classes
             if name == "b-scratch":
@@ -213,7 +226,58 @@ def train_seed(run, a, b, sizes, seed, publish):
             else:
                 head.get_layer("fc1").set_weights(head_a.get_layer("fc1").get_weights())
                 head.get_layer("fc1").trainable = name == "b-both-fc"
+                some_features = replace(features_of_b(), train=features_of_b().train.take(chosen))
                 yield train(name, some_b, convolutions_a, head, some_features)
+
+
+def compare(run, a, b, sizes, is_documented):
+    """Train everything with every seed, and report it."""
+    from common import metrics, plots, report
+
+    args, results, points = run.args, {}, []
+
+    def publish(name, model, part_of_dataset, phase, passes):
+        results[name] = report.write(
+            run,
+            run.folder if name == HEADLINE else run.folder / name,
+            model,
+            part_of_dataset,
+            phases=[phase],
+            title=MODELS[name],
+            weights="none" if name in ("a", "b-scratch") else "model A",
+            documented=DOCUMENTED[name],
+            comparable=is_documented and (name == "a" or sizes[-1] == len(b.train)),
+            images_per_epoch=passes * len(part_of_dataset.train),
+        )
+        return results[name]
+
+    try:
+        for seed in range(args.seed, args.seed + args.seeds):
+            for point in train_seed(run, a, b, sizes, seed, publish):
+                points.append(point)
+                files.write_csv(run.folder / "points.csv", points, points[0])
+                run.raise_if_interrupted()
+    except KeyboardInterrupt:
+        run.interrupt(results)
+        if HEADLINE not in results and args.resume:
+            raise  # what an earlier process wrote is worth more
+        if HEADLINE not in results:
+            (run.folder / "model.keras").unlink(missing_ok=True)  # half written: its results are missing
+
+    spread = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
+    headline = results.get(HEADLINE) or list(results.values())[-1]
+    summary = headline | run.ending() | {"models": results, "spread": spread}
+    files.write_json(run.folder / "results.json", summary)
+    files.write_csv(run.folder / "accuracy_by_samples.csv", spread, spread[0])
+    report.draw_models(run, MODELS)
+    if len(sizes) > 1:
+        titles = {name: MODELS[name] for name in B_MODELS}
+        path = run.folder / "plots" / "accuracy_by_samples.png"
+        plots.accuracy_by_samples(spread, path, titles, f"B is {', '.join(b.class_names)}")
+    if len(sizes) > 1 or args.seeds > 1:
+        report.print_spread(spread, MODELS)
+    report.print_closing(run, results.values(), "documented: CIFAR-10 with B = airplane and horse, SGD at 1e-4, 20 epochs")
+    return summary
 
 
 def main(argv=None):
@@ -238,54 +302,11 @@ def main(argv=None):
         a, b = data.few(a, 2 * args.batch_size), data.few(b, 2 * args.batch_size)
         sizes = {min(size, len(b.train)) for size in sizes}
 
-    from common import metrics, plots, report
-
-    run = runs.Run("ab_split", args)
-    print(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
     if len(classes_b) == 1:
         print("B has one class only: a model of one class is always right, so B's accuracies say nothing.")
-    results, points = {}, []
-
-    def publish(name, model, part_of_dataset, phase, passes):
-        results[name] = report.write(
-            run,
-            run.folder if name == HEADLINE else run.folder / name,
-            model,
-            part_of_dataset,
-            phase=phase,
-            title=MODELS[name],
-            weights="none" if name in ("a", "b-scratch") else "model A",
-            documented=DOCUMENTED[name],
-            comparable=is_documented and (name == "a" or max(sizes) == len(b.train)),
-            images_per_epoch=passes * len(part_of_dataset.train),
-        )
-        return results[name]
-
-    try:
-        for seed in range(args.seed, args.seed + args.seeds):
-            for point in train_seed(run, a, b, sorted(sizes), seed, publish):
-                points.append(point)
-                files.write_csv(run.folder / "points.csv", points, points[0])
-                run.raise_if_interrupted()
-    except KeyboardInterrupt:
-        run.interrupt(results)
-        if HEADLINE not in results:
-            (run.folder / "model.keras").unlink(missing_ok=True)  # half written: its results are missing
-
-    spread = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
-    headline = results.get(HEADLINE) or list(results.values())[-1]
-    summary = headline | run.ending() | {"models": results, "spread": spread}
-    files.write_json(run.folder / "results.json", summary)
-    files.write_csv(run.folder / "accuracy_by_samples.csv", spread, spread[0])
-    report.draw_models(run, MODELS)
-    if len(sizes) > 1:
-        titles = {name: MODELS[name] for name in B_MODELS}
-        path = run.folder / "plots" / "accuracy_by_samples.png"
-        plots.accuracy_by_samples(spread, path, titles, f"B is {', '.join(b.class_names)}")
-    if len(sizes) > 1 or args.seeds > 1:
-        report.print_spread(spread, MODELS)
-    report.print_closing(run, results.values(), "documented: CIFAR-10 with B = airplane and horse, SGD at 1e-4, 20 epochs")
-    return summary
+    with runs.Run("ab_split", args, dataset) as run:
+        print(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
+        return compare(run, a, b, sorted(sizes), is_documented)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ on test and saved, also as cifar10.h5, compiled and end to end:
 
 import itertools
 
-from common import cli, data, files, runs, session, weights
+from common import cli, data, files, resume, runs, session, weights
 
 DOCUMENTED = {"resize": 0.85, "no-resize": 0.32}
 PHASE = "lr={:g} dropout={:g}"  # of a combination, in history.csv
@@ -35,7 +35,7 @@ def parse_args(argv=None):
     training.add_argument(
         "--patience", type=cli.positive_int, default=9, metavar="N", help="stop after N epochs without a better val accuracy"
     )
-    return parser.parse_args(argv)
+    return resume.parse_args(parser, argv, may_grow=["epochs"])
 
 
 def preprocess_data(X, Y):  # noqa: N803
@@ -98,13 +98,14 @@ def fit(run, phase, model, inputs, epochs, preset):
     labels, val_labels = (keras.utils.to_categorical(part.labels, num_classes) for part in (inputs.train, inputs.val))
     batches = Batches(inputs.train.images, labels, run.args.batch_size, run.args.seed, preset=preset)
     keep_best = keras.callbacks.EarlyStopping("val_accuracy", patience=run.args.patience, restore_best_weights=True)
-    with run.phase(phase, batches.follow_fit(), keep_best) as callbacks:
+    with run.phase(phase, epochs, batches.follow_fit(), keep_best) as started:
         model.fit(
             batches,
             epochs=epochs,
+            initial_epoch=started.initial_epoch,
             validation_data=(inputs.val.images, val_labels),
             validation_batch_size=run.args.batch_size,
-            callbacks=callbacks,
+            callbacks=started.callbacks,
             shuffle=False,  # Batches has its own order, from seed and epoch alone
             verbose=run.verbose,
         )
@@ -142,7 +143,7 @@ def train(run, dataset, found):
         except KeyboardInterrupt:
             run.interrupt(points)  # goes on to the end with what is there, if anything is
             break
-        points[learning_rate, dropout] = run.summary(phase, len(dataset.train))
+        points[learning_rate, dropout] = run.summary([phase], len(dataset.train))
         if best is None or points[learning_rate, dropout]["val_accuracy"] > points[best[0]]["val_accuracy"]:
             best = (learning_rate, dropout), phase, model, trained
         if run.status == "interrupted":
@@ -170,7 +171,7 @@ def train(run, dataset, found):
         run.folder,
         model,
         dataset,
-        phase=phase,
+        phases=[phase],
         title=title + ", not resized" * args.no_resize,
         weights=args.weights,
         documented=documented,
@@ -182,7 +183,7 @@ def train(run, dataset, found):
         model.save(part)
         with h5py.File(part, "a") as file:
             del file["optimizer_weights"]  # Keras reads them back wrongly, and `fit` on the loaded model would fail
-    return report.finish(run, results, phase, "documented: CIFAR-10, ImageNet weights, the epoch chosen by test pictures")
+    return report.finish(run, results, [phase], "documented: CIFAR-10, ImageNet weights, the epoch chosen by test pictures")
 
 
 def main(argv=None):
@@ -192,7 +193,7 @@ def main(argv=None):
     dataset = data.load(args, upscaled_later=True)
     if args.dry_run:
         dataset = data.few(dataset, 2 * args.batch_size)
-    with runs.Run("efficientnetb7", args) as run:
+    with runs.Run("efficientnetb7", args, dataset, found) as run:
         return train(run, dataset, found)
 
 

@@ -13,7 +13,7 @@ has not risen for 3 epochs; 35 epochs; the weights of the epoch with the best va
   measured    .4234 on CIFAR-10 with random weights, the control (--weights none --amp --no-augment, seed 0, 95 min on 2 cores)
 """
 
-from common import cli, data, runs, session, weights
+from common import cli, data, resume, runs, session, weights
 
 DOCUMENTED = 0.7853
 
@@ -29,7 +29,7 @@ def parse_args(argv=None):
     )
     training.add_argument("--lr-factor", type=cli.open_fraction, default=0.4, metavar="F", help="then --lr is multiplied by it")
     training.add_argument("--min-lr", type=cli.positive_float, default=1e-4, metavar="F", help="but not below this")
-    return parser.parse_args(argv)
+    return resume.parse_args(parser, argv, may_grow=["epochs"])
 
 
 def build_extractor(args, found, image_shape):
@@ -95,13 +95,14 @@ def train(run, dataset, found):
         "val_accuracy", factor=args.lr_factor, patience=args.lr_patience, min_lr=args.min_lr
     )
     keep_best = keras.callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True)
-    with run.phase("head", batches.follow_fit(), plateau, keep_best) as callbacks:
+    with run.phase("head", epochs, batches.follow_fit(), plateau, keep_best) as started:
         trained.fit(
             batches,
             epochs=epochs,
+            initial_epoch=started.initial_epoch,
             validation_data=(inputs.val.images, val_labels),
             validation_batch_size=args.batch_size,
-            callbacks=callbacks,
+            callbacks=started.callbacks,
             shuffle=False,  # Batches has its own order, from seed and epoch alone
             verbose=run.verbose,
         )
@@ -113,7 +114,7 @@ def train(run, dataset, found):
         run.folder,
         model,
         dataset,
-        phase="head",
+        phases=["head"],
         title=title,
         weights=args.weights,
         documented=DOCUMENTED,
@@ -122,7 +123,7 @@ def train(run, dataset, found):
         also=took,
         heatmap="heatmap.png",
     )
-    return report.finish(run, results, "head", "documented: val accuracy on 15 classes of scenes")
+    return report.finish(run, results, ["head"], "documented: val accuracy on 15 classes of scenes")
 
 
 def main(argv=None):
@@ -132,7 +133,7 @@ def main(argv=None):
     dataset = data.load(args, upscaled_later=True)
     if args.dry_run:
         dataset = data.few(dataset, 2 * args.batch_size)
-    with runs.Run("resnet152v2", args) as run:
+    with runs.Run("resnet152v2", args, dataset, found) as run:
         return train(run, dataset, found)
 
 

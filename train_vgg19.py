@@ -12,7 +12,7 @@ val accuracy are kept.
   documented  about .83, each epoch scored on 500 random test pictures, without VGG's own preprocessing
 """
 
-from common import cli, data, runs, session, weights
+from common import cli, data, resume, runs, session, weights
 
 DOCUMENTED = 0.83
 
@@ -30,7 +30,7 @@ def parse_args(argv=None):
         metavar="N",
         help="pictures drawn at random from the train part in each epoch, all of it where it has no more",
     )
-    return parser.parse_args(argv)
+    return resume.parse_args(parser, argv, may_grow=["epochs"])
 
 
 def build_extractor(args, found, image_shape):
@@ -94,13 +94,14 @@ def train(run, dataset, found):
         preset=preset if args.no_cache else None,
     )
     keep_best = keras.callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True)
-    with run.phase("head", batches.follow_fit(), keep_best) as callbacks:
+    with run.phase("head", epochs, batches.follow_fit(), keep_best) as started:
         trained.fit(
             batches,
             epochs=epochs,
+            initial_epoch=started.initial_epoch,
             validation_data=(inputs.val.images, inputs.val.labels),
             validation_batch_size=args.batch_size,
-            callbacks=callbacks,
+            callbacks=started.callbacks,
             shuffle=False,  # Batches has its own order, from seed and epoch alone
             verbose=run.verbose,
         )
@@ -112,7 +113,7 @@ def train(run, dataset, found):
         run.folder,
         model,
         dataset,
-        phase="head",
+        phases=["head"],
         title=title,
         weights=args.weights,
         documented=DOCUMENTED,
@@ -121,7 +122,7 @@ def train(run, dataset, found):
         scores=report.score(trained, inputs.test, features.batch_size(extractor)),
         also=took,
     )
-    return report.finish(run, results, "head", "documented: CIFAR-10, ImageNet weights, 500 random test pictures")
+    return report.finish(run, results, ["head"], "documented: CIFAR-10, ImageNet weights, 500 random test pictures")
 
 
 def main(argv=None):
@@ -131,7 +132,7 @@ def main(argv=None):
     dataset = data.load(args, upscaled_later=True)
     if args.dry_run:
         dataset = data.few(dataset, 2 * args.batch_size)
-    with runs.Run("vgg19", args) as run:
+    with runs.Run("vgg19", args, dataset, found) as run:
         return train(run, dataset, found)
 
 

@@ -16,6 +16,7 @@ from common.cli import InputError
 from common.upscale import upscale
 
 IMAGENET_STDDEV = np.array([0.229, 0.224, 0.225], np.float32)  # of RGB in 0..1, as in keras.applications.efficientnet
+PICTURES_STDDEV = 64  # of RGB in 0..255 after VGG19's preprocessing, roughly
 TOP_IMAGE_SIZE = 224  # of the bases with their classifier
 
 
@@ -42,6 +43,32 @@ def build(name, image_size, found, *, seed, unfreeze_last=0):
         _give_scale(base, seed)
     _freeze(base, unfreeze_last, is_random=found.path is None)
     return base
+
+
+def initialise_from_pictures(base, images):
+    """Make a random VGG19 one that can be trained from scratch, without batch norm, by pictures uint8 `(n, h, w, 3)`.
+
+    As Keras draws it, all pictures look alike after its 16 layers. Here a layer with as many channels as the one before passes
+    them on, plus a tenth of what Keras drew (as in DiracNets, https://arxiv.org/abs/1706.00388); weights and biases of the
+    others are set so that on these pictures every channel has mean 0 and one variance before its relu (Salimans & Kingma 2016,
+    https://arxiv.org/abs/1602.07868, section 3). The pictures' deviation of about 64 is halved or so by each of those, to 2.
+    """
+    convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D)]
+    deviation = PICTURES_STDDEV
+    x = keras.Model(base.input, convolutions[0].input).predict_on_batch(images)
+    for layer in base.layers[base.layers.index(convolutions[0]) :]:
+        if isinstance(layer, layers.Conv2D):
+            kernel, bias = layer.get_weights()
+            if kernel.shape[2] == kernel.shape[3]:
+                kernel *= 0.1
+                kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] += np.eye(kernel.shape[2], dtype=kernel.dtype)
+            else:
+                deviation = max(2, deviation / (4 if layer is convolutions[0] else 2))
+                outputs = keras.ops.convert_to_numpy(keras.ops.conv(keras.ops.cast(x, "float32"), kernel, padding="same"))
+                scale = deviation / (outputs.std((0, 1, 2)) + 1e-6)
+                kernel, bias = kernel * scale, -outputs.mean((0, 1, 2)) * scale
+            layer.set_weights([kernel, bias])
+        x = layer(x)
 
 
 def stages(extractor, images):

@@ -21,6 +21,10 @@ class TrainingError(RuntimeError):
     """Training can't go on (the loss became NaN). The message is one line and names the phase and the epoch."""
 
 
+class Finished(Exception):
+    """`--resume` names a run that is finished. The message is one line; the exit code is that of a run that went well."""
+
+
 def positive_int(text):
     """Type of a flag that takes a whole number from 1."""
     return _checked(text, int, lambda value: value >= 1, "a whole number from 1")
@@ -29,6 +33,11 @@ def positive_int(text):
 def seed(text):
     """Type of `--seed`: what NumPy, Python and every Keras backend take as a seed."""
     return _checked(text, int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
+
+
+def count(text):
+    """Type of a flag that takes a whole number, 0 too."""
+    return _checked(text, int, lambda value: value >= 0, "a whole number from 0")
 
 
 def positive_float(text):
@@ -131,26 +140,30 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
     )
 
 
-def add_training_arguments(parser, *, epochs, batch_size, learning_rate, dropout):
+def add_training_arguments(parser, *, batch_size, dropout, epochs=None, learning_rate=None):
     """`--epochs -b/--batch-size --lr --dropout --seed --amp`; returns the group, for the script's own flags.
 
-    Where `learning_rate` and `dropout` are lists, the flags take several values.
+    Where `learning_rate` and `dropout` are lists, the flags take several values. Without `epochs` and `learning_rate` those
+    two flags are not there: a script of several phases has its own.
     """
-    several = "+" if isinstance(learning_rate, list) else None
+    several = "+" if isinstance(dropout, list) else None
     group = parser.add_argument_group("training")
-    group.add_argument("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the train part")
+    if epochs:
+        group.add_argument("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the train part")
     group.add_argument("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="pictures a step")
-    group.add_argument("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
+    if learning_rate:
+        group.add_argument("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
     group.add_argument("--dropout", type=dropout_rate, nargs=several, default=dropout, metavar="F", help="dropout rate")
     group.add_argument("--seed", type=seed, default=0, metavar="N", help="of weights, order, dropout and splits")
     group.add_argument("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
     return group
 
 
-def add_base_arguments(parser, *, augment, unfreeze=False):
-    """`--weights --interpolation --augment --views --no-cache`, for scripts with a pretrained base; returns the group.
+def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
+    """`--weights --augment --no-cache`, for scripts with a pretrained base; returns the group.
 
-    With `unfreeze` also `--unfreeze-last`.
+    With `upscales`, for those that train a head on augmented, upscaled pictures, also `--interpolation --views`; with
+    `unfreeze` also `--unfreeze-last`.
     """
     group = parser.add_argument_group("base")
     group.add_argument(
@@ -161,19 +174,20 @@ def add_base_arguments(parser, *, augment, unfreeze=False):
         "or the folder of a run, whose base is taken",
     )
     group.add_argument(
-        "--interpolation", choices=INTERPOLATIONS, default="bicubic", help="how pictures are resized, as OpenCV does it"
-    )
-    group.add_argument(
         "--augment", action=argparse.BooleanOptionalAction, default=augment, help="train on randomly changed copies too"
     )
-    group.add_argument(
-        "--views",
-        type=positive_int,
-        default=4,
-        metavar="K",
-        help="with --augment: features of K copies of each training picture are kept, the first one the picture itself; "
-        "each epoch draws one of them for each picture",
-    )
+    if upscales:
+        group.add_argument(
+            "--interpolation", choices=INTERPOLATIONS, default="bicubic", help="how pictures are resized, as OpenCV does it"
+        )
+        group.add_argument(
+            "--views",
+            type=positive_int,
+            default=4,
+            metavar="K",
+            help="with --augment: features of K copies of each training picture are kept, the first one the picture itself; "
+            "each epoch draws one of them for each picture",
+        )
     group.add_argument(
         "--no-cache",
         action="store_true",
@@ -191,8 +205,14 @@ def add_base_arguments(parser, *, augment, unfreeze=False):
 
 
 def add_run_arguments(parser):
-    """`--output-dir --name --dry-run --tensorboard`."""
+    """`--resume --output-dir --name --dry-run --tensorboard`."""
     group = parser.add_argument_group("run")
+    group.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN_DIR",
+        help="go on with a run that was killed or interrupted, with its own arguments and to the same end",
+    )
     group.add_argument("--output-dir", type=Path, default=Path("runs"), metavar="DIR", help="run folders are made under it")
     group.add_argument("--name", type=run_name, metavar="WORD", help="appended to the run folder's name")
     group.add_argument("--dry-run", action="store_true", help="two batches of every stage, one epoch, all else real")
@@ -202,11 +222,15 @@ def add_run_arguments(parser):
 def run(main):
     """Call a script's `main()` and leave the process with the exit code that belongs to how it ended.
 
-    0 done, 2 the user's input (one line on stderr, no traceback), 130 interrupted, 1 training broke off.
+    0 done (also where nothing was left to do), 2 the user's input (one line on stderr, no traceback), 130 interrupted, 1
+    training broke off.
     """
     program = Path(sys.argv[0]).name
     try:
         results = main()
+    except Finished as message:
+        print(message)
+        sys.exit(EXIT_DONE)
     except InputError as error:
         sys.exit(_complain(program, error, EXIT_BAD_INPUT))
     except TrainingError as error:

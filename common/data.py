@@ -4,6 +4,7 @@ Val is a seeded, stratified part of the training pictures. Test is the data set'
 a stratified fifth that does not depend on `--seed`, so that runs with different seeds are scored on the same pictures.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,14 @@ class Dataset:
         """Whether this is all of CIFAR-10, from whichever source, so that its test accuracy is CIFAR-10's."""
         whole = len(self.test) == 10_000 and len(self.train) + len(self.val) == 50_000
         return whole and self.class_names == cifar10.CLASS_NAMES
+
+    def fingerprint(self):
+        """A hash of the class names, the pictures and labels and their order."""
+        digest = hashlib.blake2b("/".join(self.class_names).encode(), digest_size=16)
+        for part in (self.train, self.val, self.test):
+            digest.update(np.ascontiguousarray(part.images))
+            digest.update(np.ascontiguousarray(part.labels))
+        return digest.hexdigest()
 
 
 def class_names(source):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -43,6 +44,17 @@ def read_csv(path):
     """Rows of a CSV file, each a dict by column name; numbers as float, empty cells as None."""
     with open(path, newline="", encoding="utf-8") as file:
         return [{column: _value(text) for column, text in row.items()} for row in csv.DictReader(file)]
+
+
+def stem(phase):
+    """The name of a phase as the name of a file."""
+    return phase.replace(" ", "_")
+
+
+def digest(path):
+    """SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _value(text):

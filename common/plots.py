@@ -26,11 +26,12 @@ sns.set_theme(
 
 
 def learning_curves(rows, path, title, parts=("train", "val")):
-    """Accuracy and loss by epoch, a line for each part, in two panels."""
+    """Accuracy and loss by epoch, a line for each part, in two panels; a dashed line where the phase changes."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
     for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
         for part in parts:
             _line(axis, rows, _column(part, metric), label=part, color=COLOURS[part])
+        _mark_phases(axis, rows)
         _finish(axis, metric)
     figure.suptitle(title)
     return _save(figure, path)
@@ -117,6 +118,7 @@ def learning_rate(rows, path, title):
     figure, axis = plt.subplots(figsize=(6, 2.8))
     _line(axis, rows, "learning_rate", color=PALETTE[4])
     axis.set_yscale("log")
+    _mark_phases(axis, rows)
     _finish(axis, "learning rate", legend=False)
     axis.set_title(title)
     return _save(figure, path)
@@ -198,6 +200,17 @@ def _lines_of_all(axis, rows_by_model, part, metric):
         _line(axis, rows, _column(part, metric), label=name, color=PALETTE[number], marker=MARKERS[number])
     _finish(axis, metric, legend=False)
     axis.set_title(f"{part} {metric}")
+
+
+def _mark_phases(axis, rows):
+    """A dashed line between two phases, with the name of the second."""
+    for before, row in zip(rows, rows[1:], strict=False):
+        if row.get("phase") != before.get("phase"):
+            axis.axvline(row["epoch"] - 0.5, color="0.35", linestyle="--", linewidth=1.2)
+            axis.annotate(
+                row["phase"], (row["epoch"] - 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -3),
+                textcoords="offset points", va="top", fontsize=8, color="0.35",
+            )  # fmt: skip
 
 
 def _finish(axis, metric, legend=True):

@@ -35,7 +35,7 @@ def write(
     model,
     dataset,
     *,
-    phase,
+    phases,
     title,
     weights,
     documented,
@@ -44,14 +44,16 @@ def write(
     scores=None,
     also=None,
     heatmap="confusion_matrix.png",
+    monitor="val_accuracy",
 ):
     """Score `model` on test and write into `folder` what belongs to it: the run's own folder or one of its subfolders.
 
     Writes results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate, the confusion
-    matrix and examples. `phase` is the model's name in history.csv, `title` is for people, `weights` says what it started from,
+    matrix and examples. `phases` are the model's in history.csv, `title` is for people, `weights` says what it started from,
     `documented` is the document's accuracy and `comparable` whether the two may be compared; `images_per_epoch` is
     the train part's size if it is not given. `scores` is what `score` returned where the head was scored on cached
-    features, `also` goes into results.json as it is, `heatmap` is the file name of the confusion matrix. Returns the results.
+    features, `also` goes into results.json as it is, `heatmap` is the file name of the confusion matrix, `monitor` the column
+    of history.csv by which the epoch was chosen. Returns the results.
     """
     scores = scores or score(model, dataset.test)
     probabilities = scores.pop("probabilities")
@@ -76,7 +78,7 @@ def write(
             {"true": dataset.class_names[true], "predicted": dataset.class_names[guess], "pictures": count}
             for true, guess, count in metrics.most_confused(matrix)
         ],
-        **run.summary(phase, images_per_epoch or len(dataset.train)),
+        **run.summary(phases, images_per_epoch or len(dataset.train), monitor),
         "trained_weights": _count(model.trainable_weights),
         "frozen_weights": _count(model.non_trainable_weights),
         "documented_accuracy": documented,
@@ -87,7 +89,7 @@ def write(
     }
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     _write_predictions(folder, dataset, probabilities, matrix)
-    plots.learning_rate(run.rows(phase), folder / "plots" / "learning_rate.png", title)
+    plots.learning_rate(run.rows(*phases), folder / "plots" / "learning_rate.png", title)
     plots.confusion_matrix(matrix, dataset.class_names, folder / "plots" / heatmap, title)
     examples = np.random.default_rng(run.args.seed).permutation(len(dataset.test))[:NUM_EXAMPLES]
     plots.examples(
@@ -118,11 +120,11 @@ def draw_pipeline(run, extractor, images, preset):
     plots.pipeline(shown | backbones.stages(extractor, list(shown.values())[-1]), run.folder / "plots" / "pipeline.png")
 
 
-def finish(run, results, phase, remark):
+def finish(run, results, phases, remark):
     """The end of a run of one model, after `write`: its learning curves, results.json with how the run ended, the closing
     block. Returns what results.json holds.
     """
-    plots.learning_curves(run.rows(phase), run.folder / "plots" / "curves.png", results["model"])
+    plots.learning_curves(run.rows(*phases), run.folder / "plots" / "curves.png", results["model"])
     summary = results | run.ending()
     files.write_json(run.folder / "results.json", summary)
     print_closing(run, [results], remark)

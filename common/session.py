@@ -25,6 +25,8 @@ def import_keras():
     """
     if "keras" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 3 would hide real errors too
+        # Else TensorFlow computes whole epochs of convolutions on one core of two, every now and then.
+        os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "1")
         with _held_back_stderr():
             import absl.logging
             import keras
@@ -54,20 +56,24 @@ def set_seed(seed, stage):
     import_keras().utils.set_random_seed(derived)
 
 
+def backend():
+    """The name of the backend that Keras computes with: tensorflow, jax or torch."""
+    return import_keras().backend.backend()
+
+
 def devices():
     """Names of the devices that the backend computes on, as a person would say them: `NVIDIA H200`, or `CPU (2 cores)`."""
-    backend = import_keras().backend.backend()
     names = []
-    if backend == "tensorflow":
+    if backend() == "tensorflow":
         import tensorflow as tf
 
         for device in tf.config.list_physical_devices("GPU"):
             names.append(tf.config.experimental.get_device_details(device).get("device_name", device.name))
-    elif backend == "jax":
+    elif backend() == "jax":
         import jax
 
         names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
-    elif backend == "torch":
+    elif backend() == "torch":
         import torch
 
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -80,7 +86,7 @@ def environment():
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "devices": devices(),
-        "backend": keras.backend.backend(),
+        "backend": backend(),
         "precision": keras.config.dtype_policy().name,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -60,7 +60,7 @@ def models(vgg19, resnet152v2, efficientnetb7):
 
 def test_a_run_leaves_every_file(vgg19, resnet152v2, efficientnetb7):
     every = {"args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "predictions.csv"}
-    every |= {"model.keras", "plots"}
+    every |= {"model.keras", "plots", "checkpoint"}
     figures = {"curves.png", "examples.png", "learning_rate.png", "pipeline.png"}
     for run, more, more_figures in (
         (vgg19[0], set(), {"confusion_matrix.png"}),

@@ -12,7 +12,7 @@ from PIL import Image
 import make_plots
 import train_ab_split
 import train_resnet152v2
-from common import files
+from common import files, resume
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -28,10 +28,16 @@ SCRIPTS = [command for command in COMMANDS if re.search(r"\w\.py\b", command)]
 
 
 @pytest.mark.parametrize("command", SCRIPTS)
-def test_every_command_is_parsed_by_its_script(command):
+def test_every_command_is_parsed_by_its_script(command, tmp_path, monkeypatch):
     python, script, *flags = shlex.split(command)
     assert python == ".venv/bin/python"
-    importlib.import_module(Path(script).stem).parse_args(flags)
+    parse_args = importlib.import_module(Path(script).stem).parse_args
+    if "--resume" in flags:
+        monkeypatch.chdir(tmp_path)
+        folder = Path(flags[flags.index("--resume") + 1])
+        folder.mkdir(parents=True)
+        files.write_json(folder / "args.json", resume.stored_form(parse_args([])))
+    parse_args(flags)
 
 
 def test_the_set_up_is_what_ci_runs():

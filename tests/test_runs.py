@@ -6,11 +6,22 @@ import keras
 import numpy as np
 import pytest
 
-from common import cli, files, runs
+from common import cli, data, files, runs
+
+PART = data.Part(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))
+DATASET = data.Dataset("two", ("no", "yes"), PART, PART, PART)
 
 
 def make_args(tmp_path, **changes):
-    flags = {"output_dir": tmp_path / "runs", "name": None, "dry_run": False, "amp": False, "tensorboard": False, "seed": 0}
+    flags = {
+        "output_dir": tmp_path / "runs",
+        "name": None,
+        "dry_run": False,
+        "amp": False,
+        "tensorboard": False,
+        "seed": 0,
+        "resume": None,
+    }
     return argparse.Namespace(**flags | changes)
 
 
@@ -20,14 +31,14 @@ def fit(run, phase, epochs=3, learning_rate=0.01, own=(), val=True):
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, activation="softmax")])
     model.compile(keras.optimizers.SGD(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    with run.phase(phase, *own) as callbacks:
+    with run.phase(phase, epochs, *own) as started:
         validation_data = (x, y) if val else None
-        model.fit(x, y, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=0, shuffle=False)
+        model.fit(x, y, epochs=epochs, validation_data=validation_data, callbacks=started.callbacks, verbose=0, shuffle=False)
     return model
 
 
 def test_a_run_folder_is_never_used_twice(tmp_path):
-    folders = [runs.Run("experiment", make_args(tmp_path, name="x")).folder for _ in range(3)]
+    folders = [runs.Run("experiment", make_args(tmp_path, name="x"), DATASET).folder for _ in range(3)]
     assert len(set(folders)) == 3
     assert all(folder.parent == tmp_path / "runs" / "experiment" for folder in folders)
     assert all("-x" in folder.name for folder in folders)
@@ -38,7 +49,7 @@ def test_a_run_folder_is_never_used_twice(tmp_path):
 
 
 def test_history_has_what_keras_logged(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path))
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
     model = fit(run, "head", own=[schedule])
     fit(run, "all", epochs=1, val=False)
@@ -53,10 +64,10 @@ def test_history_has_what_keras_logged(tmp_path):
 
 
 def test_summary_names_the_first_epoch_with_the_best_val_accuracy(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path))
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
     rows = [{"epoch": epoch + 1, "val_accuracy": value, "seconds": 0.5} for epoch, value in enumerate((0.5, 0.8, 0.8, 0.7))]
     run._history = [row | {"phase": "head"} for row in rows]
-    summary = run.summary("head", 100)
+    summary = run.summary(["head"], 100)
     assert summary == {"epochs": 4, "best_epoch": 2, "val_accuracy": 0.8, "seconds": 2.0, "images_per_second": 200.0}
 
 
@@ -76,11 +87,11 @@ class InterruptIn(keras.callbacks.Callback):
 
 
 def test_ctrl_c_keeps_the_best_weights(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path))
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
     best = keras.callbacks.EarlyStopping("val_loss", mode="max", patience=9, restore_best_weights=True)  # worst loss: epoch 1
     interrupted = fit(run, "head", epochs=9, own=[best, InterruptIn(3)])
     assert run.status == "interrupted" and len(run.rows("head")) == 3
-    first_epoch = fit(runs.Run("experiment", make_args(tmp_path)), "head", epochs=1)
+    first_epoch = fit(runs.Run("experiment", make_args(tmp_path), DATASET), "head", epochs=1)
     for kept, expected in zip(interrupted.get_weights(), first_epoch.get_weights(), strict=True):
         assert np.array_equal(kept, expected)
     with pytest.raises(KeyboardInterrupt):
@@ -88,7 +99,7 @@ def test_ctrl_c_keeps_the_best_weights(tmp_path):
 
 
 def test_ctrl_c_before_anything_is_learned_leaves_no_folder(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path))
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
     with pytest.raises(KeyboardInterrupt):
         fit(run, "head", own=[InterruptIn(0)])
     with pytest.raises(KeyboardInterrupt):
@@ -97,7 +108,7 @@ def test_ctrl_c_before_anything_is_learned_leaves_no_folder(tmp_path):
 
 
 def test_ctrl_c_while_the_first_model_is_saved_keeps_the_folder(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path))
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
     fit(run, "head", epochs=1)
     with pytest.raises(KeyboardInterrupt):
         run.interrupt(results={})
@@ -107,7 +118,7 @@ def test_ctrl_c_while_the_first_model_is_saved_keeps_the_folder(tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_epoch(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path))
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
     explode = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: epoch == 1 and explode.model.set_weights([np.full((1, 2), np.nan), np.zeros(2)])
     )
@@ -118,7 +129,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_epoch(tmp_path):
 
 def test_tensorboard_logs_lie_in_the_run_folder(tmp_path):
     pytest.importorskip("tensorboard")
-    run = runs.Run("experiment", make_args(tmp_path, tensorboard=True))
+    run = runs.Run("experiment", make_args(tmp_path, tensorboard=True), DATASET)
     fit(run, "head", epochs=1)
     assert list((run.folder / "tensorboard" / "head").glob("**/events.out.tfevents.*"))
 
@@ -132,7 +143,7 @@ def test_an_output_folder_that_cant_be_made_is_refused(tmp_path, monkeypatch):
         with pytest.raises(cli.InputError, match="--output-dir"):
             runs.check(make_args(tmp_path, output_dir=tmp_path / unusable))
     with pytest.raises(cli.InputError, match="--output-dir"):
-        runs.Run("experiment", make_args(tmp_path, output_dir=tmp_path / "dangling"))
+        runs.Run("experiment", make_args(tmp_path, output_dir=tmp_path / "dangling"), DATASET)
     (tmp_path / "dangling").unlink()
     monkeypatch.chdir(tmp_path)
     runs.check(make_args(tmp_path, output_dir=Path("runs")))
@@ -144,6 +155,6 @@ def test_an_output_folder_that_cant_be_made_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("is_terminal, verbose", [(True, 1), (False, 2)])
 def test_progress_bar_on_a_terminal_only(tmp_path, monkeypatch, is_terminal, verbose):
-    run = runs.Run("experiment", make_args(tmp_path))
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
     monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
     assert run.verbose == verbose

@@ -1,0 +1,170 @@
+"""Checkpoints of a phase of training: whole or not at all, two generations, and all that makes a resumed phase the same one.
+
+checkpoint/<phase>.npz            the newest: variables of the model that training changes (weights, batch norm's statistics,
+                                  the state of random layers), the optimizer's, the callbacks' counters and best weights, and
+                                  the phase's rows of history.csv
+checkpoint/<phase>.previous.npz   the one before, for when the newest is damaged
+checkpoint/<phase>.json           in place of both once the phase's result is known and nobody needs its weights any more
+
+A frozen base is never written. Keras's BackupAndRestore loses the random state, the callbacks' counters and the history.
+Importing this imports Keras.
+"""
+
+import io
+import json
+import os
+import time
+
+import keras
+import numpy as np
+
+from common import files
+from common.cli import InputError
+
+SHARE = 0.05  # of the time: where writing takes more of an epoch than this, not every epoch is followed by a checkpoint
+COUNTERS = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")  # of EarlyStopping, ReduceLROnPlateau
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Writes checkpoints of one phase while it is fitted, and brings the newest back when `fit` begins.
+
+    Stands last among the callbacks, `others`, so that it sees what they decided after an epoch, and resets them last.
+    `note()` gives what else is to be kept, a dict for JSON. `state` is what the newest checkpoint of an earlier process says,
+    None if there is none; `is_over` whether the phase had come to its end.
+    """
+
+    def __init__(self, folder, phase, epochs, others, seed, note):
+        super().__init__()
+        name = files.stem(phase)
+        self.path, self.before = folder / f"{name}.npz", folder / f"{name}.previous.npz"
+        self.epochs, self.seed, self.note = epochs, seed, note
+        self.others = [callback for callback in others if any(hasattr(callback, name) for name in COUNTERS)]
+        self.state, self._arrays = _newest(self.path, self.before)
+        self.is_over = bool(self.state) and (self.state["stopped"] or self.state["epochs_done"] >= epochs)
+        self.is_restored = False
+        self._took = 0.0  # seconds that the last one took
+
+    def on_train_begin(self, logs=None):
+        self.model.optimizer.build(self.model.trainable_variables)
+        self._variables = _changing_variables(self.model)
+        if self.state:
+            self._restore()
+        self._written = time.perf_counter()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if keras.backend.backend() == "torch":  # its dropout draws from torch's own generator, which is no variable
+            import torch
+
+            torch.manual_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
+
+    def on_epoch_end(self, epoch, logs=None):
+        is_last = self.model.stop_training or epoch + 1 == self.epochs
+        now = time.perf_counter()
+        if is_last or now - self._written >= self._took / SHARE:
+            try:
+                self._write(epoch)
+            except OSError as error:  # a full disk should not cost what is being learned
+                print(f"epoch {epoch + 1}: no checkpoint could be written to {self.path.parent} ({error.strerror})", flush=True)
+            self._written = time.perf_counter()
+            self._took = self._written - now
+
+    def _write(self, epoch):
+        arrays = _arrays("model", self._variables) | _arrays("optimizer", self.model.optimizer.variables)
+        counters = []
+        for number, callback in enumerate(self.others):
+            mine = {name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)}
+            counters.append({name: None if value is None else float(value) for name, value in mine.items()})
+            if getattr(callback, "best_weights", None) is not None and callback.best_epoch != epoch:
+                kept = [weight for weight, mask in zip(callback.best_weights, self._is_kept(), strict=True) if mask]
+                arrays |= {f"best/{number}/{index}": np.asarray(weight) for index, weight in enumerate(kept)}
+        state = {
+            "epochs_done": epoch + 1,
+            "stopped": bool(self.model.stop_training),
+            "counters": counters,
+            "arrays": len(arrays),
+            **self.note(),
+        }
+        with files.whole(self.path) as part:
+            with open(part, "wb") as file:
+                np.savez(file, state=json.dumps(state), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            if self.path.exists():
+                os.replace(self.path, self.before)
+
+    def _restore(self):
+        _assign(self._variables, self._arrays, "model")
+        _assign(self.model.optimizer.variables, self._arrays, "optimizer")
+        for number, (callback, counters) in enumerate(zip(self.others, self.state["counters"], strict=True)):
+            for name, value in counters.items():
+                setattr(callback, name, value if value is None or name == "best" else int(value))
+            if getattr(callback, "restore_best_weights", False):
+                callback.best_weights = self.model.get_weights()  # right already where the last epoch was the best
+                places = [place for place, mask in enumerate(self._is_kept()) if mask]
+                for index, place in enumerate(places):
+                    key = f"best/{number}/{index}"
+                    if key in self._arrays:
+                        callback.best_weights[place] = self._arrays[key]
+        self._arrays = None
+        self.is_restored = True
+
+    def _is_kept(self):
+        """For each of the model's weights, in the order of `get_weights`, whether training changes it."""
+        changing = {id(variable) for variable in self._variables}
+        return [id(weight) in changing for weight in self.model.weights]
+
+
+def _newest(*candidates):
+    """State and arrays of the first file that is whole, None and None if there is none; a damaged one is told of."""
+    damaged = None
+    for path in candidates:
+        if not path.exists():
+            continue
+        try:
+            # All is read at once: zip's checksums are checked on reading only.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+                arrays = dict(stored)
+            state = json.loads(str(arrays.pop("state")))
+            if len(arrays) != state["arrays"]:
+                raise ValueError(f"{len(arrays)} of its {state['arrays']} arrays are there")
+        except Exception as error:  # zip's reader raises what it likes
+            print(f"{path} is damaged ({' '.join(str(error).split())})", flush=True)
+            damaged = path
+            path.unlink()  # else it would become the one before
+            continue
+        if damaged:
+            print(f"using the checkpoint before it, of epoch {state['epochs_done']}", flush=True)
+        return state, arrays
+    if damaged:
+        print("there is no checkpoint before it: this phase is trained again from its beginning", flush=True)
+    return None, None
+
+
+def _changing_variables(model):
+    """What training may change in a model: all of its layers that are not frozen, and the state of random layers."""
+    variables = {}
+    for layer in _leaves(model):
+        for variable in layer.variables:
+            if layer.trainable or "seed_generator" in variable.path:
+                variables[id(variable)] = variable
+    return list(variables.values())
+
+
+def _leaves(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
+
+
+def _arrays(kind, variables):
+    return {f"{kind}/{number}": keras.ops.convert_to_numpy(variable) for number, variable in enumerate(variables)}
+
+
+def _assign(variables, arrays, kind):
+    stored = [arrays[f"{kind}/{number}"] for number in range(sum(name.startswith(f"{kind}/") for name in arrays))]
+    if [array.shape for array in stored] != [tuple(variable.shape) for variable in variables]:
+        raise InputError(f"--resume: the checkpoint holds another {kind} than this script builds")
+    for variable, array in zip(variables, stored, strict=True):
+        variable.assign(array)
