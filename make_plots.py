@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
 """Redraw every figure that the README shows from the small text files in plots/results/.
 
-python make_plots.py
+    python make_plots.py                                             # redraw
+    python make_plots.py runs/resnet152v2/20261123-120000-control    # publish a run first, as resnet152v2/control
+
+A run is published under its `--name`: its arguments, environment, history and scores, none of its weights and pictures. What
+was published under the same name before is replaced. Only finished runs, no dry runs.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +17,54 @@ from common import cli, files
 from train_ab_split import B_MODELS, MODELS
 
 PLOTS = Path(__file__).parent / "plots"
+REQUIRED = ("args.json", "environment.json", "history.csv", "results.json")
+TEXTS = (*REQUIRED, "confusion_matrix.csv", "points.csv", "accuracy_by_samples.csv", "sweep.csv")
+FINETUNED = {
+    "scratch": "from scratch",
+    "frozen": "CIFAR-100's weights, head only",
+    "transfer": "CIFAR-100's weights, head, then all layers",
+}
 
 
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
+    parser.add_argument("run_dirs", nargs="*", type=Path, metavar="RUN_DIR", help="runs to publish first")
     parser.add_argument("--output-dir", type=Path, default=PLOTS, metavar="DIR", help="the figures are written under it")
     return parser.parse_args(argv)
+
+
+def check(run_dir):
+    """The experiment and the name of a run that can be published. Raises InputError for any other folder."""
+    missing = [name for name in REQUIRED if not (run_dir / name).is_file()]
+    if missing:
+        raise cli.InputError(f"{run_dir} holds no {' and no '.join(missing)}: give the folder of a finished run")
+    try:
+        args, results = (files.read_json(run_dir / name) for name in ("args.json", "results.json"))
+        name, experiment, status, dry_run = args["name"], results["experiment"], results["status"], results["dry_run"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise cli.InputError(f"{run_dir} is damaged, or no run of this collection ({error!r})") from error
+    if dry_run or status == "interrupted":
+        raise cli.InputError(f"{run_dir} is {'a dry run' if dry_run else status}: only finished runs are published")
+    if not name:
+        raise cli.InputError(f"{run_dir} has no name to be published under: start runs for publication with --name")
+    return experiment, name
+
+
+def publish(run_dir, experiment, name):
+    """Copy the small text files of a run, and of its models' subfolders, to plots/results/<experiment>/<name>/."""
+    target = PLOTS / "results" / experiment / name
+    shutil.rmtree(target, ignore_errors=True)
+    for path in sorted(path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))):
+        copy = target / path.relative_to(run_dir)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    return target
 
 
 def draw_ab_split(results, figures):
     """The A/B split: the four models of the default run, A's confusion matrix, accuracy against size."""
     from common import plots
 
-    figures.mkdir(parents=True, exist_ok=True)
     history = files.read_csv(results / "default" / "history.csv")
     rows_by_title = {title: [row for row in history if row["phase"] == name] for name, title in MODELS.items()}
     yield plots.overview_of_all(rows_by_title, figures / "overview.png")
@@ -41,7 +81,6 @@ def draw_resnet152v2(results, figures):
     """ResNet152V2: learning curves and confusion matrix of the control without pretraining."""
     from common import plots
 
-    figures.mkdir(parents=True, exist_ok=True)
     title = "frozen ResNet152V2, random weights (control)"
     yield plots.learning_curves(files.read_csv(results / "control" / "history.csv"), figures / "curves.png", title)
     matrix, class_names = read_matrix(results / "control" / "confusion_matrix.csv")
@@ -57,7 +96,11 @@ def read_matrix(path):
 
 def main(argv=None):
     args = parse_args(argv)
+    names = [check(run_dir) for run_dir in args.run_dirs]  # all of them, before anything is replaced
+    for run_dir, (experiment, name) in zip(args.run_dirs, names, strict=True):
+        print(publish(run_dir, experiment, name))
     for experiment, draw in (("ab_split", draw_ab_split), ("resnet152v2", draw_resnet152v2)):
+        (args.output_dir / experiment).mkdir(parents=True, exist_ok=True)
         for figure in draw(PLOTS / "results" / experiment, args.output_dir / experiment):
             print(figure)
 

@@ -22,7 +22,7 @@ import itertools
 from common import cli, data, files, resume, runs, session, weights
 
 DOCUMENTED = {"resize": 0.85, "no-resize": 0.32}
-PHASE = "lr={:g} dropout={:g}"  # of a combination, in history.csv
+PHASE = "lr={} dropout={}"  # of a combination, in history.csv
 
 
 def parse_args(argv=None):
@@ -125,11 +125,11 @@ def train(run, dataset, found):
     inputs, took = (dataset, {}) if through_base else features.of_dataset(extractor, dataset, args, preset)
 
     points, best = {}, None
-    for learning_rate, dropout in itertools.product(dict.fromkeys(args.lr), dict.fromkeys(args.dropout)):
+    for number, (learning_rate, dropout) in enumerate(itertools.product(dict.fromkeys(args.lr), dict.fromkeys(args.dropout))):
         phase = PHASE.format(learning_rate, dropout)
         print(f"\n{phase}", flush=True)
         try:
-            if points and args.unfreeze_last:
+            if number and args.unfreeze_last:
                 extractor = build_extractor(args, found, image_shape)  # the one before has been trained
             session.set_seed(args.seed, "head")  # every point starts from the same weights
             head = build_head(extractor.output_shape[-1], len(dataset.class_names), dropout)

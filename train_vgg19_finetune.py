@@ -182,6 +182,11 @@ def train(run, dataset, found):
             fit(run, "finetune", model, dataset, epochs, head_epochs, preset, *callbacks, keep_best)
         except KeyboardInterrupt:  # in its first epoch
             run.interrupt(run.rows("head"))
+        except cli.TrainingError as error:
+            if not run.rows("head", "finetune"):
+                raise
+            print(f"{error}; the best weights so far are kept", flush=True)
+            keep_best.on_train_end()
         if lowest(run.rows("head")) <= lowest(run.rows("finetune")):
             model.set_weights(of_head)
         if run.status == "finished" and len(run.rows("finetune")) < finetune_epochs:

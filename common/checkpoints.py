@@ -38,7 +38,7 @@ class Checkpoint(keras.callbacks.Callback):
         name = files.stem(phase)
         self.path, self.before = folder / f"{name}.npz", folder / f"{name}.previous.npz"
         self.epochs, self.seed, self.note = epochs, seed, note
-        self.others = [callback for callback in others if any(hasattr(callback, name) for name in COUNTERS)]
+        self.others = [callback for callback in others if hasattr(callback, "wait")]
         self.state, self._arrays = _newest(self.path, self.before)
         self.is_over = bool(self.state) and (self.state["stopped"] or self.state["epochs_done"] >= epochs)
         self.is_restored = False
@@ -120,17 +120,20 @@ def _newest(*candidates):
     for path in candidates:
         if not path.exists():
             continue
+        content = path.read_bytes()
         try:
             # All is read at once: zip's checksums are checked on reading only.
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 arrays = dict(stored)
             state = json.loads(str(arrays.pop("state")))
             if len(arrays) != state["arrays"]:
                 raise ValueError(f"{len(arrays)} of its {state['arrays']} arrays are there")
+        except MemoryError:
+            raise
         except Exception as error:  # zip's reader raises what it likes
             print(f"{path} is damaged ({' '.join(str(error).split())})", flush=True)
             damaged = path
-            path.unlink()  # else it would become the one before
+            path.replace(path.with_suffix(".damaged"))  # else it would become the one before
             continue
         if damaged:
             print(f"using the checkpoint before it, of epoch {state['epochs_done']}", flush=True)

@@ -5,6 +5,7 @@ Standard library only, so that a mistake is answered before anything heavy is im
 
 import argparse
 import hashlib
+import os
 from pathlib import Path
 
 from common import files
@@ -59,6 +60,9 @@ def check(args):
             raise Finished(f"{folder} is finished: test accuracy {results['test_accuracy']:.4f}, {results['epochs']} epochs")
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not finished, or damaged since: it is brought to its end again
+    parts = [part for part in (folder, folder / "checkpoint") if part.is_dir()]
+    if not all(os.access(part, os.W_OK | os.X_OK) for part in parts):
+        raise InputError(f"--resume {folder}: you may not write into it")
     made_of, environment = read_notes(folder)
     if made_of["script"] != script_version(made_of["experiment"]):
         commit = f", at commit {environment['git_commit']}" if environment.get("git_commit") else ""

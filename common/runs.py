@@ -72,7 +72,7 @@ class Run:
         self._checkpoints.mkdir()
         self._lock()
         (self.folder / "plots").mkdir()
-        files.write_json(self._checkpoints / "made_of.json", made_of)
+        files.write_json(self._checkpoints / "made_of.json", made_of | {"started_in": os.getcwd()})
         files.write_json(self.folder / "environment.json", session.environment())
         files.write_json(self.folder / "args.json", resume.stored_form(args))
 
@@ -132,6 +132,7 @@ class Run:
         except KeyboardInterrupt:
             self.status = "interrupted"
             if not recorder.epochs and not checkpoint.is_restored:
+                self._history = [row for row in self._history if row["phase"] != name]  # their weights are not back yet
                 raise
             print(f"\ninterrupted after {len(self.rows(name))} whole epochs of {name}")
             for callback in callbacks:
@@ -168,14 +169,13 @@ class Run:
         print(f"{phase}: over, its result is there", flush=True)
         self._history += rows
         self._flush()
+        self._drop_checkpoints(phase)
         return result
 
     def keep_result(self, phase, result):
         """Keep what came out of a phase, and no longer its checkpoints: nobody needs its weights any more."""
-        name = files.stem(phase)
-        files.write_json(self._checkpoints / f"{name}.json", {"rows": self.rows(phase), "result": result})
-        for path in (self._checkpoints / f"{name}.npz", self._checkpoints / f"{name}.previous.npz"):
-            path.unlink(missing_ok=True)
+        files.write_json(self._checkpoints / f"{files.stem(phase)}.json", {"rows": self.rows(phase), "result": result})
+        self._drop_checkpoints(phase)
 
     def rows(self, *phases):
         """The rows of history.csv of some phases, in the order in which they were trained."""
@@ -220,6 +220,10 @@ class Run:
             memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
         return {"status": self.status, "total_seconds": self.seconds, "peak_memory_gib": memory}
 
+    def _drop_checkpoints(self, phase):
+        for ending in (".npz", ".previous.npz"):
+            (self._checkpoints / f"{files.stem(phase)}{ending}").unlink(missing_ok=True)
+
     def _remove_if_nothing_was_learned(self):
         if not self._history and not self.args.resume:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -244,18 +248,20 @@ class Run:
                 "bring that back, or start a new run"
             )
         now = session.environment()
-        for name in ("packages", "devices", "cores", "python"):
-            if environment.get(name) != now[name]:
-                print(f"Other {name} than the run was started with: its numbers will not be those of an unbroken run.")
+        others = [name for name in ("packages", "devices", "processor", "python") if environment.get(name) != now[name]]
+        if others:
+            print(f"Other {', '.join(others)} than at the start: the numbers will not be those of an unbroken run.")
+        if before.get("started_in") != os.getcwd():
+            print(f"Started in {before.get('started_in')}: paths like {self.args.cache_dir} now lead from {os.getcwd()}.")
         print(f"Resuming {self.folder}", flush=True)
         for part in self.folder.rglob(".[0-9]*-*"):
             part.unlink()  # a file that was being written
         (self.folder / "plots").mkdir(exist_ok=True)
+        files.write_json(self.folder / "args.json", resume.stored_form(self.args))
         (self._checkpoints / "finished.json").unlink(missing_ok=True)
         again = {"command": now["command"], "time": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
         environment["resumed"] = [*environment.get("resumed", []), again]
         files.write_json(self.folder / "environment.json", environment)
-        files.write_json(self.folder / "args.json", resume.stored_form(self.args))
 
     def _record(self, row):
         self._history.append(row)

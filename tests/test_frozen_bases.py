@@ -165,10 +165,14 @@ def test_the_learning_rate_falls_when_val_accuracy_stands_still(workplace, monke
     np.testing.assert_allclose(rates, [1e-12] * 3 + [4e-13] * 2 + [3e-13] * 4, rtol=1e-5)
 
 
-def small_base(name, size, *args, **kwargs):
-    """Something that takes the place of EfficientNetB7 where it is not what a test is about."""
-    inputs = keras.Input((size, size, 3))
-    return keras.Model(inputs, layers.Conv2D(4, 8, strides=8)(inputs), name=name)
+def small_base(name, image_size, found, *, seed, unfreeze_last=0):
+    """What takes the place of a base of 20 to 66 million weights."""
+    inputs = keras.Input((image_size, image_size, 3))
+    outputs = layers.Conv2D(4, 8, strides=8, kernel_initializer=keras.initializers.GlorotUniform(seed=seed))(inputs)
+    outputs = layers.Flatten()(outputs) if name == "vgg19-fc2" else outputs
+    base = keras.Model(inputs, outputs, name=name)
+    backbones._freeze(base, unfreeze_last, is_random=False)
+    return base
 
 
 def sweep(workplace, *flags):
@@ -206,7 +210,7 @@ def test_the_sweep_trains_every_combination_and_scores_the_chosen_one_only(swept
     assert (results["learning_rate"], results["dropout"]) == (rows[0]["lr"], rows[0]["dropout"])
     assert results["val_accuracy"] == pytest.approx(accuracies[0], abs=1e-4)
     assert not any("test" in column for row in rows for column in row)
-    phases = {f"lr={lr:g} dropout={rate:g}" for lr, rate in combinations}
+    phases = {f"lr={lr} dropout={rate}" for lr, rate in combinations}
     assert {row["phase"] for row in files.read_csv(swept / "history.csv")} == phases
     took = results["extraction"]  # one pass: train, val and test once, and one augmented copy of train
     assert took["pictures"] == 480 + 108
@@ -233,6 +237,17 @@ def test_a_sweep_survives_a_rate_that_diverges_and_stops_early(workplace, monkey
     (row,) = files.read_csv(run / "sweep.csv")  # one diverged, one was given twice
     assert row["lr"] == 1e-12 and row["epochs"] == 3
     assert files.read_json(run / "results.json")["status"] == "early-stopped"
+
+
+def test_a_diverged_rate_leaves_the_base_of_the_next_one_alone(workplace, monkeypatch):
+    monkeypatch.setattr(backbones, "build", small_base)
+    flags = ("--epochs", "2", "--unfreeze-last", "1", "--lr")
+    after_another, alone = (sweep(workplace, *flags, *rates) for rates in (("1e38", "1e-3"), ("1e-3",)))
+    ours, theirs = (
+        [row for row in files.read_csv(run / "history.csv") if row["phase"] == "lr=0.001 dropout=0.25" and row.pop("seconds")]
+        for run in (after_another, alone)
+    )
+    assert ours == theirs and len(ours) == 2
 
 
 def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch):

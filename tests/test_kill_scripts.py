@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from keras import layers
+from test_frozen_bases import small_base
 
 import train_ab_split
 import train_efficientnetb7
@@ -18,10 +18,10 @@ from common import backbones, checkpoints, report
 
 SMALL = ("--data", "digits", "--max-train-samples", "120", "--batch-size", "32", "--name", "x")
 BASE = (*SMALL, "--weights", "none", "--image-size", "32")
-AB = (*SMALL, "--image-size", "8", "--epochs", "2", "--b-samples", "20", "all", "--seeds", "2")
+AB = (*SMALL, "--image-size", "8", "--epochs", "2", "--b-samples", "20", "all")
 SCRIPTS = {
     train_vgg19: (*BASE, "--epochs", "4", "--augment", "--views", "2"),
-    train_vgg19_finetune: (*BASE, "--head-epochs", "2", "--finetune-epochs", "3"),
+    train_vgg19_finetune: (*BASE, "--head-epochs", "2", "--finetune-epochs", "2"),
     train_resnet152v2: (*BASE, "--epochs", "4", "--no-augment", "--lr-patience", "1"),
     train_efficientnetb7: (*BASE, "--epochs", "2", "--lr", "1e-3", "2e-3", "--unfreeze-last", "1"),
     train_ab_split: AB,
@@ -30,16 +30,6 @@ SCRIPTS = {
 
 class KilledError(BaseException):
     """What stands for SIGKILL within one process."""
-
-
-def small_base(name, image_size, found, *, seed, unfreeze_last=0):
-    """What takes the place of a base of 20 to 66 million weights."""
-    inputs = keras.Input((image_size, image_size, 3))
-    outputs = layers.Conv2D(4, 8, strides=8, kernel_initializer=keras.initializers.GlorotUniform(seed=seed))(inputs)
-    outputs = layers.Flatten()(outputs) if name == "vgg19-fc2" else outputs
-    base = keras.Model(inputs, outputs, name=name)
-    backbones._freeze(base, unfreeze_last, is_random=False)
-    return base
 
 
 def run(script, *flags):

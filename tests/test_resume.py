@@ -164,6 +164,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch
     newest.write_bytes(content)
     assert numbers(*train(again)) == unbroken
     told = capsys.readouterr().out
+    assert not list((folder / "checkpoint").glob("first.previous.npz")), "of no use after the end"
+    assert (folder / "checkpoint" / "first.damaged").exists()
     assert "first.npz is damaged" in told and "using the checkpoint before it, of epoch 3" in told
     assert "first: 3 of 5 epochs are there, goes on with epoch 4" in told
 
@@ -190,10 +192,10 @@ def test_a_frozen_layer_is_not_written(tmp_path):
 
 def test_a_checkpoint_is_left_out_where_it_would_cost_too_much(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(checkpoints, "SHARE", 0.05)
+    monkeypatch.setattr(checkpoints, "SHARE", 0.005)
     monkeypatch.setattr(checkpoints.Checkpoint, "_write", lambda self, epoch: written.append(epoch) or time.sleep(0.2))
     train(make_args(tmp_path), epochs=6, patience=6)
-    assert written == [0, 5, 0, 5], "the first, and the last, for epochs of milliseconds don't allow more"
+    assert written == [0, 5, 0, 5], "the first, and the last: after 0.2 s of writing none for 40 s"
 
 
 def test_resuming_with_more_epochs_is_having_asked_for_them(tmp_path):
@@ -292,6 +294,34 @@ def test_a_folder_in_use_is_refused(tmp_path, monkeypatch):
     args = make_args(tmp_path)
     with runs.Run("experiment", args, DATASET) as run, pytest.raises(cli.InputError, match="another process is training"):
         runs.Run("experiment", argparse.Namespace(**vars(args) | {"resume": run.folder}), DATASET)
+
+
+def test_a_folder_that_cant_be_written_to_is_refused(tmp_path, monkeypatch):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "checkpoint")
+    with pytest.raises(cli.InputError, match=f"{folder}: you may not write into it"):
+        resume.check(again)
+
+
+def test_another_working_directory_is_told_of(tmp_path, monkeypatch, capsys):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
+    again.cache_dir = Path("cache")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    before = Path.cwd().parent
+    made_of = files.read_json(folder / "checkpoint" / "made_of.json")
+    files.write_json(folder / "checkpoint" / "made_of.json", made_of | {"started_in": str(before)})
+    runs.Run("experiment", again, DATASET)
+    assert f"Started in {before}: paths like cache now lead from {before / 'elsewhere'}." in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_weights_of_a_phase_are_back_leaves_its_epochs_out(tmp_path, monkeypatch):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 4))
+    run = runs.Run("experiment", again, DATASET)
+    with pytest.raises(KeyboardInterrupt), run.phase("first", EPOCHS):
+        assert len(run.rows("first")) == 3
+        raise KeyboardInterrupt
+    assert not run.rows("first") and (folder / "checkpoint" / "first.npz").exists()
 
 
 def test_ctrl_c_in_a_resumed_run_never_removes_its_folder(tmp_path, monkeypatch):
