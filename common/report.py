@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from common import files, metrics, plots
+from common import files, galleries, metrics, plots
 from common.cli import TrainingError
 
 BATCH_SIZE = 256
@@ -92,7 +92,7 @@ def write(
     plots.learning_rate(run.rows(*phases), folder / "plots" / "learning_rate.png", title)
     plots.confusion_matrix(matrix, dataset.class_names, folder / "plots" / heatmap, title)
     examples = np.random.default_rng(run.args.seed).permutation(len(dataset.test))[:NUM_EXAMPLES]
-    plots.examples(
+    galleries.examples(
         dataset.test.images[examples],
         dataset.test.labels[examples],
         predicted[examples],
@@ -117,7 +117,7 @@ def draw_pipeline(run, extractor, images, preset):
     shown = {f"original\n{images.shape[2]}x{images.shape[1]}": images}
     if preset:
         shown |= {f"augmented,\ncopy {number}": augment.augmented(images, preset, [run.args.seed, number]) for number in (1, 2)}
-    plots.pipeline(shown | backbones.stages(extractor, list(shown.values())[-1]), run.folder / "plots" / "pipeline.png")
+    galleries.pipeline(shown | backbones.stages(extractor, list(shown.values())[-1]), run.folder / "plots" / "pipeline.png")
 
 
 def finish(run, results, phases, remark):

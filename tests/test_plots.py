@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from common import plots
+from common import galleries, plots
 
 ROWS = [
     {"epoch": 1.0, "learning_rate": 0.1, "loss": 2.0, "accuracy": 0.2, "val_loss": 2.1, "val_accuracy": 0.15},
@@ -14,7 +14,7 @@ WITH_TEST = [row | {"test_accuracy": row["val_accuracy"] + 0.01, "test_loss": ro
 @pytest.fixture
 def figure(monkeypatch):
     """The figure that a function draws, still open."""
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figure)
+    monkeypatch.setattr(plots, "save", lambda figure, path: figure)
     yield lambda function, *args, **kwargs: function(*args, path=None, **kwargs)
     plt.close("all")
 
@@ -69,7 +69,7 @@ def test_learning_rate_is_logarithmic(figure):
 
 def test_wrong_examples_are_marked_by_more_than_colour(figure):
     images = np.zeros((3, 8, 8, 3), np.uint8)
-    drawn = figure(plots.examples, images, [0, 1, 1], [0, 1, 0], ["cat", "dog"], title="t")
+    drawn = figure(galleries.examples, images, [0, 1, 1], [0, 1, 0], ["cat", "dog"], title="t")
     titles = [axis.get_title() for axis in drawn.axes if axis.images]
     assert titles == ["cat", "dog", "✗ cat\n(is dog)"]
     assert [axis.spines["left"].get_visible() for axis in drawn.axes if axis.images] == [False, False, True]
