@@ -3,6 +3,8 @@
 Train, val and test have one colour each in every figure; the palette is seaborn's colour-blind one.
 """
 
+import textwrap
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -98,6 +100,31 @@ def sweep(rows_by_point, path, title):
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     figure.suptitle(title)
+    return save(figure, path)
+
+
+def overlay(curves_by_name, path):
+    """Val accuracy and val loss by epoch of several runs, a colour and a marker for each name.
+
+    `curves_by_name` is a dict from a name to its curves, one for each seed, which are drawn thinner where there are several.
+    A curve is rows of history.csv; those without a val part are left out.
+    """
+    names = [textwrap.fill(name, 100) for name in curves_by_name]
+    columns = max(1, min(3, 120 // (max(map(len, names)) + 8)))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4 + 0.22 * -(-len(names) // columns)))
+    for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
+        column = _column("val", metric)
+        for number, (name, curves) in enumerate(zip(names, curves_by_name.values(), strict=True)):
+            for place, rows in enumerate(curves):
+                rows = [row for row in rows if row[column] is not None]
+                _line(
+                    axis, rows, column, label="_" * bool(place) + name, color=PALETTE[number % len(PALETTE)],
+                    marker=MARKERS[number % len(MARKERS)], markevery=max(1, len(rows) // 10),
+                    linestyle=STYLES[number // len(PALETTE) % len(STYLES)], linewidth=1.6 if len(curves) == 1 else 0.9,
+                )  # fmt: skip
+        _finish(axis, f"val {metric}", legend=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return save(figure, path)
 
 

@@ -61,6 +61,28 @@ def test_figures_of_all_models(figure):
     assert titles == ["train accuracy", "test accuracy", "train loss", "test loss"]
 
 
+def test_overlay_has_a_colour_for_each_name_and_thin_lines_for_several_curves(figure):
+    without_val = [row | {"val_loss": None, "val_accuracy": None} for row in ROWS]
+    drawn = figure(plots.overlay, {"one": [ROWS], "two": [ROWS[:1], ROWS], "three": [without_val]})
+    for axis, column in zip(drawn.axes, ("val_accuracy", "val_loss"), strict=True):
+        one, two, also_two, three = axis.get_lines()
+        values = [row[column] for row in ROWS]
+        assert [line.get_ydata().tolist() for line in (one, two, also_two, three)] == [values, values[:1], values, []]
+        assert two.get_color() == also_two.get_color() != one.get_color()
+        assert two.get_linewidth() == also_two.get_linewidth() < one.get_linewidth()
+        assert axis.get_ylabel() == column.replace("_", " ")
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["one", "two", "three"]
+
+
+def test_overlay_of_twelve_tells_all_apart_and_stays_small(figure, tmp_path, monkeypatch):
+    rows = [{"epoch": epoch, "val_accuracy": epoch / 30, "val_loss": 1 / epoch} for epoch in range(1, 30)]
+    curves = {f"vgg19 --interpolation bicubic --dropout 0.{number}": [rows] for number in range(12)}
+    lines = figure(plots.overlay, curves).axes[0].get_lines()
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == 12
+    monkeypatch.undo()
+    assert plots.overlay(curves, tmp_path / "overlay.png").stat().st_size < 200_000
+
+
 def test_learning_rate_is_logarithmic(figure):
     axis = figure(plots.learning_rate, ROWS, title="t").axes[0]
     assert axis.get_yscale() == "log"
