@@ -71,7 +71,7 @@ def cells(of):
     """What the table shows of a row's summary."""
     epochs = of["epochs"]
     return (
-        of["experiment"],
+        of["name"],
         f"{of['data']}, {of['train_size']:,}",
         Path(of["weights"]).name,
         f"{of['trained']}, {of['trained_weights']:,}",

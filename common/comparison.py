@@ -44,7 +44,9 @@ class Row:
             low, high = metrics.mean_interval(accuracies)
         environments = [record.environment for record in self.records]
         return {
-            "experiment": self.name,
+            "name": self.name,
+            "experiment": results["experiment"],
+            "model": self.first.model,
             **{key: results[key] for key in ("data", "train_size", "val_size", "test_size", "weights")},
             "trained": self.first.trained,
             **{key: results[key] for key in ("trained_weights", "frozen_weights")},

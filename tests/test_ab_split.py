@@ -417,7 +417,7 @@ def test_predict_wants_a_run_folder(call, finished, tmp_path):
 def test_compare_shows_every_model_with_all_its_seeds(finished, call):
     run, _ = finished
     points, summaries = files.read_csv(run / "points.csv"), compare.main([str(run), "--no-figure"])
-    assert [summary["experiment"] for summary in summaries] == [f"ab_split: {train_ab_split.MODELS[name]}" for name in MODELS]
+    assert [summary["name"] for summary in summaries] == [f"ab_split: {train_ab_split.MODELS[name]}" for name in MODELS]
     for name, summary in zip(MODELS, summaries, strict=True):
         most = max(point["samples"] for point in points if point["model"] == name)
         accuracies = [of["test_accuracy"] for of in points if (of["model"], of["samples"]) == (name, most)]

@@ -89,7 +89,7 @@ def test_runs_that_differ_only_in_seed_are_one_row(call):
     assert (float(several["low"]), float(several["high"])) == pytest.approx((0.75 - half, 0.75 + half), abs=1e-6)
     assert several["interval"] == "t" and float(several["seconds"]) == pytest.approx(101)
     for word in ("--lr 0.01", "float32", "jax", "--weights imagenet"):
-        assert sum(word in row["experiment"] for row in rows) == 1, word
+        assert sum(word in row["name"] for row in rows) == 1, word
 
 
 def test_of_two_runs_with_one_seed_the_newer_counts(call):
@@ -139,7 +139,7 @@ def make_ab_split():
 def test_a_run_of_several_models_has_a_row_for_each_with_all_its_seeds(call):
     folder = make_ab_split()
     code, (a, b), _ = show(call)
-    assert code == 0 and (a["experiment"], b["experiment"]) == ("ab_split: A from scratch", "ab_split: B, last FC layer")
+    assert code == 0 and (a["name"], b["name"]) == ("ab_split: A from scratch", "ab_split: B, last FC layer")
     assert (a["seeds"], a["trained"], a["trained_weights"]) == ("0 1", "all layers", "900")
     assert (b["seeds"], b["trained"], b["weights"]) == ("0 1", "b-last-fc", "model A")
     assert float(a["test_accuracy"]) == pytest.approx(0.65) and float(b["test_accuracy"]) == pytest.approx(0.8)
@@ -156,7 +156,7 @@ def test_what_is_trained_is_told_by_the_weights_and_the_phases(call):
     make_run("runs/both/1", experiment="both", rows=history("head", 2) + history("finetune", 2, first=3), **everything)
     make_run("runs/all/1", experiment="all", rows=history("finetune", 3), **everything)
     make_run("runs/last/1", experiment="last", args={"unfreeze_last": 15})
-    trained = {row["experiment"]: row["trained"] for row in show(call)[1]}
+    trained = {row["name"]: row["trained"] for row in show(call)[1]}
     assert trained == {
         "head": "head", "both": "head, then all layers", "all": "all layers", "last": "head and last 15 layers"
     }  # fmt: skip
@@ -221,7 +221,7 @@ def test_a_folder_that_can_not_be_used_is_named_with_its_reason(kind, call):
     make_run("runs/good/1", experiment="good")
     damage(make_run("runs/bad/1"), file, content)
     code, (row,), err = show(call)
-    assert code == 0 and row["experiment"] == "good"
+    assert code == 0 and row["name"] == "good"
     (skipped,) = [line for line in err.splitlines() if line.startswith("skipped")]
     assert skipped.startswith(("skipped runs/bad/1: ", "skipped runs/bad: ")) and reason in skipped
     code, out, err = call(compare.main, "runs/bad/1")
