@@ -115,7 +115,7 @@ def train(run, dataset, found):
     import h5py
     import keras
 
-    from common import augment, features, plots, report
+    from common import augment, features, plots, report, tables
 
     args, image_shape, epochs = run.args, dataset.test.images.shape[1:], 1 if run.args.dry_run else run.args.epochs
     preset = augment.mirrored_shifted_and_turned if args.augment else None
@@ -159,7 +159,7 @@ def train(run, dataset, found):
     curves = {point: run.rows(PHASE.format(*point)) for point in points}
     title = f"{'fine-tuned' if args.unfreeze_last else 'frozen'} EfficientNetB7, {found.label}"
     plots.sweep(curves, run.folder / "plots" / "sweep.png", title)
-    print("", *report.table(rows, columns), f"chosen by val accuracy, and alone scored on test: {phase}", sep="\n")
+    print("", *tables.text(rows, columns), f"chosen by val accuracy, and alone scored on test: {phase}", sep="\n")
 
     if run.status == "finished" and points[chosen]["epochs"] < epochs:
         run.status = "early-stopped"

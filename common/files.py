@@ -40,10 +40,14 @@ def write_csv(path, rows, columns):
         writer.writerows(rows)
 
 
-def read_csv(path):
-    """Rows of a CSV file, each a dict by column name; numbers as float, empty cells as None."""
+def read_csv(path, convert=True):
+    """Rows of a CSV file, each a dict by column name; numbers as float, empty cells as None.
+
+    Without `convert` every cell is the text that it is: a class may be called 1 or 01.
+    """
     with open(path, newline="", encoding="utf-8") as file:
-        return [{column: _value(text) for column, text in row.items()} for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    return [{column: _value(text) for column, text in row.items()} for row in rows] if convert else rows
 
 
 def stem(phase):

@@ -30,6 +30,26 @@ def accuracy_interval(num_correct, num_pictures):
     return float(interval.low), float(interval.high)
 
 
+def mean_interval(values):
+    """The 95 % t-interval `(low, high)` of the mean of two values or more (`scipy.stats.t`, as for normal values)."""
+    values = np.asarray(values, float)
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def mcnemar(first_right, second_right):
+    """McNemar's exact test of two models on the same pictures; `first_right`, `second_right` are bool `(n,)`.
+
+    Returns how many pictures only the first got right, how many only the second, and the two-sided p-value: how likely a split
+    as uneven as that, or a more uneven one, is if either is as likely to be the right one (`scipy.stats.binomtest`).
+    McNemar 1947; the pictures on which both are right, or both wrong, say nothing.
+    """
+    first_right, second_right = np.asarray(first_right, bool), np.asarray(second_right, bool)
+    only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
+    differ = only_first + only_second
+    return only_first, only_second, float(stats.binomtest(only_first, differ).pvalue) if differ else 1.0
+
+
 def cross_entropy(labels, probabilities):
     """Mean of minus the logarithm of the true class's probability, the loss that Keras trains on (it clips at 1e-7)."""
     return float(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean())

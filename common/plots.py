@@ -3,6 +3,8 @@
 Train, val and test have one colour each in every figure; the palette is seaborn's colour-blind one.
 """
 
+import textwrap
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -25,6 +27,14 @@ sns.set_theme(
 )
 
 
+def save(figure, path):
+    """Write a figure as PNG, whole or not at all, and close it. Returns the path."""
+    with files.whole(path) as part:
+        figure.savefig(part, dpi=DPI, bbox_inches="tight", format="png", pil_kwargs={"optimize": True})
+    plt.close(figure)
+    return path
+
+
 def learning_curves(rows, path, title, parts=("train", "val")):
     """Accuracy and loss by epoch, a line for each part, in two panels; a dashed line where the phase changes."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
@@ -34,7 +44,7 @@ def learning_curves(rows, path, title, parts=("train", "val")):
         _mark_phases(axis, rows)
         _finish(axis, metric)
     figure.suptitle(title)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def accuracy_and_loss(rows, path, title):
@@ -49,7 +59,7 @@ def accuracy_and_loss(rows, path, title):
     handles = axis.get_lines() + loss_axis.get_lines()
     axis.legend(handles, [line.get_label() for line in handles], loc="center right")
     axis.set_title(title)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def curves_of_all(rows_by_model, path, part, metric):
@@ -57,7 +67,7 @@ def curves_of_all(rows_by_model, path, part, metric):
     figure, axis = plt.subplots(figsize=(6, 3.6))
     _lines_of_all(axis, rows_by_model, part, metric)
     axis.legend()
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def overview_of_all(rows_by_model, path):
@@ -69,7 +79,7 @@ def overview_of_all(rows_by_model, path):
         axis.label_outer()
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def sweep(rows_by_point, path, title):
@@ -90,27 +100,32 @@ def sweep(rows_by_point, path, title):
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     figure.suptitle(title)
-    return _save(figure, path)
+    return save(figure, path)
 
 
-def pipeline(stages, path):
-    """What every stage makes of some pictures: a column for each picture, a row for each stage.
+def overlay(curves_by_name, path):
+    """Val accuracy and val loss by epoch of several runs, a colour and a marker for each name.
 
-    `stages` is a dict from the stage's name to pictures `(n, h, w, 3)`; floats are shown from their smallest to their
-    largest value, uint8 as they are.
+    `curves_by_name` is a dict from a name to its curves, one for each seed, which are drawn thinner where there are several.
+    A curve is rows of history.csv; those without a val part are left out.
     """
-    count = len(next(iter(stages.values())))
-    figure, axes = plt.subplots(len(stages), count, figsize=(1.5 * count + 1.4, 1.55 * len(stages)), squeeze=False)
-    for row, (name, pictures) in zip(axes, stages.items(), strict=True):
-        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        for axis, picture in zip(row, pictures, strict=True):
-            if picture.dtype != np.uint8:
-                low, high = pictures.min(), pictures.max()
-                picture = (picture - low) / max(high - low, 1e-6)
-            axis.imshow(picture, interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
-    return _save(figure, path)
+    names = [textwrap.fill(name, 100) for name in curves_by_name]
+    columns = max(1, min(3, 120 // (max(map(len, names)) + 8)))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4 + 0.22 * -(-len(names) // columns)))
+    for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
+        column = _column("val", metric)
+        for number, (name, curves) in enumerate(zip(names, curves_by_name.values(), strict=True)):
+            for place, rows in enumerate(curves):
+                rows = [row for row in rows if row[column] is not None]
+                _line(
+                    axis, rows, column, label="_" * bool(place) + name, color=PALETTE[number % len(PALETTE)],
+                    marker=MARKERS[number % len(MARKERS)], markevery=max(1, len(rows) // 10),
+                    linestyle=STYLES[number // len(PALETTE) % len(STYLES)], linewidth=1.6 if len(curves) == 1 else 0.9,
+                )  # fmt: skip
+        _finish(axis, f"val {metric}", legend=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    return save(figure, path)
 
 
 def learning_rate(rows, path, title):
@@ -121,7 +136,7 @@ def learning_rate(rows, path, title):
     _mark_phases(axis, rows)
     _finish(axis, "learning rate", legend=False)
     axis.set_title(title)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def confusion_matrix(matrix, class_names, path, title):
@@ -137,30 +152,7 @@ def confusion_matrix(matrix, class_names, path, title):
     axis.set(xlabel="predicted", ylabel="true", title=title)
     plt.setp(axis.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     axis.tick_params(axis="y", rotation=0)
-    return _save(figure, path)
-
-
-def examples(images, labels, predicted, class_names, path, title):
-    """Grid of up to 25 pictures with their true and predicted class; a wrong one has a thick frame and a cross."""
-    count = min(25, len(images))
-    columns = min(5, count)
-    lines = -(-count // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(1.75 * columns, 1.95 * lines + 0.4), squeeze=False)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.axis("off")
-    for axis, image, label, guess in zip(axes.flat, images, labels, predicted, strict=False):
-        axis.axis("on")
-        axis.imshow(image, interpolation="nearest")
-        right = label == guess
-        axis.set_title(
-            class_names[label] if right else f"✗ {class_names[guess]}\n(is {class_names[label]})",
-            fontsize=8.5, color="black" if right else PALETTE[3], pad=5,
-        )  # fmt: skip
-        for spine in axis.spines.values():
-            spine.set(visible=not right, color=PALETTE[3], linewidth=3)
-    figure.suptitle(title)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def accuracy_by_samples(rows, path, names, title):
@@ -183,7 +175,7 @@ def accuracy_by_samples(rows, path, names, title):
     axis.minorticks_off()
     axis.set(xlabel="training pictures of B (logarithmic)", ylabel="test accuracy", title=title)
     axis.legend(loc="lower right")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _column(part, metric):
@@ -218,10 +210,3 @@ def _finish(axis, metric, legend=True):
     axis.xaxis.get_major_locator().set_params(integer=True)
     if legend:
         axis.legend()
-
-
-def _save(figure, path):
-    with files.whole(path) as part:
-        figure.savefig(part, dpi=DPI, bbox_inches="tight", format="png", pil_kwargs={"optimize": True})
-    plt.close(figure)
-    return path

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from common import files, metrics, plots
+from common import files, galleries, metrics, plots, tables
 from common.cli import TrainingError
 
 BATCH_SIZE = 256
@@ -92,7 +92,7 @@ def write(
     plots.learning_rate(run.rows(*phases), folder / "plots" / "learning_rate.png", title)
     plots.confusion_matrix(matrix, dataset.class_names, folder / "plots" / heatmap, title)
     examples = np.random.default_rng(run.args.seed).permutation(len(dataset.test))[:NUM_EXAMPLES]
-    plots.examples(
+    galleries.examples(
         dataset.test.images[examples],
         dataset.test.labels[examples],
         predicted[examples],
@@ -117,7 +117,7 @@ def draw_pipeline(run, extractor, images, preset):
     shown = {f"original\n{images.shape[2]}x{images.shape[1]}": images}
     if preset:
         shown |= {f"augmented,\ncopy {number}": augment.augmented(images, preset, [run.args.seed, number]) for number in (1, 2)}
-    plots.pipeline(shown | backbones.stages(extractor, list(shown.values())[-1]), run.folder / "plots" / "pipeline.png")
+    galleries.pipeline(shown | backbones.stages(extractor, list(shown.values())[-1]), run.folder / "plots" / "pipeline.png")
 
 
 def finish(run, results, phases, remark):
@@ -147,21 +147,6 @@ def draw_models(run, titles):
     plots.overview_of_all(rows_by_title, figures / "overview.png")
 
 
-def table(rows, columns):
-    """Lines of a text table; `columns` are its headings, words to the left and figures to the right."""
-    cells = [list(columns), *[[str(cell) for cell in row] for row in rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    left = [not any(row[index][:1].isdigit() for row in cells[1:]) for index in range(len(columns))]
-
-    def line(row):
-        padded = (
-            cell.ljust(width) if is_left else cell.rjust(width) for cell, width, is_left in zip(row, widths, left, strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    return [line(cells[0]), "  ".join("-" * width for width in widths), *[line(row) for row in cells[1:]]]
-
-
 def print_spread(spread, titles):
     """Table of `metrics.spread_by(..., ("model", "samples"), ...)`, the sizes in order; `titles` gives each model's name."""
     order = {name: number for number, name in enumerate(titles)}
@@ -175,7 +160,7 @@ def print_spread(spread, titles):
         )
         for row in sorted(spread, key=lambda row: (row["samples"], order[row["model"]]))
     ]
-    print("", *table(lines, ("model", "pictures", "seeds", "mean test accuracy", "deviation")), sep="\n")
+    print("", *tables.text(lines, ("model", "pictures", "seeds", "mean test accuracy", "deviation")), sep="\n")
 
 
 def print_closing(run, results, remark):
@@ -189,13 +174,13 @@ def print_closing(run, results, remark):
             of["model"],
             f"{of['trained_weights']:,}",
             of["epochs"],
-            "{:.4f} [{:.4f}, {:.4f}]".format(of["test_accuracy"], *of["test_accuracy_interval"]),
+            tables.accuracy(of["test_accuracy"], of["test_accuracy_interval"]),
             f"{of['seconds']:.1f}",
-            _documented(of),
+            tables.documented(of),
         )
         for of in results
     ]
-    print("", *table(lines, columns), sep="\n")
+    print("", *tables.text(lines, columns), sep="\n")
     print(f"{remark}; a number in brackets can't be compared with ours", *map(_details, results), "", sep="\n")
     environment = files.read_json(run.folder / "environment.json")
     devices, backend, precision = (environment[key] for key in ("devices", "backend", "precision"))
@@ -204,13 +189,6 @@ def print_closing(run, results, remark):
     used = f", {memory:.1f} GiB of memory at most" if memory else ""
     print(f"{run.status} after {run.seconds:.0f} s{used}" + ": a dry run, the numbers mean nothing" * run.args.dry_run)
     print(run.folder.resolve())
-
-
-def _documented(results):
-    number = results["documented_accuracy"]
-    if number is None:
-        return "-"
-    return f"{number:.4f}" if results["comparable"] else f"({number:.4f})"
 
 
 def _details(results):

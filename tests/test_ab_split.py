@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
+import compare
 import predict
 import train_ab_split
-from common import data, files, session
+from common import data, files, records, session
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--data", "digits", "--image-size", "16", "--max-train-samples", "400", "--epochs", "3", "--batch-size", "32")
@@ -411,3 +412,19 @@ def test_predict_wants_a_run_folder(call, finished, tmp_path):
     cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
     code, _, err = call(lambda: predict.main([str(tmp_path / "runs" / "a"), str(picture)]))
     assert code == 2 and "can't be loaded" in err and err.count("\n") == 1
+
+
+def test_compare_shows_every_model_with_all_its_seeds(finished, call):
+    run, _ = finished
+    points, summaries = files.read_csv(run / "points.csv"), compare.main([str(run), "--no-figure"])
+    assert [summary["name"] for summary in summaries] == [f"ab_split: {train_ab_split.MODELS[name]}" for name in MODELS]
+    for name, summary in zip(MODELS, summaries, strict=True):
+        most = max(point["samples"] for point in points if point["model"] == name)
+        accuracies = [of["test_accuracy"] for of in points if (of["model"], of["samples"]) == (name, most)]
+        assert summary["seeds"] == "0 1" and len(accuracies) == 2 and summary["train_size"] == most
+        assert summary["test_accuracy"] == pytest.approx(np.mean(accuracies))
+        assert summary["deviation"] == pytest.approx(np.std(accuracies, ddof=1))
+    curves = [score.curve for record in records.read(run) for score in record.scores.values()]
+    assert [len(curve) for curve in curves] == [3] * 8
+    code, out, _ = call(compare.main, run / "b-scratch", run / "b-both-fc", "--no-figure")
+    assert code == 0 and f"same {len(files.read_csv(run / 'predictions.csv'))} test pictures" in out

@@ -22,3 +22,8 @@ def test_csv_comes_back_by_column_name(tmp_path):
     files.write_csv(tmp_path / "t.csv", rows, ("a", "b"))
     assert (tmp_path / "t.csv").read_text() == "a,b\nx,1.5\ny,\n"
     assert files.read_csv(tmp_path / "t.csv") == rows
+
+
+def test_cells_stay_text_where_classes_are_named_like_numbers(tmp_path):
+    files.write_csv(tmp_path / "t.csv", [{"true": "1"}, {"true": "01"}, {"true": "nan"}], ("true",))
+    assert [row["true"] for row in files.read_csv(tmp_path / "t.csv", convert=False)] == ["1", "01", "nan"]

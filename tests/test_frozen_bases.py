@@ -15,7 +15,7 @@ import predict
 import train_efficientnetb7
 import train_resnet152v2
 import train_vgg19
-from common import backbones, cli, data, features, files, upscale, weights
+from common import backbones, cli, data, features, files, records, upscale, weights
 
 RANDOM = weights.find("none", "vgg19", 32)
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras, of its own applications
@@ -214,6 +214,15 @@ def test_the_sweep_trains_every_combination_and_scores_the_chosen_one_only(swept
     assert {row["phase"] for row in files.read_csv(swept / "history.csv")} == phases
     took = results["extraction"]  # one pass: train, val and test once, and one augmented copy of train
     assert took["pictures"] == 480 + 108
+
+
+def test_compare_shows_the_chosen_combination(swept, vgg19):
+    ((record,), (of_vgg19,)) = (records.read(run) for run in (swept, vgg19[0]))
+    results = files.read_json(swept / "results.json")
+    assert record.phases == (train_efficientnetb7.PHASE.format(results["learning_rate"], results["dropout"]),)
+    (score,) = record.scores.values()
+    assert max(row["val_accuracy"] for row in score.curve) == results["val_accuracy"]
+    assert of_vgg19.trained == "head" and len(next(iter(of_vgg19.scores.values())).curve) == 4
 
 
 def test_cifar10_h5_in_a_fresh_process(swept, tmp_path):

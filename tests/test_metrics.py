@@ -37,3 +37,21 @@ def test_spread_by_groups_rows():
     assert first["mean"] == pytest.approx(0.6)
     assert first["deviation"] == pytest.approx(np.sqrt(0.02)) and first["runs"] == 2
     assert second == {"m": "y", "n": 2, "mean": 1.0, "deviation": None, "runs": 1}
+
+
+def test_t_interval_of_a_mean_worked_by_hand():
+    # 0.70, 0.72, 0.77: mean 0.73, squared deviations 0.0009 + 0.0001 + 0.0016, so s = sqrt(0.0013) = 0.0360555; a table of
+    # the t distribution has 4.303 for 2 degrees of freedom: 4.303 * 0.0360555 / sqrt(3) = 0.08957.
+    assert metrics.mean_interval([0.70, 0.72, 0.77]) == pytest.approx((0.73 - 0.08957, 0.73 + 0.08957), abs=2e-5)
+    assert metrics.mean_interval([0.5, 0.5]) == (0.5, 0.5)
+
+
+def test_mcnemar_worked_by_hand():
+    # 10 pictures that only the first gets right, 2 that only the second does, 3 both, 4 neither. Of 2**12 ways to share out
+    # the 12, 1 + 12 + 66 give one of them two or fewer, and as many the other.
+    first = [True] * 10 + [False] * 2 + [True] * 3 + [False] * 4
+    second = [False] * 10 + [True] * 2 + [True] * 3 + [False] * 4
+    assert metrics.mcnemar(first, second) == (10, 2, pytest.approx(2 * 79 / 4096, rel=1e-9))
+    assert metrics.mcnemar(second, first)[:2] == (2, 10)
+    assert metrics.mcnemar([True, False], [True, False]) == (0, 0, 1.0)  # nothing to tell them apart by
+    assert metrics.mcnemar([True, False], [False, True])[2] == 1.0

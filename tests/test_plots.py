@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from common import plots
+from common import galleries, plots
 
 ROWS = [
     {"epoch": 1.0, "learning_rate": 0.1, "loss": 2.0, "accuracy": 0.2, "val_loss": 2.1, "val_accuracy": 0.15},
@@ -14,7 +14,7 @@ WITH_TEST = [row | {"test_accuracy": row["val_accuracy"] + 0.01, "test_loss": ro
 @pytest.fixture
 def figure(monkeypatch):
     """The figure that a function draws, still open."""
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figure)
+    monkeypatch.setattr(plots, "save", lambda figure, path: figure)
     yield lambda function, *args, **kwargs: function(*args, path=None, **kwargs)
     plt.close("all")
 
@@ -61,6 +61,28 @@ def test_figures_of_all_models(figure):
     assert titles == ["train accuracy", "test accuracy", "train loss", "test loss"]
 
 
+def test_overlay_has_a_colour_for_each_name_and_thin_lines_for_several_curves(figure):
+    without_val = [row | {"val_loss": None, "val_accuracy": None} for row in ROWS]
+    drawn = figure(plots.overlay, {"one": [ROWS], "two": [ROWS[:1], ROWS], "three": [without_val]})
+    for axis, column in zip(drawn.axes, ("val_accuracy", "val_loss"), strict=True):
+        one, two, also_two, three = axis.get_lines()
+        values = [row[column] for row in ROWS]
+        assert [line.get_ydata().tolist() for line in (one, two, also_two, three)] == [values, values[:1], values, []]
+        assert two.get_color() == also_two.get_color() != one.get_color()
+        assert two.get_linewidth() == also_two.get_linewidth() < one.get_linewidth()
+        assert axis.get_ylabel() == column.replace("_", " ")
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["one", "two", "three"]
+
+
+def test_overlay_of_twelve_tells_all_apart_and_stays_small(figure, tmp_path, monkeypatch):
+    rows = [{"epoch": epoch, "val_accuracy": epoch / 30, "val_loss": 1 / epoch} for epoch in range(1, 30)]
+    curves = {f"vgg19 --interpolation bicubic --dropout 0.{number}": [rows] for number in range(12)}
+    lines = figure(plots.overlay, curves).axes[0].get_lines()
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == 12
+    monkeypatch.undo()
+    assert plots.overlay(curves, tmp_path / "overlay.png").stat().st_size < 200_000
+
+
 def test_learning_rate_is_logarithmic(figure):
     axis = figure(plots.learning_rate, ROWS, title="t").axes[0]
     assert axis.get_yscale() == "log"
@@ -69,7 +91,7 @@ def test_learning_rate_is_logarithmic(figure):
 
 def test_wrong_examples_are_marked_by_more_than_colour(figure):
     images = np.zeros((3, 8, 8, 3), np.uint8)
-    drawn = figure(plots.examples, images, [0, 1, 1], [0, 1, 0], ["cat", "dog"], title="t")
+    drawn = figure(galleries.examples, images, [0, 1, 1], [0, 1, 0], ["cat", "dog"], title="t")
     titles = [axis.get_title() for axis in drawn.axes if axis.images]
     assert titles == ["cat", "dog", "✗ cat\n(is dog)"]
     assert [axis.spines["left"].get_visible() for axis in drawn.axes if axis.images] == [False, False, True]

@@ -7,7 +7,7 @@ from keras import layers
 
 import predict
 import train_vgg19_finetune as script
-from common import backbones, cli, data, files, weights
+from common import backbones, cli, data, files, records, weights
 
 SMALL = ("--data", "digits", "--max-train-samples", "100", "--batch-size", "30")
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras, of its own applications
@@ -157,3 +157,9 @@ def test_predict_takes_its_runs(trained, picture_folder, call):
     folder = picture_folder({"3": 2})
     code, told, _ = call(predict.main, trained[0], folder / "test")
     assert code == cli.EXIT_DONE and told.count("train") == 0 and told.count(".png") == 2
+
+
+def test_compare_knows_what_was_trained(trained, spoiled):
+    for run in (trained[0], spoiled[0]):
+        (record,) = records.read(run)
+        assert (record.phases, record.trained) == (("head", "finetune"), "head, then all layers")
