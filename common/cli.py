@@ -140,11 +140,11 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
     )
 
 
-def add_training_arguments(parser, *, batch_size, dropout, epochs=None, learning_rate=None):
+def add_training_arguments(parser, *, batch_size, epochs=None, learning_rate=None, dropout=None):
     """`--epochs -b/--batch-size --lr --dropout --seed --amp`; returns the group, for the script's own flags.
 
-    Where `learning_rate` and `dropout` are lists, the flags take several values. Without `epochs` and `learning_rate` those
-    two flags are not there: a script of several phases has its own.
+    Where `learning_rate` and `dropout` are lists, the flags take several values. Without `epochs`, `learning_rate` or `dropout`
+    that flag is not there: a script of several phases has its own.
     """
     several = "+" if isinstance(dropout, list) else None
     group = parser.add_argument_group("training")
@@ -153,7 +153,8 @@ def add_training_arguments(parser, *, batch_size, dropout, epochs=None, learning
     group.add_argument("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="pictures a step")
     if learning_rate:
         group.add_argument("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
-    group.add_argument("--dropout", type=dropout_rate, nargs=several, default=dropout, metavar="F", help="dropout rate")
+    if dropout:
+        group.add_argument("--dropout", type=dropout_rate, nargs=several, default=dropout, metavar="F", help="dropout rate")
     group.add_argument("--seed", type=seed, default=0, metavar="N", help="of weights, order, dropout and splits")
     group.add_argument("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
     return group
