@@ -13,17 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from common import cli, files
+from common import cli, files, records
 from train_ab_split import B_MODELS, MODELS
 
 PLOTS = Path(__file__).parent / "plots"
-REQUIRED = ("args.json", "environment.json", "history.csv", "results.json")
-TEXTS = (*REQUIRED, "confusion_matrix.csv", "points.csv", "accuracy_by_samples.csv", "sweep.csv")
-FINETUNED = {
-    "scratch": "from scratch",
-    "frozen": "CIFAR-100's weights, head only",
-    "transfer": "CIFAR-100's weights, head, then all layers",
-}
+TEXTS = (
+    "args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "points.csv",
+    "accuracy_by_samples.csv", "sweep.csv",
+)  # fmt: skip
 
 
 def parse_args(argv=None):
@@ -35,29 +32,24 @@ def parse_args(argv=None):
 
 def check(run_dir):
     """The experiment and the name of a run that can be published. Raises InputError for any other folder."""
-    missing = [name for name in REQUIRED if not (run_dir / name).is_file()]
-    if missing:
-        raise cli.InputError(f"{run_dir} holds no {' and no '.join(missing)}: give the folder of a finished run")
     try:
-        args, results = (files.read_json(run_dir / name) for name in ("args.json", "results.json"))
-        name, experiment, status, dry_run = args["name"], results["experiment"], results["status"], results["dry_run"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise cli.InputError(f"{run_dir} is damaged, or no run of this collection ({error!r})") from error
-    if dry_run or status == "interrupted":
-        raise cli.InputError(f"{run_dir} is {'a dry run' if dry_run else status}: only finished runs are published")
-    if not name:
+        record = records.read(run_dir)[0]
+    except cli.InputError as error:
+        raise cli.InputError(f"{run_dir}: {error}; give the folder of a finished run") from error
+    if not record.args.get("name"):
         raise cli.InputError(f"{run_dir} has no name to be published under: start runs for publication with --name")
-    return experiment, name
+    return record.results["experiment"], record.args["name"]
 
 
 def publish(run_dir, experiment, name):
     """Copy the small text files of a run, and of its models' subfolders, to plots/results/<experiment>/<name>/."""
     target = PLOTS / "results" / experiment / name
+    texts = [path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))]
+    contents = {path.relative_to(run_dir): path.read_bytes() for path in texts}  # the run may be the published one itself
     shutil.rmtree(target, ignore_errors=True)
-    for path in sorted(path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))):
-        copy = target / path.relative_to(run_dir)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+    for path, content in contents.items():
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / path).write_bytes(content)
     return target
 
 

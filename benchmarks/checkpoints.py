@@ -68,7 +68,7 @@ def vgg19():
     for layer in base.layers:
         layer.trainable = True
     model = keras.Model(inputs, script.build_head(512, 10, 0.25)(layers.Flatten()(base(inputs))))
-    script.compile_model(model, keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True, clipnorm=1.0))
+    script.compile_model(model, 0.003)
     return model
 
 

@@ -31,7 +31,7 @@ DIGITS = ("--data", "digits", "--max-train-samples", "120", "--batch-size", "32"
 BASE = (*DIGITS, "--weights", "none", "--image-size", "32")
 SCRIPTS = {
     "vgg19": (*BASE, "--epochs", "40", "--augment", "--views", "2"),
-    "vgg19_finetune": (*BASE, "--head-epochs", "15", "--finetune-epochs", "4", "--amp"),
+    "vgg19_finetune": (*BASE, "--head-epochs", "15", "--finetune-epochs", "4", "--dropout", ".25", "--amp"),
     "resnet152v2": (*BASE, "--epochs", "40", "--no-augment"),
     "efficientnetb7": (*BASE, "--epochs", "15", "--views", "2", "--lr", ".001", ".003"),
     "ab_split": (*DIGITS, "--image-size", "16", "--epochs", "8", "--b-samples", "20", "all", "--seeds", "2"),
@@ -83,7 +83,7 @@ def kill_until_done(name, flags, folder, delays):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            kills += 1
+            kills += run_folder(folder) is not None  # before that it was Python that was killed, not a run
             continue
         finish(process)
         break

@@ -55,12 +55,25 @@ def test_the_head_is_the_documents():
     assert {layer.rate for layer in head.layers if isinstance(layer, layers.Dropout)} == {0.25}
 
 
+def test_the_head_begins_as_a_linear_map():
+    head = script.build_head(512, 10, 0)
+    below = keras.Model(head.inputs, head.layers[-1].input)
+    one, other = np.random.default_rng(0).normal(size=(2, 8, 512)).astype("float32")
+
+    def twins_apart(features):
+        outputs = below.predict_on_batch(features)
+        return outputs[:, :32] - outputs[:, 32:]
+
+    np.testing.assert_allclose(twins_apart(one + other), twins_apart(one) + twins_apart(other), atol=1e-5)
+    assert twins_apart(one).std() > 0.1
+
+
 def test_defaults_depend_on_what_the_weights_are():
-    for source, expected in (("imagenet", (50, 0.01)), ("some/run", (50, 0.01)), ("none", (0, 0.03))):
+    for source, expected in (("imagenet", (50, 0.25)), ("some/run", (50, 0.25)), ("none", (0, 0.0))):
         args = script.parse_args(["--weights", source])
-        assert (args.head_epochs, args.finetune_lr) == expected
-    given = script.parse_args(["--weights", "none", "--head-epochs", "4", "--finetune-lr", "1"])
-    assert (given.head_epochs, given.finetune_lr, given.finetune_epochs) == (4, 1, 150)
+        assert (args.head_epochs, args.dropout) == expected and args.finetune_lr < args.head_lr
+    given = script.parse_args(["--weights", "none", "--head-epochs", "4", "--dropout", ".5", "--finetune-lr", "1"])
+    assert (given.head_epochs, given.dropout, given.finetune_lr, given.finetune_epochs) == (4, 0.5, 1, 150)
 
 
 def test_nothing_to_train_is_refused(call):
@@ -101,7 +114,7 @@ def test_both_phases_are_in_the_history(trained):
         (4, "finetune"),
         (5, "finetune"),
     ]
-    assert [row["learning_rate"] for row in rows] == pytest.approx([1e-3] * 3 + [0.002, 0.02])
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.03] * 3 + [0.002, 0.02])
     assert all(row[column] is not None for row in rows for column in ("mse", "val_mse", "val_loss", "val_accuracy"))
     results = files.read_json(trained[0] / "results.json")
     assert results["best_epoch"] == min(rows, key=lambda row: row["val_loss"])["epoch"]
