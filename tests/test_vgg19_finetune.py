@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from test_frozen_bases import small_base
 
 import predict
 import train_vgg19_finetune as script
@@ -147,6 +148,35 @@ def test_the_best_epoch_of_both_phases_is_kept(workplace, spoiled):
     scores = model.evaluate(val.images, keras.utils.to_categorical(val.labels, 10), verbose=0, return_dict=True)
     assert scores["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
     assert scores["mse"] == pytest.approx(best["val_mse"], rel=1e-4)
+
+
+def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(backbones, "build", small_base)
+    flags = ("--weights", "none", "--batch-size", "16", "--finetune-epochs", "20", "--finetune-lr", "0.03")
+    run, results = train(tmp_path, *flags, "--head-epochs", "1", "--head-lr", "1e-6", "--lr-patience", "1", "--patience", "2")
+    rows = files.read_csv(run / "history.csv")
+    best = min(rows, key=lambda row: row["val_loss"])
+    assert results["status"] == "early-stopped" and results["best_epoch"] == best["epoch"]
+    assert best["phase"] == "finetune" and best["epoch"] == rows[-1]["epoch"] - 2
+    losses, rates = ([row[column] for row in rows[2:]] for column in ("val_loss", "learning_rate"))
+    assert rows[1]["learning_rate"] == pytest.approx(0.003) and rates[0] == pytest.approx(0.03)
+    for number in range(1, len(losses)):  # times 0.3 after an epoch that is worse than the best before
+        fell = losses[number - 1] < min([row["val_loss"] for row in rows[1 : number + 1]])
+        assert rates[number] == pytest.approx(rates[number - 1] * (1 if fell else 0.3), rel=1e-5)
+    model, val = keras.models.load_model(run / "model.keras"), digits(tmp_path).val
+    scores = model.evaluate(val.images, keras.utils.to_categorical(val.labels, 10), verbose=0, return_dict=True)
+    assert scores["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
+
+
+def test_a_second_phase_that_diverges_leaves_the_first_ones_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(backbones, "build", small_base)
+    flags = ("--weights", "none", "--batch-size", "16", "--head-epochs", "1", "--finetune-lr", "1e30")
+    run, results = train(tmp_path, *flags)
+    assert "the best weights so far are kept" in capsys.readouterr().out
+    assert results["best_epoch"] == 1 and results["status"] == "early-stopped"
+    model, val = keras.models.load_model(run / "model.keras"), digits(tmp_path).val
+    scores = model.evaluate(val.images, keras.utils.to_categorical(val.labels, 10), verbose=0, return_dict=True)
+    assert scores["loss"] == pytest.approx(files.read_csv(run / "history.csv")[0]["val_loss"], rel=1e-4)
 
 
 def test_a_runs_base_is_where_the_next_one_begins(trained, spoiled):
