@@ -223,7 +223,7 @@ def train(run, dataset, found):
         model,
         dataset,
         phases=phases,
-        title=f"VGG19 at {args.image_size}x{args.image_size}, {found.label}",
+        title=f"VGG19 at {args.image_size}x{args.image_size}, {found.label if found.path else 'from scratch'}",
         weights=args.weights,
         documented=DOCUMENTED,
         comparable=dataset.is_cifar10 and found.is_imagenet,
