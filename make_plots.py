@@ -23,6 +23,9 @@ TEXTS = (
 )  # fmt: skip
 
 
+FINETUNED = {"scratch": "from scratch", "transfer": "from CIFAR-100's weights: head, then all layers"}
+
+
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
     parser.add_argument("run_dirs", nargs="*", type=Path, metavar="RUN_DIR", help="runs to publish first")
@@ -79,6 +82,16 @@ def draw_resnet152v2(results, figures):
     yield plots.confusion_matrix(matrix, class_names, figures / "heatmap.png", title)
 
 
+def draw_vgg19_finetune(results, figures):
+    """VGG19 at 32x32: val curves on CIFAR-10 from scratch and from CIFAR-100's weights, the confusion matrix of the better."""
+    from common import plots
+
+    curves = {title: [files.read_csv(results / name / "history.csv")] for name, title in FINETUNED.items()}
+    yield plots.overlay(curves, figures / "curves.png")
+    matrix, class_names = read_matrix(results / "transfer" / "confusion_matrix.csv")
+    yield plots.confusion_matrix(matrix, class_names, figures / "confusion_matrix.png", FINETUNED["transfer"])
+
+
 def read_matrix(path):
     """A confusion_matrix.csv as counts `(n, n)` and class names."""
     rows = files.read_csv(path)
@@ -86,12 +99,15 @@ def read_matrix(path):
     return np.array([[int(row[name]) for name in class_names] for row in rows]), class_names
 
 
+DRAW = {"ab_split": draw_ab_split, "resnet152v2": draw_resnet152v2, "vgg19_finetune": draw_vgg19_finetune}
+
+
 def main(argv=None):
     args = parse_args(argv)
     names = [check(run_dir) for run_dir in args.run_dirs]  # all of them, before anything is replaced
     for run_dir, (experiment, name) in zip(args.run_dirs, names, strict=True):
         print(publish(run_dir, experiment, name))
-    for experiment, draw in (("ab_split", draw_ab_split), ("resnet152v2", draw_resnet152v2)):
+    for experiment, draw in DRAW.items():
         (args.output_dir / experiment).mkdir(parents=True, exist_ok=True)
         for figure in draw(PLOTS / "results" / experiment, args.output_dir / experiment):
             print(figure)

@@ -70,9 +70,9 @@ def test_the_head_begins_as_a_linear_map():
 
 
 def test_defaults_depend_on_what_the_weights_are():
-    for source, expected in (("imagenet", (50, 0.25)), ("some/run", (50, 0.25)), ("none", (0, 0.0))):
+    for source, expected in (("imagenet", (50, 0.25, 0.001)), ("some/run", (50, 0.25, 0.001)), ("none", (0, 0.0, 0.003))):
         args = script.parse_args(["--weights", source])
-        assert (args.head_epochs, args.dropout) == expected and args.finetune_lr < args.head_lr
+        assert (args.head_epochs, args.dropout, args.finetune_lr) == expected
     given = script.parse_args(["--weights", "none", "--head-epochs", "4", "--dropout", ".5", "--finetune-lr", "1"])
     assert (given.head_epochs, given.dropout, given.finetune_lr, given.finetune_epochs) == (4, 0.5, 1, 150)
 
@@ -115,7 +115,7 @@ def test_both_phases_are_in_the_history(trained):
         (4, "finetune"),
         (5, "finetune"),
     ]
-    assert [row["learning_rate"] for row in rows] == pytest.approx([0.03] * 3 + [0.002, 0.02])
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.003] * 3 + [0.002, 0.02])
     assert all(row[column] is not None for row in rows for column in ("mse", "val_mse", "val_loss", "val_accuracy"))
     results = files.read_json(trained[0] / "results.json")
     assert results["best_epoch"] == min(rows, key=lambda row: row["val_loss"])["epoch"]
