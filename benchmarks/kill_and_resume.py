@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kill every script with SIGKILL at random moments, resume it until it is done, and count the numbers that differ.
 
-    python benchmarks/kill_and_resume.py                             # all five scripts on digits, 10 kills each: 25 minutes
+    python benchmarks/kill_and_resume.py                             # all five scripts on digits, 10 kills each: half an hour
     python benchmarks/kill_and_resume.py --scripts vgg19 --kills 3
 
 Each script runs once unbroken, then killed and resumed with `--resume` until it has been killed often enough and has come to

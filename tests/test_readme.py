@@ -12,6 +12,7 @@ from PIL import Image
 import make_plots
 import train_ab_split
 import train_resnet152v2
+import train_vgg19_finetune
 from common import files, resume
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +94,17 @@ def test_the_table_of_controls_comes_from_the_published_results():
     assert cells("controls") == expected and len(expected) == 1
     measured = re.search(r"measured (.*)", train_resnet152v2.__doc__)[1]
     assert f"{files.read_json(folder / 'results.json')['test_accuracy']:.4f}"[1:] in measured
+
+
+def test_the_table_of_vgg19_comes_from_the_published_results():
+    expected = []
+    for name in ("scratch", "frozen", "transfer", "cifar100"):
+        of = files.read_json(ROOT / "plots" / "results" / "vgg19_finetune" / name / "results.json")
+        interval = "{:.4f} [{:.4f}, {:.4f}]".format(of["test_accuracy"], *of["test_accuracy_interval"])
+        minutes, documented = f"{of['total_seconds'] / 60:.0f} min", f"({of['documented_accuracy']:.4f})"
+        expected.append([interval, f"{of['epochs']}", minutes, "-" if name == "cifar100" else documented])
+    assert [row[1:] for row in cells("finetune")] == expected
+    assert f"{cells('finetune')[0][1][1:5]}" in re.search(r"measured (.*)", train_vgg19_finetune.__doc__)[1]
 
 
 def test_the_table_of_sizes_comes_from_the_published_results():
