@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """VGG19 at CIFAR-10's own 32x32: a deep new head first, then all layers.
 
-    python train_vgg19_finetune.py --data digits --weights none --finetune-epochs 6 --schedule cosine   # offline, from scratch
-    python train_vgg19_finetune.py                                                     # CIFAR-10, ImageNet weights
-    python train_vgg19_finetune.py --data cifar100/ --weights none                     # learn on other pictures first ...
-    python train_vgg19_finetune.py --weights runs/vgg19_finetune/20261123-120000       # ... and start from those weights
+    python train_vgg19_finetune.py --data digits --weights none --finetune-epochs 6 --schedule cosine  # offline, from scratch
+    python train_vgg19_finetune.py                                                                     # ImageNet weights
+    python train_vgg19_finetune.py --data cifar100/ --weights none                                     # other pictures first
+    python train_vgg19_finetune.py --weights runs/vgg19_finetune/20261123-120000                       # then from there
 
 Phase "head": the base is frozen and runs once; the document's ten Dense layers, with Dropout 0.25, learn from its 512 features,
 50 epochs, SGD at 0.003. Phase "finetune": all layers, on mirrored and shifted pictures, recompiled with SGD at 0.001, times 0.3
@@ -27,8 +27,9 @@ HEAD_EPOCHS = {"pretrained": 50, "random": 0}
 DROPOUT = {"pretrained": 0.25, "random": 0.0}
 # SGD with each weight's gradient cut to norm 1, chosen on val. From scratch those 200 steps end with a train loss of 1.59 at
 # 0.003, 1.72 at 0.01 and 2.03 at 0.03; with 2.05 at 0.003 where nothing is cut. On a base that has learned CIFAR-100 the head
-# alone is at .48 after three epochs at 0.003, .42 at 0.01, .46 with Adam at 3e-4; 200 steps of all layers then lead to .38 at
-# 0.001, .36 at 0.003 and .35 at 0.01. Small batches: a picture costs the same in any, and VGG19 learns by the number of steps.
+# alone is at .48 after three epochs at 0.003, .42 at 0.01, .46 with Adam at 3e-4; 200 steps of all layers after one epoch of it
+# lead to .38 at 0.001, .36 at 0.003 and .35 at 0.01, little apart. Small batches: a picture costs the same in
+# any, and VGG19 learns by the number of steps.
 HEAD_LR = 0.003
 FINETUNE_LR = {"pretrained": 0.001, "random": 0.003}
 WARM_UP_EPOCHS = 1  # at a tenth of the rate: without batch norm in the base the first steps must be small
@@ -95,9 +96,9 @@ def build_extractor(args, found, images):
 def build_head(num_features, num_classes, dropout_rate):
     """The document's head: features to class probabilities.
 
-    Drawn as Keras draws it, ten layers of relu keep so little of the features that the base under them gets next to no
-    gradient. So it begins as a linear map: each unit has a twin of the opposite sign, and what relu takes from the one it
-    leaves to the other (Balduzzi et al. 2017, https://arxiv.org/abs/1702.08591, section 4).
+    Drawn at random, ten layers of relu keep little of the features, and they and the base under them learn slowly. So it
+    begins as a linear map: each unit has a twin of the opposite sign, and what relu takes from the one it leaves to the
+    other (Balduzzi et al. 2017, https://arxiv.org/abs/1702.08591, section 4).
     """
     import keras
     import numpy as np
@@ -127,7 +128,7 @@ def compile_model(model, learning_rate):
 
 
 def schedule(args, steps_per_epoch, first_epoch, epochs):
-    """The learning rate of the second phase and the callbacks that change it; either way it begins with a tenth."""
+    """The learning rate of the second phase and the callbacks that change it; it begins with a tenth of the rate."""
     import keras
 
     if args.schedule == "cosine":
