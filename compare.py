@@ -9,7 +9,8 @@ RUN_DIR is a run folder, or RUN_DIR/MODEL for one of a run's several models, or 
 finished run of this collection is named on stderr and skipped; if nothing is left, the exit code is 2.
 
 Runs that differ only in seed are one row; of two with the same seed the newer counts. A model of the A/B split also has the
-further seeds of points.csv at its number of pictures. What tells the rows of one experiment apart stands behind its name.
+further seeds of points.csv at its number of pictures. What tells the rows of one experiment apart stands behind its name:
+the word of --name where each row has its own, else the flags in which they differ.
 The figure overlays val accuracy and val loss, a thin line for each seed; a row without a val part has none.
 
 Two models are compared picture by picture: McNemar's exact test of their predictions.csv. Runs keep no test pictures; they

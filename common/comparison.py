@@ -99,19 +99,23 @@ def recipe(record):
 
 
 def name(rows):
-    """Name each row by its experiment, its model if it is one of several, and the settings in which it differs from others of
-    the same; where that does not tell them apart, by its folder too. A sweep's name says what was chosen.
+    """Name each row by its experiment, its model if it is one of several, and what tells it from others of the same: the word
+    of `--name` where each has its own, else the settings in which they differ; where that is not enough, its folder too. A
+    sweep's name says what was chosen.
     """
     siblings = {}
     for row in rows:
         siblings.setdefault((row.first.results["experiment"], row.first.model), []).append(row)
     for (experiment, model), alike in siblings.items():
         recipes = [recipe(row.first) for row in alike]
-        for row, own in zip(alike, recipes, strict=True):
+        words = [{record.args.get("name") for record in row.records} for row in alike]
+        named = all(len(own) == 1 for own in words) and len(set.union(*words) - {None}) == len(alike) > 1
+        for row, own, word in zip(alike, recipes, words, strict=True):
             settings = [key for key in (*row.first.args, "data", *OF_ENVIRONMENT) if key in own]
             differ = [key for key in dict.fromkeys(settings) if any(of.get(key) != own[key] for of in recipes)]
             title = f"{experiment}: {row.first.results['model']}" if model else experiment
-            row.name = " ".join(filter(None, [title, *(_setting(key, own[key]) for key in differ), _chosen(row)]))
+            tells = word if named else (_setting(key, own[key]) for key in differ)
+            row.name = " ".join(filter(None, [title, *tells, _chosen(row)]))
         times = Counter(row.name for row in alike)
         for row in alike:
             row.name += f" ({row.first.folder})" * (times[row.name] > 1)

@@ -1,5 +1,7 @@
 """Tables of a few rows as lines of text or Markdown, and what stands in the cells that several tables have."""
 
+import re
+
 
 def text(rows, columns):
     """Lines of a text table; `columns` are its headings, words to the left and figures to the right."""
@@ -43,6 +45,6 @@ def documented(results):
 
 
 def _cells(rows, columns):
-    """The cells as text, the headings first, and which columns hold figures."""
+    """The cells as text, the headings first, and which columns hold figures: nothing but numbers, `(number)` and `-`."""
     cells = [list(columns), *[[str(cell) for cell in row] for row in rows]]
-    return cells, [any(row[index][:1].isdigit() for row in cells[1:]) for index in range(len(columns))]
+    return cells, [all(re.match(r"\(?\d|-?$", row[index]) for row in cells[1:]) for index in range(len(columns))]

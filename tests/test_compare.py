@@ -92,6 +92,16 @@ def test_runs_that_differ_only_in_seed_are_one_row(call):
         assert sum(word in row["name"] for row in rows) == 1, word
 
 
+def test_rows_are_called_by_their_words_where_each_has_its_own(call):
+    for word, rate in (("slow", 0.01), ("fast", 0.02)):
+        make_run(f"runs/r/{word}", args={"name": word, "lr": rate})
+    assert {row["name"] for row in show(call)[1]} == {"resnet152v2 slow", "resnet152v2 fast"}
+    make_run("runs/r/third", args={"name": "fast", "lr": 0.03})  # a word that two rows have tells nothing
+    assert {row["name"] for row in show(call)[1]} == {f"resnet152v2 --lr {rate}" for rate in (0.01, 0.02, 0.03)}
+    make_run("runs/r/fourth", args={"lr": 0.04})
+    assert len({row["name"] for row in show(call)[1]} & {f"resnet152v2 --lr {rate}" for rate in (0.01, 0.04)}) == 2
+
+
 def test_of_two_runs_with_one_seed_the_newer_counts(call):
     make_run("runs/r/20261123-120000", test_accuracy=0.25)
     make_run("runs/r/20261124-120000", test_accuracy=0.75)

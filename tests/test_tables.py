@@ -1,24 +1,24 @@
 from common import tables
 
-ROWS = [("a|b", "1,000", "(0.5000)"), ("longer", 7, "-")]
-COLUMNS = ("name", "weights", "documented")
+ROWS = [("a|b", "1,000", "(0.5000)", "20261123"), ("longer", 7, "-", "none")]
+COLUMNS = ("name", "count", "documented", "weights")
 
 
 def test_words_stand_to_the_left_and_figures_to_the_right():
     assert tables.text(ROWS, COLUMNS) == [
-        "name    weights  documented",
-        "------  -------  ----------",
-        "a|b       1,000  (0.5000)",
-        "longer        7  -",
+        "name    count  documented  weights",
+        "------  -----  ----------  --------",
+        "a|b     1,000    (0.5000)  20261123",
+        "longer      7           -  none",
     ]
 
 
 def test_markdown_is_aligned_alike_and_keeps_a_bar_in_its_cell():
     assert tables.markdown(ROWS, COLUMNS) == [
-        "| name | weights | documented |",
-        "|---|--:|---|",
-        r"| a\|b | 1,000 | (0.5000) |",
-        "| longer | 7 | - |",
+        "| name | count | documented | weights |",
+        "|---|--:|--:|---|",
+        r"| a\|b | 1,000 | (0.5000) | 20261123 |",
+        "| longer | 7 | - | none |",
     ]
 
 
