@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Redraw every figure that the README shows from the small text files in plots/results/.
+"""Redraw every figure that the README shows, and rewrite its tables, from the small text files in plots/results/.
 
     python make_plots.py                                             # redraw
     python make_plots.py runs/resnet152v2/20261123-120000-control    # publish a run first, as resnet152v2/control
@@ -15,21 +15,27 @@ import numpy as np
 
 from common import cli, files, records
 from train_ab_split import B_MODELS, MODELS
+from train_efficientnetb7 import PHASE
 
 PLOTS = Path(__file__).parent / "plots"
+README = Path(__file__).parent / "README.md"
 TEXTS = (
     "args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "points.csv",
     "accuracy_by_samples.csv", "sweep.csv",
 )  # fmt: skip
-
-
 FINETUNED = {"scratch": "from scratch", "transfer": "from CIFAR-100's weights: head, then all layers"}
 
 
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
     parser.add_argument("run_dirs", nargs="*", type=Path, metavar="RUN_DIR", help="runs to publish first")
-    parser.add_argument("--output-dir", type=Path, default=PLOTS, metavar="DIR", help="the figures are written under it")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=PLOTS,
+        metavar="DIR",
+        help="the figures are written under it; elsewhere than in plots/, the README is left alone",
+    )
     return parser.parse_args(argv)
 
 
@@ -57,8 +63,8 @@ def publish(run_dir, experiment, name):
 
 
 def draw_ab_split(results, figures):
-    """The A/B split: the four models of the default run, A's confusion matrix, accuracy against size."""
-    from common import plots
+    """The A/B split: the four models of the default run, A's confusion matrix, accuracy against size in all of the study."""
+    from common import plots, readme
 
     history = files.read_csv(results / "default" / "history.csv")
     rows_by_title = {title: [row for row in history if row["phase"] == name] for name, title in MODELS.items()}
@@ -67,9 +73,21 @@ def draw_ab_split(results, figures):
     matrix, class_names = read_matrix(results / "default" / "a" / "confusion_matrix.csv")
     yield plots.confusion_matrix(matrix, class_names, figures / "confusion_matrix_a.png", MODELS["a"])
 
-    spread = files.read_csv(results / "study" / "accuracy_by_samples.csv")
     titles = {name: MODELS[name] for name in B_MODELS}
-    yield plots.accuracy_by_samples(spread, figures / "accuracy_by_samples.png", titles, "B is airplane, horse")
+    yield plots.accuracy_by_samples(
+        readme.study(results.parent), figures / "accuracy_by_samples.png", titles, "B is airplane, horse"
+    )
+
+
+def draw_vgg19(results, figures):
+    """Frozen VGG19: test accuracy by how the pictures were upscaled."""
+    from common import plots
+
+    rows = []
+    for interpolation in cli.INTERPOLATIONS:
+        of = files.read_json(results / interpolation / "results.json")
+        rows.append((interpolation, of["test_accuracy"], of["test_accuracy_interval"]))
+    yield plots.accuracies(rows, figures / "interpolations.png", "frozen VGG19, random weights (control): 32x32 to 48x48")
 
 
 def draw_resnet152v2(results, figures):
@@ -80,6 +98,22 @@ def draw_resnet152v2(results, figures):
     yield plots.learning_curves(files.read_csv(results / "control" / "history.csv"), figures / "curves.png", title)
     matrix, class_names = read_matrix(results / "control" / "confusion_matrix.csv")
     yield plots.confusion_matrix(matrix, class_names, figures / "heatmap.png", title)
+
+
+def draw_efficientnetb7(results, figures):
+    """EfficientNetB7: val curves of all combinations of the control, and of one of them with and without the resize layer."""
+    from common import plots
+
+    by_phase = {}
+    for row in files.read_csv(results / "control" / "history.csv"):
+        by_phase.setdefault(row["phase"], []).append(row)
+    points = [(of["lr"], of["dropout"]) for of in files.read_csv(results / "control" / "sweep.csv")]
+    curves = {point: by_phase[PHASE.format(*point)] for point in points}
+    yield plots.sweep(curves, figures / "sweep.png", "frozen EfficientNetB7, random weights (control)")
+
+    not_resized = files.read_csv(results / "no-resize" / "history.csv")
+    curves = {"resized to 64x64": [by_phase[not_resized[0]["phase"]]], "32x32 as they are, --no-resize": [not_resized]}
+    yield plots.overlay(curves, figures / "collapse.png")
 
 
 def draw_vgg19_finetune(results, figures):
@@ -99,7 +133,13 @@ def read_matrix(path):
     return np.array([[int(row[name]) for name in class_names] for row in rows]), class_names
 
 
-DRAW = {"ab_split": draw_ab_split, "resnet152v2": draw_resnet152v2, "vgg19_finetune": draw_vgg19_finetune}
+DRAW = {
+    "ab_split": draw_ab_split,
+    "efficientnetb7": draw_efficientnetb7,
+    "resnet152v2": draw_resnet152v2,
+    "vgg19": draw_vgg19,
+    "vgg19_finetune": draw_vgg19_finetune,
+}
 
 
 def main(argv=None):
@@ -111,6 +151,14 @@ def main(argv=None):
         (args.output_dir / experiment).mkdir(parents=True, exist_ok=True)
         for figure in draw(PLOTS / "results" / experiment, args.output_dir / experiment):
             print(figure)
+
+    if args.output_dir == PLOTS:
+        from common import readme
+
+        text = readme.update(README.read_text(encoding="utf-8"), PLOTS / "results")
+        with files.whole(README) as part:
+            part.write_text(text, encoding="utf-8")
+        print(README)
 
 
 if __name__ == "__main__":

@@ -178,6 +178,19 @@ def accuracy_by_samples(rows, path, names, title):
     return save(figure, path)
 
 
+def accuracies(rows, path, title):
+    """Test accuracies as dots with their intervals, one under the other: `rows` are (name, accuracy, (low, high))."""
+    figure, axis = plt.subplots(figsize=(7, 0.34 * len(rows) + 1.2))
+    for place, (_, accuracy, (low, high)) in enumerate(rows):
+        spread = [[accuracy - low], [high - accuracy]]
+        axis.errorbar(accuracy, place, xerr=spread, fmt="o", color=COLOURS["test"], capsize=3, markersize=5)
+    axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axis.set(xlabel="test accuracy, 95 % interval", title=title)
+    axis.margins(y=0.15)
+    axis.invert_yaxis()
+    return save(figure, path)
+
+
 def _column(part, metric):
     return metric if part == "train" else f"{part}_{metric}"
 

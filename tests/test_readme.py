@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,11 @@ from PIL import Image
 
 import make_plots
 import train_ab_split
-import train_resnet152v2
-import train_vgg19_finetune
-from common import files, resume
+from common import cli, files, readme, resume
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-RESULTS = ROOT / "plots" / "results" / "ab_split"
+RESULTS = ROOT / "plots" / "results"
 COMMANDS = [
     part.strip()
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -47,13 +46,14 @@ def test_the_set_up_is_what_ci_runs():
     for command in COMMANDS:
         for requirements in re.findall(r"-r (\S+)", command):
             assert (ROOT / requirements).is_file()
-    assert SCRIPTS[0] == ".venv/bin/python train_ab_split.py --data digits"
+    assert ".venv/bin/python train_ab_split.py --data digits" in SCRIPTS
 
 
 def test_every_link_and_file_exists():
     targets = re.findall(r"\]\(([^)]+)\)", README)
     assert len(targets) >= 3
-    for target in targets:
+    anchors = {f"#{re.sub(r'[^a-z ]', '', title.lower()).replace(' ', '-')}" for title in re.findall(r"(?m)^#+ (.*)$", README)}
+    for target in set(targets) - anchors:
         assert target.startswith("https://") or (ROOT / target).exists(), target
     for path in re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|txt))`", README):
         assert (ROOT / path).is_file(), path
@@ -65,56 +65,86 @@ def cells(marker):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()][2:]
 
 
-def test_the_table_of_models_comes_from_the_published_results():
-    models = files.read_json(RESULTS / "default" / "results.json")["models"]
-    expected = [
-        [
-            of["model"],
-            f"{of['trained_weights']:,}",
-            "{:.4f} [{:.4f}, {:.4f}]".format(of["test_accuracy"], *of["test_accuracy_interval"]),
-            f"{of['seconds']:.0f}",
-            f"{train_ab_split.DOCUMENTED[name]:.4f}",
-        ]
-        for name, of in models.items()
-    ]
-    assert cells("models") == expected
-    measured = re.search(r"measured (.*)", train_ab_split.__doc__)[1]
-    assert re.findall(r"\.\d{4}", measured) == [f"{of['test_accuracy']:.4f}"[1:] for of in models.values()]
+def test_tables_and_commands_are_those_of_the_published_results():
+    assert readme.update(README, RESULTS) == README
+    changed = README.replace("0.4234", "0.4243")
+    assert changed != README and readme.update(changed, RESULTS) == README
 
 
-def test_the_table_of_controls_comes_from_the_published_results():
+def test_the_table_of_results_agrees_with_the_confusion_matrices():
+    rows = {row[0]: row for row in cells("results") if "ab_split" not in row[0]}
+    assert len(rows) == len(readme.RUNS) - 1
+    for run in rows.values():
+        folder = ROOT / re.search(r"\((.*)\)", run[0])[1]
+        args, matrix = files.read_json(folder / "args.json"), make_plots.read_matrix(folder / "confusion_matrix.csv")[0]
+        assert run[4].startswith(f"{np.trace(matrix) / matrix.sum():.4f} [") and args["seed"] == 0
+        data, sizes = run[2].split(": ")
+        train, val, test = (int(size.replace(",", "")) for size in sizes.split(" + "))
+        assert (data, train + val, test) == (Path(args["data"]).name, 50_000, 10_000) and test == matrix.sum()
+        is_control = args["weights"] == "none" and folder.parent.name != "vgg19_finetune"
+        assert run[1].startswith("**control**") == is_control
+        assert run[5][0] == ("-" if data == "cifar100" else "(")  # nothing of these can be compared with what is documented
+
+
+def test_the_documented_numbers_of_the_ab_split_are_comparable():
+    rows = [row for row in cells("results") if "ab_split" in row[0]]
+    assert [row[1] for row in rows] == list(train_ab_split.MODELS.values())
+    assert [row[5] for row in rows] == [f"{number:.4f}" for number in train_ab_split.DOCUMENTED.values()]
+
+
+def test_the_table_of_sizes_is_the_spread_over_the_studies_points():
+    points = [row for path in RESULTS.glob("ab_split/study*/points.csv") for row in files.read_csv(path)]
+    num_seeds = int(re.search(r"standard deviation over (\d+) seeds", README)[1])
     expected = []
-    for folder in sorted((ROOT / "plots" / "results").glob("*/control")):
-        of, environment = files.read_json(folder / "results.json"), files.read_json(folder / "environment.json")
-        assert of["weights"] == "none" and not of["comparable"] and environment["git_commit"].isalnum()
-        minutes = f"{of['total_seconds'] / 60:.0f} min"
-        interval = "{:.4f} [{:.4f}, {:.4f}]".format(of["test_accuracy"], *of["test_accuracy_interval"])
-        memory, documented = f"{of['peak_memory_gib']:.1f} GiB", f"({of['documented_accuracy']:.4f})"
-        expected.append([f"`{environment['command']}`", interval, f"{of['trained_weights']:,}", minutes, memory, documented])
-    assert cells("controls") == expected and len(expected) == 1
-    measured = re.search(r"measured (.*)", train_resnet152v2.__doc__)[1]
-    assert f"{files.read_json(folder / 'results.json')['test_accuracy']:.4f}"[1:] in measured
-
-
-def test_the_table_of_vgg19_comes_from_the_published_results():
-    expected = []
-    for name in ("scratch", "frozen", "transfer", "cifar100"):
-        of = files.read_json(ROOT / "plots" / "results" / "vgg19_finetune" / name / "results.json")
-        interval = "{:.4f} [{:.4f}, {:.4f}]".format(of["test_accuracy"], *of["test_accuracy_interval"])
-        minutes, documented = f"{of['total_seconds'] / 60:.0f} min", f"({of['documented_accuracy']:.4f})"
-        expected.append([interval, f"{of['epochs']}", minutes, "-" if name == "cifar100" else documented])
-    assert [row[1:] for row in cells("finetune")] == expected
-    assert f"{cells('finetune')[0][1][1:5]}" in re.search(r"measured (.*)", train_vgg19_finetune.__doc__)[1]
-
-
-def test_the_table_of_sizes_comes_from_the_published_results():
-    rows = files.read_csv(RESULTS / "study" / "accuracy_by_samples.csv")
-    by_size = {}
-    for row in rows:
-        if row["model"] != "a":
-            by_size.setdefault(row["samples"], {})[row["model"]] = f"{row['mean']:.4f} ± {row['deviation']:.4f}"
-    expected = [[f"{size:,.0f}", *(by_size[size][name] for name in train_ab_split.B_MODELS)] for size in sorted(by_size)]
+    for size in (20, 50, 100, 500, 2000, 9000):
+        expected.append([f"{size:,}"])
+        for name in train_ab_split.B_MODELS:
+            of = [point for point in points if (point["model"], point["samples"]) == (name, size)]
+            assert sorted(point["seed"] for point in of) == list(range(num_seeds))
+            accuracies = [point["test_accuracy"] for point in of]
+            expected[-1].append(f"{statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f}")
     assert cells("sizes") == expected
+
+
+def test_the_upscaling_methods_were_compared_with_all_else_alike():
+    runs = {name: files.read_json(RESULTS / "vgg19" / name / "args.json") for name in cli.INTERPOLATIONS}
+    assert all(args["interpolation"] == name for name, args in runs.items())
+    assert len({str(args | {"interpolation": None, "name": None}) for args in runs.values()}) == 1
+    accuracies = {name: files.read_json(RESULTS / "vgg19" / name / "results.json")["test_accuracy"] for name in runs}
+    quoted = re.findall(r"(\w+)\s+(\.\d{4})", README.split("**Which upscaling is best?**")[1].split("![")[0])
+    assert dict(quoted) == {name: f"{accuracy:.4f}"[1:] for name, accuracy in accuracies.items()}
+
+
+@pytest.mark.parametrize(
+    "script, runs",
+    [
+        ("ab_split", ["default"]),
+        ("vgg19", ["control", "lr"]),
+        ("vgg19_finetune", ["scratch", "transfer"]),
+        ("resnet152v2", ["control"]),
+        ("efficientnetb7", ["control", "no-resize"]),
+    ],
+)
+def test_what_the_scripts_call_measured_is_published(script, runs):
+    measured = re.search(r"  measured (.*)", importlib.import_module(f"train_{script}").__doc__)[1]
+    published = [files.read_json(RESULTS / script / run / "results.json") for run in runs]
+    models = [model for of in published for model in of.get("models", {"": of}).values()]
+    assert re.findall(r"(?<!\d)\.\d{4}", measured) == [f"{of['test_accuracy']:.4f}"[1:] for of in models]
+
+
+def test_the_flags_are_all_there_and_no_others(monkeypatch):
+    flags = set()
+
+    def note(parser, argv=None):
+        flags.update(parser._option_string_actions)
+        raise SystemExit
+
+    monkeypatch.setattr(cli._Parser, "parse_args", note)
+    for script in ROOT.glob("train_*.py"):
+        with pytest.raises(SystemExit):
+            importlib.import_module(script.stem).parse_args([])
+    section = README.split("\n## Flags\n")[1].split("\n## ")[0].replace("`--help` shows", "")
+    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section)) == flags - {"-h", "--help"}
 
 
 def test_published_figures_are_small_enough():
