@@ -406,9 +406,13 @@ def test_the_figure_is_a_file_and_the_table_stays_alone_on_stdout(call, tmp_path
 def test_the_published_results_can_be_compared(call):
     code, rows, err = show(call, PUBLISHED)
     assert code == 0 and "study: it is no run of this collection" in err  # text files for two figures
-    wholes = [files.read_json(path) for path in sorted(PUBLISHED.glob("*/*/results.json"))]
-    expected = [of["test_accuracy"] for whole in wholes for of in whole.get("models", {None: whole}).values()]
-    assert [float(row["test_accuracy"]) for row in rows] == expected
+    by_model = {}  # the A/B split's runs in float32 differ only in seed
+    for path in sorted(PUBLISHED.glob("*/*/results.json")):
+        whole = files.read_json(path)
+        for model, of in whole.get("models", {path: whole}).items():
+            by_model.setdefault(model, []).append(of["test_accuracy"])
+    expected = [statistics.mean(accuracies) for accuracies in by_model.values()]
+    assert sorted(float(row["test_accuracy"]) for row in rows) == pytest.approx(sorted(expected))
 
 
 def test_keras_is_never_imported_and_matplotlib_only_to_draw(tmp_path):
