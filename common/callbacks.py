@@ -28,7 +28,8 @@ class Recorder(keras.callbacks.Callback):
         for name, value in logs.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"{name} became {value} in epoch {epoch + 1} of {self.phase}: try a lower --lr than {self._learning_rate:g}"
+                    f"{name} became {value} in epoch {epoch + 1} of {self.phase}: "
+                    f"try a lower learning rate than {self._learning_rate:g}"
                 )
         seconds = round(time.perf_counter() - self._started, 3)
         row = {"epoch": epoch + 1, "phase": self.phase, **logs, "learning_rate": self._learning_rate, "seconds": seconds}

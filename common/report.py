@@ -21,7 +21,7 @@ def score(model, test, batch_size=BATCH_SIZE):
     """`test_accuracy`, `test_loss` and the `probabilities` `(n, num_classes)` of a model on the test part."""
     probabilities = predict(model, test.images, batch_size)
     if not np.isfinite(probabilities).all():
-        raise TrainingError("the model's predictions are no numbers after its last epoch: try a lower --lr")
+        raise TrainingError("the model's predictions are no numbers after its last epoch: try a lower learning rate")
     return {
         "test_accuracy": float((probabilities.argmax(axis=1) == test.labels).mean()),
         "test_loss": metrics.cross_entropy(test.labels, probabilities),

@@ -276,7 +276,7 @@ def test_ctrl_c_before_the_first_epoch_leaves_nothing(call, monkeypatch, tmp_pat
 def test_a_learning_rate_that_explodes_is_named_with_its_epoch(call, tmp_path):
     code, _, err = call(lambda: train_ab_split.main([*SMALL, "--lr", "1e30", "--output-dir", str(tmp_path)]))
     assert code == 1
-    assert "in epoch 1 of a: try a lower --lr than 1e+30" in err and err.count("\n") == 1
+    assert "in epoch 1 of a: try a lower learning rate than 1e+30" in err and err.count("\n") == 1
 
 
 def test_dry_run_takes_two_batches_of_every_stage(call, monkeypatch, tmp_path):

@@ -242,7 +242,7 @@ def test_cifar10_h5_in_a_fresh_process(swept, tmp_path):
 def test_a_sweep_survives_a_rate_that_diverges_and_stops_early(workplace, monkeypatch, capsys):
     monkeypatch.setattr(backbones, "build", small_base)
     run = sweep(workplace, "--epochs", "9", "--patience", "2", "--lr", "1e38", "1e-12", "1e-12")
-    assert "try a lower --lr" in capsys.readouterr().out
+    assert "try a lower learning rate" in capsys.readouterr().out
     (row,) = files.read_csv(run / "sweep.csv")  # one diverged, one was given twice
     assert row["lr"] == 1e-12 and row["epochs"] == 3
     assert files.read_json(run / "results.json")["status"] == "early-stopped"

@@ -122,7 +122,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_epoch(tmp_path):
     explode = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: epoch == 1 and explode.model.set_weights([np.full((1, 2), np.nan), np.zeros(2)])
     )
-    with pytest.raises(cli.TrainingError, match="loss became nan in epoch 2 of head.*--lr than 0.01"):
+    with pytest.raises(cli.TrainingError, match="loss became nan in epoch 2 of head.*learning rate than 0.01"):
         fit(run, "head", own=[explode])
     assert len(files.read_csv(run.folder / "history.csv")) == 1
 
