@@ -1,6 +1,8 @@
+import cv2
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from common import augment
 from common.batches import Batches
@@ -43,11 +45,42 @@ def test_a_shift_is_at_most_a_tenth():
     assert (rows < 14).any() and (rows > 16).any()
 
 
-def test_off_at_inference_on_in_training(bright_on_the_left):
-    model = augment.mirrored_shifted_and_turned(0)
-    images = bright_on_the_left.astype("float32")
-    np.testing.assert_array_equal(model.predict(images, verbose=0), images)
-    assert np.abs(keras.ops.convert_to_numpy(model(images, training=True)) - images).mean() > 10
+KERAS_LAYERS = {  # the same change, by a Keras layer
+    "shift": ({"shifts": (3.2, -1.6)}, layers.RandomTranslation((-0.05, -0.05), (0.1, 0.1), fill_mode="nearest")),
+    "turn": ({"degrees": 12}, layers.RandomRotation((12 / 360, 12 / 360), fill_mode="nearest")),
+    "zoom in": ({"zooms": 1.25}, layers.RandomZoom((-0.2, -0.2), fill_mode="nearest")),
+    "zoom out": ({"zooms": 1 / 1.1}, layers.RandomZoom((0.1, 0.1), fill_mode="nearest")),
+}
+
+
+def warp(pictures, **changes):
+    count, as_it_is = len(pictures), {"mirrored": False, "degrees": 0, "zooms": 1, "shifts": (0, 0)}
+    return augment.warp(pictures, **{name: np.stack([value] * count) for name, value in (as_it_is | changes).items()})
+
+
+@pytest.fixture
+def smooth():
+    """Eight smooth random pictures, 32x32."""
+    small = np.random.default_rng(0).integers(40, 215, (8, 5, 5, 3)).astype(np.uint8)
+    return np.stack([cv2.resize(picture, (32, 32), interpolation=cv2.INTER_CUBIC) for picture in small])
+
+
+@pytest.mark.parametrize("change", KERAS_LAYERS)
+def test_changes_are_those_of_keras(change, smooth):
+    changes, layer = KERAS_LAYERS[change]
+    expected = keras.ops.convert_to_numpy(layer(smooth.astype("float32"), training=True))
+    assert np.abs(expected - smooth).mean() > 5
+    np.testing.assert_allclose(warp(smooth, **changes), expected, atol=1.5)  # a 32nd of a pixel, and rounding
+
+
+def test_mirrored_first_then_turned_and_zoomed_then_shifted(smooth):
+    np.testing.assert_array_equal(warp(smooth, mirrored=True), smooth[:, :, ::-1])
+    expected = smooth[:, :, ::-1].astype("float32")
+    for change in ("turn", "zoom in", "shift"):
+        expected = KERAS_LAYERS[change][1](expected, training=True)
+    copies = warp(smooth, mirrored=True, degrees=12, zooms=1.25, shifts=(3.2, -1.6))
+    inner = np.s_[:, 6:-6, 6:-6]  # where no edge was repeated between two steps
+    np.testing.assert_allclose(copies[inner], keras.ops.convert_to_numpy(expected)[inner], atol=8)  # bilinear once, not thrice
 
 
 def test_batches_are_augmented_anew_in_every_epoch_the_same_for_the_same_seed(bright_on_the_left):
@@ -58,14 +91,3 @@ def test_batches_are_augmented_anew_in_every_epoch_the_same_for_the_same_seed(br
 
     assert np.array_equal(epoch(0), epoch(0))
     assert not np.array_equal(epoch(0), epoch(1)) and not np.array_equal(epoch(0), epoch(0, seed=1))
-
-
-def test_in_float32_under_mixed_precision(bright_on_the_left):
-    expected = augment.augmented(bright_on_the_left, augment.mirrored_shifted_and_turned, 0)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        copies = augment.augmented(bright_on_the_left, augment.mirrored_shifted_and_turned, 0)
-    finally:
-        keras.config.set_dtype_policy(before)
-    np.testing.assert_array_equal(copies, expected)
