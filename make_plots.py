@@ -87,7 +87,10 @@ def draw_vgg19(results, figures):
     for interpolation in cli.INTERPOLATIONS:
         of = files.read_json(results / interpolation / "results.json")
         rows.append((interpolation, of["test_accuracy"], of["test_accuracy_interval"]))
-    yield plots.accuracies(rows, figures / "interpolations.png", "frozen VGG19, random weights (control): 32x32 to 48x48")
+    size = image_size(results / "bicubic")
+    yield plots.accuracies(
+        rows, figures / "interpolations.png", f"frozen VGG19, random weights (control): 32x32 to {size}x{size}"
+    )
 
 
 def draw_resnet152v2(results, figures):
@@ -112,7 +115,8 @@ def draw_efficientnetb7(results, figures):
     yield plots.sweep(curves, figures / "sweep.png", "frozen EfficientNetB7, random weights (control)")
 
     not_resized = files.read_csv(results / "no-resize" / "history.csv")
-    curves = {"resized to 64x64": [by_phase[not_resized[0]["phase"]]], "32x32 as they are, --no-resize": [not_resized]}
+    size = image_size(results / "control")
+    curves = {f"resized to {size}x{size}": [by_phase[not_resized[0]["phase"]]], "32x32 as they are, --no-resize": [not_resized]}
     yield plots.overlay(curves, figures / "collapse.png")
 
 
@@ -124,6 +128,11 @@ def draw_vgg19_finetune(results, figures):
     yield plots.overlay(curves, figures / "curves.png")
     matrix, class_names = read_matrix(results / "transfer" / "confusion_matrix.csv")
     yield plots.confusion_matrix(matrix, class_names, figures / "confusion_matrix.png", FINETUNED["transfer"])
+
+
+def image_size(published):
+    """The edge in pixels of what a published run's base took."""
+    return files.read_json(published / "args.json")["image_size"]
 
 
 def read_matrix(path):

@@ -10,7 +10,7 @@ Dropout 0.3, Dense 512, Dropout 0.3 and softmax is trained on its averaged outpu
 has not risen for 3 epochs; 35 epochs; the weights of the epoch with the best val accuracy are kept.
 
   documented  .9068 train, .7853 val: not comparable, the original was trained on 15 classes of scenes
-  measured    .4234 on CIFAR-10 with random weights, the control (--weights none --amp --no-augment, seed 0, 95 min on 2 cores)
+  measured    .4123 on CIFAR-10 with random weights, the control (--weights none --amp, seed 0, 2 min on an NVIDIA H200)
 """
 
 from common import cli, data, resume, runs, session, weights

@@ -10,7 +10,7 @@ weights. Adam 1e-3, 20 epochs of 12,500 pictures drawn at random from the train 
 val accuracy are kept.
 
   documented  about .83, each epoch scored on 500 random test pictures, without VGG's own preprocessing
-  measured    .2928 at 48x48 with random weights, the control, .3784 with --lr .1 (seed 0, 13 min on 2 CPU cores)
+  measured    .3452 with random weights, the control, .4330 with --lr .03 (--amp, seed 0, 35 s on an NVIDIA H200)
 """
 
 from common import cli, data, resume, runs, session, weights

@@ -30,7 +30,7 @@ sns.set_theme(
 def save(figure, path):
     """Write a figure as PNG, whole or not at all, and close it. Returns the path."""
     with files.whole(path) as part:
-        figure.savefig(part, dpi=DPI, bbox_inches="tight", format="png", pil_kwargs={"optimize": True})
+        figure.savefig(part, dpi=DPI, bbox_inches="tight", format="png")
     plt.close(figure)
     return path
 

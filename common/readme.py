@@ -13,11 +13,11 @@ RUNS = {  # in the README's order; the A/B split's four models have names of the
     "vgg19_finetune/cifar100": "the same on CIFAR-100",
     "vgg19_finetune/transfer": "1 epoch of the head, then 4 of all layers",
     "vgg19_finetune/frozen": "5 epochs of the head on the frozen base",
-    "resnet152v2/control": "**control**: head on frozen ResNet152V2, 200x200",
-    "vgg19/control": "**control**: head on frozen VGG19, 48x48",
-    "vgg19/lr": "**control**: the same, `--lr .1`",
-    "efficientnetb7/control": "**control**: head on frozen EfficientNetB7, 64x64, the best of four on val",
-    "efficientnetb7/no-resize": "**control**: head on frozen EfficientNetB7, 32x32, not resized",
+    "resnet152v2/control": "**control**: head on frozen ResNet152V2, 200x200, augmented",
+    "vgg19/control": "**control**: head on frozen VGG19, 224x224",
+    "vgg19/lr-03": "**control**: the same, `--lr .03`, the best of five on val",
+    "efficientnetb7/control": "**control**: head on frozen EfficientNetB7, 224x224, augmented, the best of eight on val",
+    "efficientnetb7/no-resize": "**control**: head on frozen EfficientNetB7, 32x32, augmented, not resized",
 }
 PRECISIONS = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 

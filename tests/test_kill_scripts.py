@@ -18,13 +18,12 @@ from common import backbones, checkpoints, report
 
 SMALL = ("--data", "digits", "--max-train-samples", "120", "--batch-size", "32", "--name", "x")
 BASE = (*SMALL, "--weights", "none", "--image-size", "32")
-AB = (*SMALL, "--image-size", "8", "--epochs", "2", "--b-samples", "20", "all")
 SCRIPTS = {
     train_vgg19: (*BASE, "--epochs", "4", "--augment", "--views", "2"),
     train_vgg19_finetune: (*BASE, "--head-epochs", "2", "--finetune-epochs", "2"),
     train_resnet152v2: (*BASE, "--epochs", "4", "--no-augment", "--lr-patience", "1"),
     train_efficientnetb7: (*BASE, "--epochs", "2", "--lr", "1e-3", "2e-3", "--unfreeze-last", "1"),
-    train_ab_split: AB,
+    train_ab_split: (*SMALL, "--image-size", "8", "--epochs", "2", "--b-samples", "20", "all"),
 }
 
 
@@ -82,9 +81,10 @@ def test_killed_after_any_epoch_and_in_the_report(tmp_path, monkeypatch, capsys,
 
 
 def test_a_real_sigkill(tmp_path):
-    kill_and_resume.finish(kill_and_resume.start("ab_split", AB, tmp_path / "unbroken"))
+    flags = (*SMALL, "--image-size", "8", "--epochs", "2")
+    kill_and_resume.finish(kill_and_resume.start("ab_split", flags, tmp_path / "unbroken"))
     folder = tmp_path / "killed"
-    process = kill_and_resume.start("ab_split", AB, folder)
+    process = kill_and_resume.start("ab_split", flags, folder)
     while process.poll() is None and len(list(folder.glob("runs/*/*/checkpoint/*.npz"))) < 3:
         time.sleep(0.01)
     process.kill()
