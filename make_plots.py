@@ -15,7 +15,6 @@ import numpy as np
 
 from common import cli, files, records
 from train_ab_split import B_MODELS, MODELS
-from train_efficientnetb7 import PHASE
 
 PLOTS = Path(__file__).parent / "plots"
 README = Path(__file__).parent / "README.md"
@@ -107,16 +106,19 @@ def draw_efficientnetb7(results, figures):
     """EfficientNetB7: val curves of all combinations of the control, and of one of them with and without the resize layer."""
     from common import plots
 
-    by_phase = {}
+    by_point = {}
     for row in files.read_csv(results / "control" / "history.csv"):
-        by_phase.setdefault(row["phase"], []).append(row)
-    points = [(of["lr"], of["dropout"]) for of in files.read_csv(results / "control" / "sweep.csv")]
-    curves = {point: by_phase[PHASE.format(*point)] for point in points}
+        by_point.setdefault(point(row["phase"]), []).append(row)
+    order = [(of["lr"], of["dropout"]) for of in files.read_csv(results / "control" / "sweep.csv")]
+    curves = {of: by_point[of] for of in order}
     yield plots.sweep(curves, figures / "sweep.png", "frozen EfficientNetB7, random weights (control)")
 
     not_resized = files.read_csv(results / "no-resize" / "history.csv")
     size = image_size(results / "control")
-    curves = {f"resized to {size}x{size}": [by_phase[not_resized[0]["phase"]]], "32x32 as they are, --no-resize": [not_resized]}
+    curves = {
+        f"resized to {size}x{size}": [by_point[point(not_resized[0]["phase"])]],
+        "32x32 as they are, --no-resize": [not_resized],
+    }
     yield plots.overlay(curves, figures / "collapse.png")
 
 
@@ -128,6 +130,11 @@ def draw_vgg19_finetune(results, figures):
     yield plots.overlay(curves, figures / "curves.png")
     matrix, class_names = read_matrix(results / "transfer" / "confusion_matrix.csv")
     yield plots.confusion_matrix(matrix, class_names, figures / "confusion_matrix.png", FINETUNED["transfer"])
+
+
+def point(phase):
+    """Learning rate and dropout of a phase of EfficientNetB7's history.csv: `lr=0.001 dropout=0.25`."""
+    return tuple(float(word.split("=")[1]) for word in phase.split())
 
 
 def image_size(published):

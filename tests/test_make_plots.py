@@ -1,6 +1,8 @@
 """Publishing a run; that the README's figures come from what is published is for test_readme.py."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ import pytest
 import make_plots
 from common import cli, files
 
-PUBLISHED = Path(__file__).parents[1] / "plots" / "results"
+ROOT = Path(__file__).parents[1]
+PUBLISHED = ROOT / "plots" / "results"
 
 
 @pytest.fixture
@@ -58,3 +61,9 @@ def test_what_is_no_finished_run_with_a_name_is_refused_and_replaces_nothing(run
         (run_dir / file).unlink()
     with pytest.raises(cli.InputError, match=complaint):
         make_plots.main([str(PUBLISHED / "resnet152v2" / "control"), str(run_dir)])
+
+
+def test_figures_are_drawn_without_keras():
+    code = "import sys, make_plots; from common import plots, readme; print({'keras', 'tensorflow'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("set()\n", "")
