@@ -1,8 +1,8 @@
 """Augmentation for small pictures of objects, by OpenCV: random per picture, seeded, for training pictures only.
 
 A preset turns pictures uint8 `(n, h, w, 3)` into changed copies of the same shape, with a `numpy.random.Generator`. CIFAR-10 is
-upright objects that fill the picture: mirrored, shifted by a few pixels and turned a little, but not upside down. What a shift
-or a turn lays open repeats the edge.
+upright objects that fill the picture: mirrored, shifted by a few pixels and turned a little, but not upside down. What a
+change lays open repeats the edge.
 
 It is no part of a model, and the same on every backend. Keras's layers do the same, but outside a model they take 13 to 29 ms
 for a batch of 64, longer than a GPU needs to train on it; this takes less than one (benchmarks/augment.py).
@@ -30,17 +30,17 @@ def mirrored_shifted_and_zoomed(images, random):
 
 
 def augmented(images, preset, seed):
-    """An augmented copy of every picture, the same for the same seed: a whole number or a list of them, as for
-    `numpy.random.default_rng`.
+    """An augmented copy of every picture, the same for the same pictures and the same seed: a whole number or a list of
+    them, as for `numpy.random.default_rng`.
     """
     return preset(images, np.random.default_rng(seed))
 
 
 def warp(images, mirrored, degrees, zooms, shifts):
-    """Pictures uint8 `(n, h, w, c)`, each mirrored where `mirrored` `(n,)` is true, then turned counterclockwise by `degrees`
+    """Pictures uint8 `(n, h, w, 3)`, each mirrored where `mirrored` `(n,)` is true, then turned counterclockwise by `degrees`
     `(n,)` and enlarged `zooms` `(n,)` times about its centre, then moved by `shifts` `(n, 2)` pixels to the right and down.
 
-    Bilinear, by `cv2.warpAffine`, to within its 32nd of a pixel.
+    Bilinear, by `cv2.warpAffine`: OpenCV 4 places pixels to within a 32nd.
     """
     height, width = images.shape[1:3]
     centre = np.array([width - 1, height - 1]) / 2

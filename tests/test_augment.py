@@ -65,6 +65,30 @@ def smooth():
     return np.stack([cv2.resize(picture, (32, 32), interpolation=cv2.INTER_CUBIC) for picture in small])
 
 
+RANGES = {  # degrees, zoom, share of the size that a picture is shifted by
+    augment.mirrored_and_shifted: (0, 0, 0.1),
+    augment.mirrored_shifted_and_turned: (15, 0, 0.1),
+    augment.mirrored_shifted_and_zoomed: (0, 0.1, 0.1),
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_changes_reach_as_far_as_they_should_and_no_further(preset, monkeypatch):
+    monkeypatch.setattr(augment, "warp", lambda images, **changes: changes)
+    changes = augment.augmented(np.zeros((5000, 20, 40, 3), np.uint8), preset, 0)
+    turn, zoom, shift = RANGES[preset]
+    width, height = 40, 20
+    for drawn, middle, most in (
+        (changes["degrees"], 0, turn),
+        (changes["zooms"], 1, zoom),
+        (changes["shifts"][:, 0], 0, shift * width),
+        (changes["shifts"][:, 1], 0, shift * height),
+    ):
+        assert drawn.shape == (5000,)
+        assert drawn.min() == pytest.approx(middle - most, abs=0.01 * most) and drawn.min() >= middle - most
+        assert drawn.max() == pytest.approx(middle + most, abs=0.01 * most) and drawn.max() <= middle + most
+
+
 @pytest.mark.parametrize("change", KERAS_LAYERS)
 def test_changes_are_those_of_keras(change, smooth):
     changes, layer = KERAS_LAYERS[change]
