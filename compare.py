@@ -23,7 +23,8 @@ import os
 import sys
 from pathlib import Path
 
-from common import cli, comparison, records, tables
+from common import cli
+from common.results import comparison, records, tables
 
 LEVEL = 0.05
 COLUMNS = (
@@ -87,7 +88,7 @@ def cells(of):
 
 def compare_predictions(first, second):
     """What McNemar's test says of two rows, in a sentence or two: of their models of the lowest seed."""
-    from common import metrics
+    from common.results import metrics
 
     one, other = first.first, second.first
     try:
@@ -138,7 +139,7 @@ def main(argv=None):
     elif len(rows) > 2:
         print("\nFor the paired test of two models give these two alone, as RUN_DIR or RUN_DIR/MODEL.", file=remarks)
     if not args.no_figure:
-        from common import plots
+        from common.figures import plots
 
         curves = {row.name: [score.curve for score in row.scores.values()] for row in rows}
         print("", plots.overlay(curves, args.figure), sep="\n", file=remarks)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common import cli, files, records
+from common import cli, files
+from common.results import records
 from train_ab_split import B_MODELS, MODELS
 
 PLOTS = Path(__file__).parent / "plots"
@@ -63,7 +64,8 @@ def publish(run_dir, experiment, name):
 
 def draw_ab_split(results, figures):
     """The A/B split: the four models of the default run, A's confusion matrix, accuracy against size in all of the study."""
-    from common import plots, readme
+    from common.figures import plots
+    from common.results import readme
 
     history = files.read_csv(results / "default" / "history.csv")
     rows_by_title = {title: [row for row in history if row["phase"] == name] for name, title in MODELS.items()}
@@ -80,7 +82,7 @@ def draw_ab_split(results, figures):
 
 def draw_vgg19(results, figures):
     """Frozen VGG19: test accuracy by how the pictures were upscaled."""
-    from common import plots
+    from common.figures import plots
 
     rows = []
     for interpolation in cli.INTERPOLATIONS:
@@ -94,7 +96,7 @@ def draw_vgg19(results, figures):
 
 def draw_resnet152v2(results, figures):
     """ResNet152V2: learning curves and confusion matrix of the control without pretraining."""
-    from common import plots
+    from common.figures import plots
 
     title = "frozen ResNet152V2, random weights (control)"
     yield plots.learning_curves(files.read_csv(results / "control" / "history.csv"), figures / "curves.png", title)
@@ -104,7 +106,7 @@ def draw_resnet152v2(results, figures):
 
 def draw_efficientnetb7(results, figures):
     """EfficientNetB7: val curves of all combinations of the control, and of one of them with and without the resize layer."""
-    from common import plots
+    from common.figures import plots
 
     by_point = {}
     for row in files.read_csv(results / "control" / "history.csv"):
@@ -124,7 +126,7 @@ def draw_efficientnetb7(results, figures):
 
 def draw_vgg19_finetune(results, figures):
     """VGG19 at 32x32: val curves on CIFAR-10 from scratch and from CIFAR-100's weights, the confusion matrix of the better."""
-    from common import plots
+    from common.figures import plots
 
     curves = {title: [files.read_csv(results / name / "history.csv")] for name, title in FINETUNED.items()}
     yield plots.overlay(curves, figures / "curves.png")
@@ -169,7 +171,7 @@ def main(argv=None):
             print(figure)
 
     if args.output_dir == PLOTS:
-        from common import readme
+        from common.results import readme
 
         text = readme.update(README.read_text(encoding="utf-8"), PLOTS / "results")
         with files.whole(README) as part:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common import cli, files, folders, session
+from common import backend, cli, files
+from common.data import folders
 
 BAR_WIDTH = 30
 BATCH_SIZE = 32  # a base at 224x224 takes a GiB for as many
@@ -77,8 +78,9 @@ def main(argv=None):
             complaints.append(str(error))
     predictions = {}
     if pictures:
-        keras = session.import_keras()
-        from common import report, upscale  # noqa: F401  upscale is a layer in the models
+        keras = backend.import_keras()
+        from common.models import upscale  # noqa: F401  upscale is a layer in the models
+        from common.results import report  # noqa: F401  upscale is a layer in the models
 
         try:
             model = keras.models.load_model(model_path, compile=False)

@@ -19,7 +19,10 @@ import functools
 import math
 from dataclasses import replace
 
-from common import cli, data, files, resume, runs, session
+from common import backend, cli, files
+from common.data import dataset as data
+from common.training import resume
+from common.training import run as runs
 
 MODELS = {
     "a": "A from scratch",
@@ -124,7 +127,7 @@ def fit(run, phase, model, dataset, *, seed, passes, use_val, draw_test):
     """
     import keras
 
-    from common.batches import Batches
+    from common.data.batches import Batches
 
     epochs, batch_size = run.args.epochs, run.args.batch_size
     if run.args.dry_run:
@@ -160,7 +163,7 @@ def train_seed(run, a, b, sizes, seed, publish):
 
     `publish(name, model, dataset, phase, passes)` scores and saves the four models of the first seed with the most pictures.
     """
-    from common import report
+    from common.results import report
 
     args = run.args
 
@@ -203,7 +206,7 @@ def train_seed(run, a, b, sizes, seed, publish):
             run.keep_result(phase, point)
         return point
 
-    session.set_seed(seed, "a")
+    backend.set_seed(seed, "a")
     convolutions_a = build_convolutions(args.image_size)
     num_features = convolutions_a.output_shape[-1]
     head_a = build_head(num_features, len(a.class_names), args.dropout)
@@ -219,7 +222,7 @@ def train_seed(run, a, b, sizes, seed, publish):
             if known:
                 yield known
                 continue
-            session.set_seed(seed, f"{name}/{size}")
+            backend.set_seed(seed, f"{name}/{size}")
             head = build_head(num_features, len(b.class_names), args.dropout)  # the last FC layer is new: other classes
             if name == "b-scratch":
                 yield train(name, some_b, build_convolutions(args.image_size), head)
@@ -232,7 +235,8 @@ def train_seed(run, a, b, sizes, seed, publish):
 
 def compare(run, a, b, sizes, is_documented):
     """Train everything with every seed, and report it."""
-    from common import metrics, plots, report
+    from common.figures import plots
+    from common.results import metrics, report
 
     args, results, points = run.args, {}, []
 

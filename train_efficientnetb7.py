@@ -20,7 +20,11 @@ on test and saved, also as cifar10.h5, compiled and end to end:
 
 import itertools
 
-from common import cli, data, files, resume, runs, session, weights
+from common import backend, cli, files
+from common.data import dataset as data
+from common.models import weights
+from common.training import resume
+from common.training import run as runs
 
 DOCUMENTED = {"resize": 0.85, "no-resize": 0.32}
 PHASE = "lr={} dropout={}"  # of a combination, in history.csv
@@ -54,8 +58,8 @@ def build_extractor(args, found, image_shape):
     import keras
     from keras import layers
 
-    from common import backbones
-    from common.upscale import upscale
+    from common.models import backbones
+    from common.models.upscale import upscale
 
     x = inputs = keras.Input(image_shape)
     image_size = image_shape[0] if args.no_resize else args.image_size
@@ -93,7 +97,7 @@ def fit(run, phase, model, inputs, epochs, preset):
     """Train until val accuracy has not risen for `--patience` epochs; the weights of the best epoch are kept."""
     import keras
 
-    from common.batches import Batches
+    from common.data.batches import Batches
 
     num_classes = len(inputs.class_names)
     labels, val_labels = (keras.utils.to_categorical(part.labels, num_classes) for part in (inputs.train, inputs.val))
@@ -116,7 +120,10 @@ def train(run, dataset, found):
     import h5py
     import keras
 
-    from common import augment, features, plots, report, tables
+    from common.data import augment
+    from common.figures import plots
+    from common.models import features
+    from common.results import report, tables
 
     args, image_shape, epochs = run.args, dataset.test.images.shape[1:], 1 if run.args.dry_run else run.args.epochs
     preset = augment.mirrored_shifted_and_turned if args.augment else None
@@ -132,7 +139,7 @@ def train(run, dataset, found):
         try:
             if number and args.unfreeze_last:
                 extractor = build_extractor(args, found, image_shape)  # the one before has been trained
-            session.set_seed(args.seed, "head")  # every point starts from the same weights
+            backend.set_seed(args.seed, "head")  # every point starts from the same weights
             head = build_head(extractor.output_shape[-1], len(dataset.class_names), dropout)
             model = keras.Model(extractor.input, head(extractor.output))
             trained = model if through_base else head
@@ -201,4 +208,4 @@ def main(argv=None):
 if __name__ == "__main__":
     cli.run(main)
 else:
-    import common.upscale  # noqa: F401  registers the resize with Keras, so that load_model knows it in cifar10.h5
+    import common.models.upscale  # noqa: F401  registers the resize with Keras, so that load_model knows it in cifar10.h5

@@ -13,7 +13,11 @@ has not risen for 3 epochs; 35 epochs; the weights of the epoch with the best va
   measured    .4123 on CIFAR-10 with random weights, the control (--weights none --amp, seed 0, 2 min on an NVIDIA H200)
 """
 
-from common import cli, data, resume, runs, session, weights
+from common import backend, cli
+from common.data import dataset as data
+from common.models import weights
+from common.training import resume
+from common.training import run as runs
 
 DOCUMENTED = 0.7853
 
@@ -37,8 +41,8 @@ def build_extractor(args, found, image_shape):
     import keras
     from keras import layers
 
-    from common import backbones
-    from common.upscale import Upscale
+    from common.models import backbones
+    from common.models.upscale import Upscale
 
     inputs = keras.Input(image_shape)
     x = Upscale(args.image_size, args.interpolation)(inputs)
@@ -73,15 +77,17 @@ def compile_model(model, learning_rate):
 def train(run, dataset, found):
     import keras
 
-    from common import augment, features, report
-    from common.batches import Batches
+    from common.data import augment
+    from common.data.batches import Batches
+    from common.models import features
+    from common.results import report
 
     args, epochs, num_classes = run.args, 1 if run.args.dry_run else run.args.epochs, len(dataset.class_names)
     preset = augment.mirrored_shifted_and_zoomed if args.augment else None
     through_base = args.no_cache or args.unfreeze_last != 0
     title = f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {found.label}"
     extractor = build_extractor(args, found, dataset.test.images.shape[1:])
-    session.set_seed(args.seed, "head")
+    backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
     model = keras.Model(extractor.input, head(extractor.output))
     report.draw_pipeline(run, extractor, dataset.train.images, preset)

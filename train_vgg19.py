@@ -13,7 +13,11 @@ val accuracy are kept.
   measured    .3452 with random weights, the control, .4330 with --lr .03 (--amp, seed 0, 35 s on an NVIDIA H200)
 """
 
-from common import cli, data, resume, runs, session, weights
+from common import backend, cli
+from common.data import dataset as data
+from common.models import weights
+from common.training import resume
+from common.training import run as runs
 
 DOCUMENTED = 0.83
 
@@ -38,8 +42,8 @@ def build_extractor(args, found, image_shape):
     """Raw pictures of `image_shape`, 0 to 255, to 4,096 features: upscaled, then VGG19 to its second fully connected layer."""
     import keras
 
-    from common import backbones
-    from common.upscale import Upscale
+    from common.models import backbones
+    from common.models.upscale import Upscale
 
     inputs = keras.Input(image_shape)
     x = Upscale(args.image_size, args.interpolation)(inputs)
@@ -71,14 +75,16 @@ def compile_model(model, learning_rate):
 def train(run, dataset, found):
     import keras
 
-    from common import augment, features, report
-    from common.batches import Batches
+    from common.data import augment
+    from common.data.batches import Batches
+    from common.models import features
+    from common.results import report
 
     args, epochs = run.args, 1 if run.args.dry_run else run.args.epochs
     preset = augment.mirrored_and_shifted if args.augment else None
     title = f"frozen VGG19, {found.label}"
     extractor = build_extractor(args, found, dataset.test.images.shape[1:])
-    session.set_seed(args.seed, "head")
+    backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
     model = keras.Model(extractor.input, head(extractor.output))
     report.draw_pipeline(run, extractor, dataset.train.images, preset)

@@ -18,7 +18,11 @@ first phase is left out, and the Dropout; the rate is 0.003.
 
 import math
 
-from common import cli, data, resume, runs, session, weights
+from common import backend, cli
+from common.data import dataset as data
+from common.models import weights
+from common.training import resume
+from common.training import run as runs
 
 DOCUMENTED = 0.8736
 HEAD_EPOCHS = {"pretrained": 50, "random": 0}
@@ -84,7 +88,7 @@ def build_extractor(args, found, images):
     import keras
     from keras import layers
 
-    from common import backbones
+    from common.models import backbones
 
     inputs = keras.Input(images.shape[1:])
     base = backbones.build("vgg19", args.image_size, found, seed=args.seed)
@@ -153,7 +157,7 @@ def fit(run, phase, model, inputs, epochs, first_epoch, preset, *callbacks):
     """Train from epoch `first_epoch`, counted from 0, to `epochs` on pictures or features; preset augments pictures."""
     import keras
 
-    from common.batches import Batches
+    from common.data.batches import Batches
 
     num_classes = len(inputs.class_names)
     labels, val_labels = (keras.utils.to_categorical(part.labels, num_classes) for part in (inputs.train, inputs.val))
@@ -174,7 +178,9 @@ def fit(run, phase, model, inputs, epochs, first_epoch, preset, *callbacks):
 def train(run, dataset, found):
     import keras
 
-    from common import augment, features, report
+    from common.data import augment
+    from common.models import features
+    from common.results import report
 
     args, num_classes = run.args, len(dataset.class_names)
     head_epochs, finetune_epochs = args.head_epochs, args.finetune_epochs
@@ -182,7 +188,7 @@ def train(run, dataset, found):
         head_epochs, finetune_epochs = min(head_epochs, 1), min(finetune_epochs, 1)
     epochs, took = head_epochs + finetune_epochs, {}
     extractor = build_extractor(args, found, dataset.train.images)
-    session.set_seed(args.seed, "head")
+    backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
     model = keras.Model(extractor.input, head(extractor.output))
 

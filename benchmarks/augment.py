@@ -16,7 +16,8 @@ import time
 
 import numpy as np
 
-from common import augment, cli, session
+from common import backend, cli
+from common.data import augment
 
 
 def parse_args(argv=None):
@@ -28,7 +29,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    keras = session.start(False)
+    keras = backend.start(False)
     layers = keras.layers
     sequential = keras.Sequential([
         layers.RandomFlip("horizontal"),
@@ -50,7 +51,7 @@ def main(argv=None):
     for way, milliseconds in medians.items():
         print(f"{way:18} {milliseconds:7.2f} ms for a batch of {args.batch_size}")
     ours, layers_ = medians.values()
-    print(f"{session.devices()[0]}, Keras on {session.backend()}: {layers_ / ours:.1f} times faster")
+    print(f"{backend.devices()[0]}, Keras on {backend.backend()}: {layers_ / ours:.1f} times faster")
 
 
 if __name__ == "__main__":

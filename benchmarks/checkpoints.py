@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from common import cli, session
+from common import backend, cli
 
 
 def parse_args(argv=None):
@@ -29,7 +29,7 @@ def measure(model, shape, num_classes, batch_size, samples, documented):
     """Seconds of an epoch of `documented` samples, seconds and MB of a checkpoint."""
     import keras
 
-    from common import checkpoints
+    from common.training import checkpoints
 
     checkpoints.SHARE = np.inf  # after every epoch
     random = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def vgg19():
     from keras import layers
 
     import train_vgg19_finetune as script
-    from common import backbones, weights
+    from common.models import backbones, weights
 
     inputs = keras.Input((32, 32, 3))
     base = backbones.build("vgg19", 32, weights.find("none", "vgg19", 32), seed=0)
@@ -97,7 +97,7 @@ MODELS = (
 
 def main(argv=None):
     parse_args(argv)
-    session.start(amp=False)
+    backend.start(amp=False)
     for name, build, *sizes in MODELS:
         epoch, checkpoint, megabytes = measure(build(), *sizes)
         print(

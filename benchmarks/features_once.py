@@ -18,7 +18,8 @@ import time
 import numpy as np
 
 import train_ab_split
-from common import cli, data, session
+from common import backend, cli
+from common.data import dataset as data
 
 
 def main():
@@ -26,7 +27,7 @@ def main():
     parser.add_argument("--pictures", type=cli.positive_int, default=2000, metavar="N", help="training pictures")
     parser.add_argument("--epochs", type=cli.positive_int, default=20, metavar="N", help="passes over them")
     args = parser.parse_args()
-    session.start(amp=False)
+    backend.start(amp=False)
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (args.pictures, 32, 32, 3), np.uint8), random.integers(0, 2, args.pictures)
     part = data.Part(images, labels)
@@ -34,7 +35,7 @@ def main():
 
     seconds, losses = {}, {}
     for way in ("through the frozen base", "features once"):
-        session.set_seed(0, "features once")
+        backend.set_seed(0, "features once")
         convolutions = train_ab_split.build_convolutions(32)
         convolutions.trainable = False
         head = train_ab_split.build_head(convolutions.output_shape[-1], 2, 0.4)

@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from common import cli, session
+from common import backend, cli
 
 IMAGE_SIZE = 224
 
@@ -38,9 +38,9 @@ def peak():
 
 def in_batches(images):
     """The features, and the MiB that it took, of pictures that are upscaled in the model, through our cache of features."""
-    keras = session.start(False)
-    from common import features
-    from common.upscale import Upscale
+    keras = backend.start(False)
+    from common.models import features
+    from common.models.upscale import Upscale
 
     inputs = keras.Input(images.shape[1:])
     pooled = keras.layers.GlobalAveragePooling2D()(Upscale(IMAGE_SIZE, "bicubic")(inputs))
@@ -54,7 +54,7 @@ def in_batches(images):
 
 def all_at_once(images):
     """The same of pictures that are upscaled beforehand, by OpenCV."""
-    keras = session.start(False)
+    keras = backend.start(False)
     import cv2
 
     pooling = keras.Sequential([keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3)), keras.layers.GlobalAveragePooling2D()])

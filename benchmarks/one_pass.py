@@ -20,7 +20,9 @@ import time
 import numpy as np
 
 import train_vgg19
-from common import cli, data, session, weights
+from common import backend, cli
+from common.data import dataset as data
+from common.models import weights
 
 
 def parse_args(argv=None):
@@ -34,9 +36,9 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    keras = session.start(args.amp)
-    from common import features
-    from common.batches import Batches
+    keras = backend.start(args.amp)
+    from common.data.batches import Batches
+    from common.models import features
 
     flags = train_vgg19.parse_args(["--weights", "none", "--image-size", str(args.image_size)])
     random = np.random.default_rng(0)
@@ -52,7 +54,7 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         flags.cache_dir = folder
         for way in ("through the base in every epoch", "one pass, features cached"):
-            session.set_seed(0, "head")
+            backend.set_seed(0, "head")
             head = train_vgg19.build_head(extractor.output_shape[-1], 10, 0.5)
             model = keras.Model(extractor.input, head(extractor.output))
             started = time.perf_counter()

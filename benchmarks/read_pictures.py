@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cv2
 import numpy as np
 
-from common import cli, folders
+from common import cli
+from common.data import folders
 
 NUM_CLASSES, NUM_PICTURES = 10, 20_000
 

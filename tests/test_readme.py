@@ -12,7 +12,9 @@ from PIL import Image
 
 import make_plots
 import train_ab_split
-from common import cli, files, readme, resume
+from common import cli, files
+from common.results import readme
+from common.training import resume
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

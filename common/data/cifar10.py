@@ -1,0 +1,106 @@
+"""CIFAR-10's python version: the archive or the unpacked folder, and its download through Keras.
+
+Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+import io
+import pickle
+import tarfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from common.cli import InputError
+from common.data import downloads
+
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+KERAS_NAME = "cifar-10-batches-py-target_archive"  # under this name keras.datasets.cifar10 keeps the archive
+TRAIN_FILES, TEST_FILES = [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"]
+
+
+def is_python_version(path):
+    """Whether a path looks like CIFAR-10's python version: a folder with its batches in it, or a tar archive."""
+    if path.is_dir():
+        return (path / TRAIN_FILES[0]).is_file()
+    return path.name.endswith((".tar.gz", ".tgz", ".tar", "_archive"))
+
+
+def read(path):
+    """Read the python version from its folder or archive.
+
+    Returns `(images, labels)` for train and for test: uint8 `(n, 32, 32, 3)` RGB and int64 `(n,)`. Nothing in the files is
+    executed: the pickles may hold arrays, lists, dicts, bytes, strings and numbers. Raises InputError otherwise.
+    """
+    try:
+        batches = _read_folder(path) if path.is_dir() else _read_archive(path)
+        return tuple(_join([_decode(batches[name]) for name in names]) for names in (TRAIN_FILES, TEST_FILES))
+    except KeyError as error:
+        raise InputError(f"--data {path}: {error.args[0]} is missing from CIFAR-10's python version") from error
+    except (OSError, EOFError, tarfile.TarError, zlib.error, pickle.UnpicklingError, ValueError) as error:
+        raise InputError(f"--data {path} is not CIFAR-10's python version, or is damaged: {error}") from error
+
+
+def archive():
+    """Path of the archive in Keras's own cache, downloaded through Keras if it is not there.
+
+    Raises InputError, which names the ways out, when the download fails.
+    """
+    try:
+        return downloads.fetch("datasets", KERAS_NAME, ORIGIN, SHA256)
+    except Exception as error:  # Keras raises the bare class when a URL can't be fetched
+        raise InputError(
+            f"CIFAR-10 could not be downloaded ({' '.join(str(error).split())}). Ways out: --data digits (no network); "
+            "--data PATH (pictures in train/<class>/*, or CIFAR-10's python-version folder or .tar.gz); "
+            f"or put {ORIGIN} at {downloads.place('datasets', KERAS_NAME)}"
+        ) from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler that builds NumPy arrays and plain values and refuses to look up anything else."""
+
+    def find_class(self, module, name):
+        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            return np._core.multiarray._reconstruct
+        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
+            return getattr(np, name)
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in an old pickle protocol
+            return lambda text, encoding: text.encode("latin1") if encoding == "latin1" else _refuse(module, name)
+        _refuse(module, name)
+
+
+def _refuse(module, name):
+    raise pickle.UnpicklingError(f"its pickle asks for {module}.{name}, which is not data")
+
+
+def _read_folder(path):
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name in TRAIN_FILES + TEST_FILES}
+
+
+def _read_archive(path):
+    with tarfile.open(path) as tar:
+        members = {Path(member.name).name: member for member in tar.getmembers() if member.isfile()}
+        return {name: tar.extractfile(members[name]).read() for name in TRAIN_FILES + TEST_FILES}
+
+
+def _decode(content):
+    try:
+        batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
+        batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
+        images, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(f"a batch can't be read, {type(error).__name__}: {error}") from error
+    if images.dtype != np.uint8 or images.shape[1:] != (3 * 32 * 32,) or labels.shape != images.shape[:1]:
+        raise ValueError(f"data {images.dtype} {images.shape} and labels {labels.shape} are not CIFAR-10's")
+    if labels.size and not (labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < len(CLASS_NAMES)):
+        raise ValueError("labels are not whole numbers from 0 to 9")
+    return images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels.astype(np.int64)
+
+
+def _join(batches):
+    images, labels = zip(*batches, strict=True)
+    return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)

@@ -1,0 +1,210 @@
+"""`--data` to one frozen dataclass: pictures as uint8 NHWC arrays, whole-number labels, class names, train / val / test.
+
+Val is a seeded, stratified part of the training pictures. Test is the data set's own held-out part, or, where it has none,
+a stratified fifth that does not depend on `--seed`, so that runs with different seeds are scored on the same pictures.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from common.cli import InputError
+from common.data import cifar10, folders
+
+TEST_FRACTION = 0.2
+TEST_SEED = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures `images` uint8 `(n, h, w, 3)` RGB with their `labels` int64 `(n,)`, which count from 0."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, indices):
+        """The pictures at these indices, in this order."""
+        return Part(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named data set in its three parts."""
+
+    name: str
+    class_names: tuple
+    train: Part
+    val: Part
+    test: Part
+
+    @property
+    def is_cifar10(self):
+        """Whether this is all of CIFAR-10, from whichever source, so that its test accuracy is CIFAR-10's."""
+        whole = len(self.test) == 10_000 and len(self.train) + len(self.val) == 50_000
+        return whole and self.class_names == cifar10.CLASS_NAMES
+
+    def fingerprint(self):
+        """A hash of the class names, the pictures and labels and their order."""
+        digest = hashlib.blake2b("/".join(self.class_names).encode(), digest_size=16)
+        for part in (self.train, self.val, self.test):
+            digest.update(np.ascontiguousarray(part.images))
+            digest.update(np.ascontiguousarray(part.labels))
+        return digest.hexdigest()
+
+
+def class_names(source):
+    """The class names of `--data SOURCE`, found without reading a picture. Raises InputError if there is no such data."""
+    if source == "digits":
+        return tuple("0123456789")
+    if source == "cifar10":
+        return cifar10.CLASS_NAMES
+    path = Path(source)
+    if not os.path.exists(path):  # Path.exists raises where the user may not look
+        raise InputError(f"--data {source}: no such folder or file; allowed are cifar10, digits and a path that exists")
+    if cifar10.is_python_version(path):
+        return cifar10.CLASS_NAMES
+    if path.is_file():
+        raise InputError(f"--data {source} is a file; allowed are a folder of pictures and CIFAR-10's python-version archive")
+    return folders.class_names(path)
+
+
+def load(args, upscaled_later=False):
+    """Read and split the data that the flags of `cli.add_data_arguments` and `--seed` describe, and say what was done to it.
+
+    Returns a Dataset of pictures `(n, image_size, image_size, 3)`; with `upscaled_later`, where the model itself resizes to
+    image_size, pictures that are smaller, square and all of one size keep theirs. Raises InputError, one line, for data that
+    is missing, unreadable or too small to be split.
+    """
+    names = class_names(args.data)
+    train, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
+    if test is None:
+        train, test = _split(train, TEST_FRACTION, TEST_SEED, f"--data {args.data}")
+        notes.append(f"{args.data} has no test part: {len(test)} pictures, a stratified fifth, are held out as test.")
+    if args.max_train_samples and args.max_train_samples < len(train):
+        train = train.take(choose(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
+    train, val = _split(train, args.validation_split, args.seed, "--validation-split")
+    for note in notes:
+        print(note)
+    name = args.data if args.data in ("cifar10", "digits") else Path(args.data).resolve().name
+    return Dataset(name, names, train, val, test)
+
+
+def choose(labels, num_samples, seed, flag):
+    """Indices of a seeded, stratified choice of `num_samples` pictures with every class among them.
+
+    With the same seed a larger choice contains a smaller one. Raises InputError that names `flag` if there are fewer
+    pictures than that, or more classes.
+    """
+    classes = np.unique(labels)
+    if not len(classes) <= num_samples <= len(labels):
+        raise InputError(f"{flag} {num_samples}: allowed are {len(classes)} (one a class) to {len(labels)} pictures")
+    order = np.random.default_rng(seed).permutation(len(labels))
+    # Spread each class evenly over 0..1 and take the first: the shares of the classes stay what they are, within one.
+    place = np.empty(len(labels))
+    for label in classes:
+        members = order[labels[order] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+        place[members[0]] = 0
+    return np.argsort(place, kind="stable")[:num_samples]
+
+
+def few(dataset, num_samples):
+    """At most `num_samples` pictures of each part, every class among them: what `--dry-run` uses."""
+
+    def some(part):
+        count = min(max(num_samples, len(dataset.class_names)), len(part))
+        return part.take(choose(part.labels, count, 0, "--dry-run"))
+
+    return replace(dataset, train=some(dataset.train), val=some(dataset.val), test=some(dataset.test))
+
+
+def find_classes(wanted, class_names, flag):
+    """Numbers of classes that are given by number or by name. Raises InputError for an unknown or repeated one."""
+    by_name = {name.lower(): number for number, name in enumerate(class_names)}
+    numbers = []
+    for word in map(str, wanted):
+        number = by_name.get(word.lower(), int(word) if word.isdecimal() else None)
+        if number is None or number >= len(class_names):
+            known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
+            raise InputError(f"{flag} {word}: no such class; allowed are, by number or name: {known}")
+        if number in numbers:
+            raise InputError(f"{flag}: class {number} ({class_names[number]}) is given twice")
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def only_classes(dataset, classes, flag):
+    """The pictures of some classes, given by number; these are relabelled from 0 in the given order.
+
+    Raises InputError that names `flag` if train, val or test has none of them.
+    """
+
+    def keep(part):
+        kept = part.take(np.flatnonzero(np.isin(part.labels, classes)))
+        return Part(kept.images, np.array([classes.index(label) for label in kept.labels.tolist()], np.int64))
+
+    names = tuple(dataset.class_names[number] for number in classes)
+    parts = {name: keep(getattr(dataset, name)) for name in ("train", "val", "test")}
+    for name, part in parts.items():
+        if not len(part):
+            raise InputError(f"{flag}: {name} has no picture of {', '.join(names)}; more pictures or other classes are needed")
+    return replace(dataset, class_names=names, **parts)
+
+
+def _read(source, names, image_size, cache_dir, upscaled_later):
+    """Train part, test part or None, and the list of notes."""
+    if source == "digits":
+        from sklearn.datasets import load_digits  # not above: scikit-learn takes longer to import than --help may take
+
+        digits = load_digits()
+        grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # 0..16 in the scans
+        parts = [(np.repeat(grey[..., None], 3, axis=-1), digits.target.astype(np.int64))]
+    elif source == "cifar10" or cifar10.is_python_version(Path(source)):
+        parts = cifar10.read(cifar10.archive() if source == "cifar10" else Path(source))
+    else:
+        return _read_folders(Path(source), names, image_size, cache_dir, upscaled_later)
+    height, width = parts[0][0].shape[1:3]
+    notes = []
+    if upscaled_later:
+        image_size = min(image_size, 32)  # CIFAR-10's own size, to which the digits of 8x8 are brought as well
+    if (height, width) != (image_size, image_size):
+        notes.append(f"Pictures of {width}x{height} were resized to {image_size}x{image_size}.")
+        parts = [(np.stack([folders.resize(image, image_size) for image in images]), labels) for images, labels in parts]
+    train, test = [Part(*part) for part in parts] if len(parts) == 2 else (Part(*parts[0]), None)
+    return train, test, notes
+
+
+def _read_folders(root, names, image_size, cache_dir, upscaled_later):
+    train_folder, test_folder = folders.parts(root)
+    sizes = [image_size]
+    if upscaled_later:
+        height, width = folders.first_size(train_folder, names)
+        sizes = [height, image_size] if height == width and height < image_size else sizes
+    for size in sizes:
+        *train, num_resized = folders.read_part(train_folder, names, size, cache_dir)
+        if not num_resized:  # all are of the size of the first
+            image_size = size
+            break
+    if test_folder:
+        *test, more_resized = folders.read_part(test_folder, names, image_size, cache_dir, may_lack_classes=True)
+        num_resized += more_resized
+        if not len(test[1]):
+            raise InputError(f"--data {root}: test/ holds no pictures; fill it, or remove it to hold out a fifth of train/")
+    notes = [f"{num_resized} pictures were resized to {image_size}x{image_size}."] if num_resized else []
+    return Part(*train), Part(*test) if test_folder else None, notes
+
+
+def _split(part, held_out, seed, flag):
+    from sklearn.model_selection import train_test_split
+
+    try:
+        kept, rest = train_test_split(np.arange(len(part)), test_size=held_out, stratify=part.labels, random_state=seed)
+    except ValueError as error:
+        raise InputError(f"{flag}: {len(part)} pictures are too few to be split by class ({error})") from error
+    return part.take(kept), part.take(rest)

@@ -1,0 +1,90 @@
+"""A frozen base's output, computed once and kept on disk, for all runs that ask for the same.
+
+A file's name is a hash over the pictures, the extractor with its weights, the precision and the versions, so it is shared
+by runs with other heads, seeds and splits. It is written in chunks with a checksum each: a killed extraction goes on where
+it stopped, and a damaged chunk is found and computed again. Importing this imports Keras.
+
+<cache-dir>/features/<key>.npy    float32 (pictures, width); <key>.part.npy as long as chunks are missing
+<cache-dir>/features/<key>.json   what it was made of, and the checksums
+"""
+
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from common import backend
+from common.data import augment
+from common.data.dataset import Part
+from common.models.feature_file import FeatureFile
+
+BATCH_SIZE = {"cpu": 32, "gpu": 256}  # at 224x224, where VGG19 takes 1.4 GiB for 32 pictures
+
+
+class Rows:
+    """Some rows of a memory-mapped array `(m, width)`, in some order: indexed like an array, without a copy of the whole."""
+
+    def __init__(self, array, rows):
+        self.array, self.rows = array, rows
+        self.shape, self.dtype = (len(rows), *array.shape[1:]), array.dtype
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, indices):
+        return self.array[self.rows[indices]]
+
+
+def batch_size(extractor):
+    """Pictures that go through a base at once: 32 on a CPU and 256 on a GPU, fewer where they are larger than 224x224."""
+    most = BATCH_SIZE["cpu" if backend.devices()[0].startswith("CPU") else "gpu"]
+    base = next((layer for layer in extractor.layers if isinstance(layer, keras.Model)), extractor)
+    return max(1, most * 224**2 // max(224, base.input_shape[1]) ** 2)
+
+
+def extract(extractor, parts, cache_dir, title):
+    """What `extractor` makes of the pictures in `parts`, arrays uint8 `(n, h, w, 3)`: float32 `Rows` `(n, width)` for each.
+
+    Equal pictures are computed once. Returns the list of Rows and what it took: `pictures`, `computed`, `seconds`. Raises
+    InputError when `cache_dir` can't be written to or its disk is too full.
+    """
+    started = time.perf_counter()
+    digests = [hashlib.blake2b(picture, digest_size=16).digest() for part in parts for picture in np.ascontiguousarray(part)]
+    unique, first, inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
+    starts = np.cumsum([0, *map(len, parts)])
+    file = FeatureFile(Path(cache_dir) / "features", extractor, unique, batch_size(extractor))
+
+    def take(indices):
+        numbers = np.searchsorted(starts, indices, side="right") - 1
+        return np.stack([parts[number][index - starts[number]] for number, index in zip(numbers, indices, strict=True)])
+
+    array, computed = file.complete(lambda rows: take(first[rows]), title)
+    took = {"pictures": len(digests), "computed": computed, "seconds": round(time.perf_counter() - started, 3)}
+    return [Rows(array, rows) for rows in np.split(inverse, starts[1:-1])], took
+
+
+def of_dataset(extractor, dataset, args, preset):
+    """The data set with its features in place of its pictures, and what that took, as results.json has it.
+
+    With a `preset`, a function of `augment`, the train part holds a list of `--views` arrays: the features of the pictures
+    themselves and of randomly changed copies.
+    """
+    train, val, test = dataset.train, dataset.val, dataset.test
+    (features, of_val), took = extract(extractor, [train.images, val.images], args.cache_dir, "features of train and val")
+    (of_test,), more = extract(extractor, [test.images], args.cache_dir, "features of test")
+    views, tooks = [features], [took, more]
+    for view in range(1, args.views if preset else 1):
+        copies = augment.augmented(train.images, preset, [args.seed, view])
+        (features,), more = extract(extractor, [copies], args.cache_dir, f"features of view {view + 1} of {args.views}")
+        views.append(features)
+        tooks.append(more)
+    inputs = replace(
+        dataset,
+        train=Part(views if len(views) > 1 else features, train.labels),
+        val=Part(of_val[:], val.labels),
+        test=Part(of_test[:], test.labels),
+    )
+    return inputs, {"extraction": {key: round(sum(took[key] for took in tooks), 3) for key in took}}

@@ -1,0 +1,105 @@
+"""`--weights`: where the weights of a pretrained base come from, found before any picture is read.
+
+ImageNet's come through Keras's own cache with its hash check. Importing this imports nothing heavy.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.cli import InputError
+from common.data import downloads
+
+KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+
+@dataclass(frozen=True)
+class Official:
+    """Keras's own ImageNet file of a base, as in `keras.applications`: name, address and MD5.
+
+    `others` are the MD5s of files that will do as well: those with the classifier on top.
+    """
+
+    name: str
+    folder: str
+    md5: str
+    others: tuple = ()
+
+    @property
+    def origin(self):
+        return f"{self.folder}/{self.name}"
+
+
+VGG19_WITH_TOP = Official(
+    "vgg19_weights_tf_dim_ordering_tf_kernels.h5", f"{KERAS_APPLICATIONS}/vgg19", "cbe5617147190e668d6c5d5026f83318"
+)
+OFFICIAL = {
+    "vgg19-fc2": VGG19_WITH_TOP,
+    "vgg19": Official(
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        f"{KERAS_APPLICATIONS}/vgg19",
+        "253f8cb515780f3b799900260a226db6",
+        (VGG19_WITH_TOP.md5,),
+    ),
+    "resnet152v2": Official(
+        "resnet152v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        f"{KERAS_APPLICATIONS}/resnet",
+        "ed17cf2e0169df9d443503ef94b23b33",
+        ("a49b44d1979771252814e80f8ec446f9",),
+    ),
+    "efficientnetb7": Official(
+        "efficientnetb7_notop.h5",
+        "https://storage.googleapis.com/keras-applications",
+        "cbcfe4450ddf6f3ad90b1b398090fe4a",
+        ("8c03f828fec3ef71311cd463b6759d99",),
+    ),
+}
+MIN_IMAGE_SIZE = 32  # below it the last poolings have nothing left to pool
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What `--weights` means: the `path` of a weights file or model, None for random ones; whether they are ImageNet's; and
+    a `label` for titles.
+    """
+
+    path: Path | None
+    is_imagenet: bool
+    label: str
+
+
+def find(source, base, image_size):
+    """The Weights that `--weights source` means for a base, a name of `OFFICIAL`; imagenet is downloaded if need be.
+
+    Raises InputError for a path that does not exist, a download that fails, and a size that the base or its weights don't
+    allow.
+    """
+    if image_size < MIN_IMAGE_SIZE:
+        raise InputError(f"--image-size {image_size}: the base needs at least {MIN_IMAGE_SIZE}")
+    if source == "none":
+        return Weights(None, False, "random weights (control)")
+    if source == "imagenet":
+        if base == "vgg19-fc2" and image_size != 224:
+            raise InputError(f"--image-size {image_size}: the fully connected layers of ImageNet's VGG19 need 224")
+        return Weights(_imagenet(OFFICIAL[base]), True, "ImageNet weights")
+    path = Path(source)
+    if path.is_dir():
+        if not (path / "model.keras").is_file():
+            raise InputError(f"--weights {source}: no model.keras in this folder; give a finished run's folder, or a file")
+        return Weights(path / "model.keras", False, f"weights of {path.resolve().name}")
+    if not path.is_file():
+        raise InputError(f"--weights {source}: no such file or folder; allowed are imagenet, none and a path that exists")
+    if not path.name.endswith((".h5", ".keras")):
+        raise InputError(f"--weights {source}: its name ends neither in .h5 nor in .weights.h5 nor in .keras")
+    is_imagenet = any(downloads.has_hash(path, md5) for md5 in (OFFICIAL[base].md5, *OFFICIAL[base].others))
+    return Weights(path, is_imagenet, "ImageNet weights" if is_imagenet else f"weights of {path.name}")
+
+
+def _imagenet(official):
+    try:
+        return downloads.fetch("models", official.name, official.origin, official.md5)
+    except Exception as error:  # Keras raises the bare class when a URL can't be fetched
+        raise InputError(
+            f"--weights imagenet: {official.name} could not be downloaded ({' '.join(str(error).split())}). Ways out: put "
+            f"{official.origin} at {downloads.place('models', official.name)}; --weights PATH (a weights file, or the folder "
+            "of a run); or --weights none (random)"
+        ) from error

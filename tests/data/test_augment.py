@@ -1,0 +1,117 @@
+import cv2
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from common.data import augment
+from common.data.batches import Batches
+
+PRESETS = (augment.mirrored_and_shifted, augment.mirrored_shifted_and_turned, augment.mirrored_shifted_and_zoomed)
+
+
+@pytest.fixture
+def bright_on_the_left():
+    """200 equal pictures, 32x32, whose left half is bright."""
+    picture = np.full((32, 32, 3), 40, np.uint8)
+    picture[:, :16] = 200
+    return np.repeat(picture[None], 200, axis=0)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_random_per_picture_and_never_upside_down(preset, bright_on_the_left):
+    copies = augment.augmented(bright_on_the_left, preset, 0).astype(float)
+    assert copies.shape == bright_on_the_left.shape and len(np.unique(copies, axis=0)) > 150
+    flipped = copies[:, :, 16:].mean((1, 2, 3)) > copies[:, :, :16].mean((1, 2, 3))
+    assert 0.35 < flipped.mean() < 0.65  # not all, not none
+    bright_at_the_top = bright_on_the_left.transpose(0, 2, 1, 3)
+    copies = augment.augmented(np.ascontiguousarray(bright_at_the_top), preset, 0).astype(float)
+    assert (copies[:, :16].mean((1, 2, 3)) > copies[:, 16:].mean((1, 2, 3))).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_same_seed_same_copies(preset, bright_on_the_left):
+    one, same, other = (augment.augmented(bright_on_the_left, preset, seed) for seed in ([0, 1], [0, 1], [0, 2]))
+    assert one.dtype == np.uint8
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_a_shift_is_at_most_a_tenth():
+    dot = np.zeros((300, 31, 31, 3), np.uint8)
+    dot[:, 15, 15] = 255
+    copies = augment.augmented(dot, augment.mirrored_and_shifted, 0).astype(float).sum(-1)
+    rows = (copies * np.arange(31)[:, None]).sum((1, 2)) / copies.sum((1, 2))
+    assert 2.5 < abs(rows - 15).max() <= 3.11  # a tenth of 31
+    assert (rows < 14).any() and (rows > 16).any()
+
+
+KERAS_LAYERS = {  # the same change, by a Keras layer
+    "shift": ({"shifts": (3.2, -1.6)}, layers.RandomTranslation((-0.05, -0.05), (0.1, 0.1), fill_mode="nearest")),
+    "turn": ({"degrees": 12}, layers.RandomRotation((12 / 360, 12 / 360), fill_mode="nearest")),
+    "zoom in": ({"zooms": 1.25}, layers.RandomZoom((-0.2, -0.2), fill_mode="nearest")),
+    "zoom out": ({"zooms": 1 / 1.1}, layers.RandomZoom((0.1, 0.1), fill_mode="nearest")),
+}
+
+
+def warp(pictures, **changes):
+    count, as_it_is = len(pictures), {"mirrored": False, "degrees": 0, "zooms": 1, "shifts": (0, 0)}
+    return augment.warp(pictures, **{name: np.stack([value] * count) for name, value in (as_it_is | changes).items()})
+
+
+@pytest.fixture
+def smooth():
+    """Eight smooth random pictures, 32x32."""
+    small = np.random.default_rng(0).integers(40, 215, (8, 5, 5, 3)).astype(np.uint8)
+    return np.stack([cv2.resize(picture, (32, 32), interpolation=cv2.INTER_CUBIC) for picture in small])
+
+
+RANGES = {  # degrees, zoom, share of the size that a picture is shifted by
+    augment.mirrored_and_shifted: (0, 0, 0.1),
+    augment.mirrored_shifted_and_turned: (15, 0, 0.1),
+    augment.mirrored_shifted_and_zoomed: (0, 0.1, 0.1),
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_changes_reach_as_far_as_they_should_and_no_further(preset, monkeypatch):
+    monkeypatch.setattr(augment, "warp", lambda images, **changes: changes)
+    changes = augment.augmented(np.zeros((5000, 20, 40, 3), np.uint8), preset, 0)
+    turn, zoom, shift = RANGES[preset]
+    width, height = 40, 20
+    for drawn, middle, most in (
+        (changes["degrees"], 0, turn),
+        (changes["zooms"], 1, zoom),
+        (changes["shifts"][:, 0], 0, shift * width),
+        (changes["shifts"][:, 1], 0, shift * height),
+    ):
+        assert drawn.shape == (5000,)
+        assert drawn.min() == pytest.approx(middle - most, abs=0.01 * most) and drawn.min() >= middle - most
+        assert drawn.max() == pytest.approx(middle + most, abs=0.01 * most) and drawn.max() <= middle + most
+
+
+@pytest.mark.parametrize("change", KERAS_LAYERS)
+def test_changes_are_those_of_keras(change, smooth):
+    changes, layer = KERAS_LAYERS[change]
+    expected = keras.ops.convert_to_numpy(layer(smooth.astype("float32"), training=True))
+    assert np.abs(expected - smooth).mean() > 5
+    np.testing.assert_allclose(warp(smooth, **changes), expected, atol=1.5)  # a 32nd of a pixel, and rounding
+
+
+def test_mirrored_first_then_turned_and_zoomed_then_shifted(smooth):
+    np.testing.assert_array_equal(warp(smooth, mirrored=True), smooth[:, :, ::-1])
+    expected = smooth[:, :, ::-1].astype("float32")
+    for change in ("turn", "zoom in", "shift"):
+        expected = KERAS_LAYERS[change][1](expected, training=True)
+    copies = warp(smooth, mirrored=True, degrees=12, zooms=1.25, shifts=(3.2, -1.6))
+    inner = np.s_[:, 6:-6, 6:-6]  # where no edge was repeated between two steps
+    np.testing.assert_allclose(copies[inner], keras.ops.convert_to_numpy(expected)[inner], atol=8)  # bilinear once, not thrice
+
+
+def test_batches_are_augmented_anew_in_every_epoch_the_same_for_the_same_seed(bright_on_the_left):
+    def epoch(number, seed=0):
+        batches = Batches(bright_on_the_left, np.arange(200), 64, seed, preset=augment.mirrored_and_shifted)
+        batches.epoch = number
+        return np.concatenate([batches[index][0] for index in range(len(batches))])
+
+    assert np.array_equal(epoch(0), epoch(0))
+    assert not np.array_equal(epoch(0), epoch(1)) and not np.array_equal(epoch(0), epoch(0, seed=1))

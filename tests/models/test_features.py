@@ -1,0 +1,249 @@
+"""The feature cache with a small convolution in place of a base: what is kept, what is computed again, and when."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from common import cli
+from common.data import dataset as data
+from common.data.augment import mirrored_and_shifted
+from common.models import feature_file, features
+from common.models.upscale import Upscale
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(features, "BATCH_SIZE", {"cpu": 4, "gpu": 4})
+    monkeypatch.setattr(feature_file, "BATCHES_PER_CHUNK", 2)
+
+
+def make_extractor(seed=0):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, strides=2, activation="relu")(Upscale(12)(inputs))
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+
+def make_pictures(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3), np.uint8)
+
+
+def extract(extractor, parts, folder):
+    rows, took = features.extract(extractor, parts, folder, "features")
+    return [part[:] for part in rows], took
+
+
+def stored(folder, end=".npy"):
+    (path,) = [path for path in (folder / "features").glob(f"*{end}") if end != ".npy" or not path.name.endswith(".part.npy")]
+    return path
+
+
+def test_equals_predict_part_by_part(tmp_path):
+    extractor, parts = make_extractor(), [make_pictures(21), make_pictures(10, seed=1)]
+    (one, other), took = extract(extractor, parts, tmp_path)
+    assert one.dtype == np.float32 and (took["pictures"], took["computed"]) == (31, 31)
+    for ours, pictures in ((one, parts[0]), (other, parts[1])):
+        np.testing.assert_allclose(ours, extractor.predict(pictures, verbose=0), rtol=1e-5)
+    assert not list((tmp_path / "features").glob("*.part.npy"))
+
+
+def test_other_splits_and_orders_share_what_is_there_and_equal_pictures_are_computed_once(tmp_path):
+    extractor, pictures = make_extractor(), make_pictures(20)
+    (whole,), _ = extract(extractor, [pictures], tmp_path)
+    order = np.random.default_rng(0).permutation(20)
+    (one, other), took = extract(extractor, [pictures[order[:13]], pictures[order[13:]]], tmp_path)
+    assert took["computed"] == 0
+    np.testing.assert_array_equal(np.concatenate([one, other]), whole[order])
+    (twice,), took = extract(extractor, [np.concatenate([pictures, pictures[:9]])], tmp_path)
+    assert took["computed"] == 0
+    np.testing.assert_array_equal(twice[20:], whole[:9])
+
+
+def test_the_name_depends_on_pictures_weights_layers_and_precision(tmp_path):
+    pictures = make_pictures(5)
+    names = set()
+    for number, (extractor, images) in enumerate(
+        [
+            (make_extractor(), pictures),
+            (make_extractor(seed=1), pictures),
+            (make_extractor(), make_pictures(5, seed=1)),
+            (keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(6)]), pictures),
+        ]
+    ):
+        _, took = extract(extractor, [images], tmp_path)
+        assert took["computed"] == 5
+        names |= {path.name for path in (tmp_path / "features").glob("*.npy")}
+        assert len(names) == number + 1
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        _, took = extract(make_extractor(), [pictures], tmp_path)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert took["computed"] == 5
+
+
+def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkeypatch, capsys):
+    extractor, pictures = make_extractor(), make_pictures(37)
+    (unbroken,), _ = extract(extractor, [pictures], tmp_path / "unbroken")
+    batches = []
+
+    class Interrupted(keras.Model):
+        def predict_on_batch(self, x):
+            batches.append(len(x))
+            if len(batches) == 6:  # in the middle of the third chunk of 8
+                raise KeyboardInterrupt
+            return super().predict_on_batch(x)
+
+    monkeypatch.setattr(extractor, "predict_on_batch", Interrupted(extractor.input, extractor.output).predict_on_batch)
+    with pytest.raises(KeyboardInterrupt):
+        extract(extractor, [pictures], tmp_path / "broken")
+    assert not list((tmp_path / "broken").rglob("*[!t].npy"))  # nothing under its own name before it is whole
+    (resumed,), took = extract(extractor, [pictures], tmp_path / "broken")
+    assert took["computed"] == 37 - 16 and "16 of 37 pictures are there" in capsys.readouterr().out
+    np.testing.assert_array_equal(resumed, unbroken)
+    assert stored(tmp_path / "broken").read_bytes() == stored(tmp_path / "unbroken").read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = [{root!r}, {tests!r}]
+from test_features import feature_file, features, make_extractor, make_pictures
+features.BATCH_SIZE, feature_file.BATCHES_PER_CHUNK = {{"cpu": 4, "gpu": 4}}, 2
+write = feature_file.files.write_json
+def killed_at_the_third(path, content):
+    if sum(c is not None for c in content["checksums"]) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)  # the chunk is written, its checksum is not
+    write(path, content)
+feature_file.files.write_json = killed_at_the_third
+features.extract(make_extractor(), [make_pictures(37)], sys.argv[1], "features")
+"""
+
+
+def test_killed_in_earnest_it_goes_on_where_it_stopped(tmp_path):
+    program = KILLED.format(root=str(ROOT), tests=str(ROOT / "tests" / "models"))
+    ended = subprocess.run([sys.executable, "-c", program, tmp_path / "killed"], capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    (resumed,), took = extract(make_extractor(), [make_pictures(37)], tmp_path / "killed")
+    (unbroken,), _ = extract(make_extractor(), [make_pictures(37)], tmp_path / "unbroken")
+    assert took["computed"] == 37 - 16
+    np.testing.assert_array_equal(resumed, unbroken)
+
+
+def overwrite(path, offset, content):
+    with open(path, "r+b") as file:
+        file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
+        file.write(content)
+
+
+def test_killed_between_the_last_chunk_and_the_name_it_needs_no_second_pass(tmp_path):
+    extractor, pictures = make_extractor(), make_pictures(37)
+    (before,), _ = extract(extractor, [pictures], tmp_path)
+    whole = stored(tmp_path)
+    whole.rename(whole.with_name(whole.stem + ".part.npy"))
+    (after,), took = extract(extractor, [pictures], tmp_path)
+    assert took["computed"] == 0 and whole.exists()
+    np.testing.assert_array_equal(after, before)
+
+
+def test_broken_off_in_the_first_chunk_is_no_damage(tmp_path, monkeypatch, capsys):
+    extractor, pictures = make_extractor(), make_pictures(37)
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(extractor, "predict_on_batch", lambda pictures: (_ for _ in ()).throw(KeyboardInterrupt))
+        extract(extractor, [pictures], tmp_path)
+    assert extract(extractor, [pictures], tmp_path)[1]["computed"] == 37
+    assert "can't be used" not in capsys.readouterr().out
+
+
+def test_larger_pictures_go_in_smaller_batches(monkeypatch):
+    monkeypatch.setattr(features, "BATCH_SIZE", {"cpu": 32, "gpu": 32})
+
+    def batch_size(size):
+        inputs = keras.Input((32, 32, 3))
+        base = keras.Sequential([keras.Input((size, size, 3)), layers.GlobalAveragePooling2D()])
+        return features.batch_size(keras.Model(inputs, base(Upscale(size)(inputs))))
+
+    assert [batch_size(size) for size in (32, 224, 448, 4000)] == [32, 32, 8, 1]
+
+
+DAMAGES = {
+    "a few bytes": (lambda array, note: overwrite(array, -8, b"\1\2\3\4"), 5),  # the last chunk: 37 = 4 * 8 + 5
+    "cut off": (lambda array, note: os.truncate(array, array.stat().st_size - 100), 37),
+    "empty": (lambda array, note: array.write_bytes(b""), 37),
+    "not an array": (lambda array, note: array.write_text("hello"), 37),
+    "another array": (lambda array, note: np.save(array, np.zeros((3, 6), np.float32)), 37),
+    "note gone": (lambda array, note: note.unlink(), 37),
+    "note broken": (lambda array, note: note.write_text("{"), 37),
+    "note of another kind": (lambda array, note: note.write_text("[]"), 37),
+    "foreign note": (lambda array, note: note.write_text(note.read_text().replace("float32", "float16")), 37),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_or_foreign_file_is_noticed_and_computed_again(tmp_path, capsys, damage):
+    extractor, pictures = make_extractor(), make_pictures(37)
+    (before,), _ = extract(extractor, [pictures], tmp_path)
+    do, expected = DAMAGES[damage]
+    do(stored(tmp_path), stored(tmp_path, ".json"))
+    (after,), took = extract(extractor, [pictures], tmp_path)
+    assert took["computed"] == expected
+    assert "can't be used as it is" in capsys.readouterr().out
+    np.testing.assert_array_equal(after, before)
+    assert extract(extractor, [pictures], tmp_path)[1]["computed"] == 0
+
+
+def test_two_at_once_compute_it_once(tmp_path):
+    pictures, results = make_pictures(60), []
+
+    def work(extractor):
+        results.append(extract(extractor, [pictures], tmp_path))
+
+    threads = [threading.Thread(target=work, args=(make_extractor(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(took["computed"] for _, took in results) == [0, 60]
+    np.testing.assert_array_equal(results[0][0][0], results[1][0][0])
+
+
+def test_no_room_and_no_right_to_write_are_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cli.InputError, match="--cache-dir.*--no-cache") as failed:
+        extract(make_extractor(), [make_pictures(5)], tmp_path / "file")
+    assert "\n" not in str(failed.value)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(cli.InputError, match="GiB are needed"):
+        extract(make_extractor(), [make_pictures(5)], tmp_path)
+
+
+def test_a_data_set_keeps_labels_and_gets_views(tmp_path):
+    labels = np.arange(12) % 3
+    parts = [data.Part(make_pictures(12, seed), labels) for seed in range(3)]
+    dataset = data.Dataset("random", ("a", "b", "c"), *parts)
+
+    class Arguments:
+        cache_dir, seed, views = tmp_path, 0, 3
+
+    extractor = make_extractor()
+    inputs, took = features.of_dataset(extractor, dataset, Arguments, mirrored_and_shifted)
+    assert took["extraction"]["computed"] == 12 * 5  # train, val and test, and two copies of train
+    plain, *copies = inputs.train.images
+    np.testing.assert_allclose(plain[:], extractor.predict(parts[0].images, verbose=0), rtol=1e-5)
+    assert len(copies) == 2 and not any(np.allclose(copy[:], plain[:]) for copy in copies)
+    np.testing.assert_allclose(inputs.test.images, extractor.predict(parts[2].images, verbose=0), rtol=1e-5)
+    assert (inputs.val.labels == labels).all()
+    assert features.of_dataset(extractor, dataset, Arguments, mirrored_and_shifted)[1]["extraction"]["computed"] == 0
+    alone, took = features.of_dataset(extractor, dataset, Arguments, None)
+    assert took["extraction"]["computed"] == 0  # the first view is the pictures themselves
+    np.testing.assert_array_equal(alone.train.images[:], plain[:])

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from common.results import metrics
+
+
+def test_confusion_matrix_has_true_rows_and_predicted_columns():
+    # Two of class 0, one of them taken for class 2; nothing is ever taken for class 0 wrongly.
+    matrix = metrics.confusion_matrix([0, 0, 1, 2], [0, 2, 1, 2], 4)
+    assert matrix.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert metrics.most_confused(matrix) == [(0, 2, 1)]
+    np.testing.assert_equal(metrics.per_class_accuracy(matrix), [0.5, 1, 1, np.nan])
+
+
+def test_most_confused_pairs_come_largest_first():
+    matrix = np.array([[9, 1, 0], [4, 5, 0], [0, 2, 7]])
+    assert metrics.most_confused(matrix, count=2) == [(1, 0, 4), (2, 1, 2)]
+
+
+@pytest.mark.parametrize("correct, total", [(8, 10), (0, 5), (9870, 10000), (7, 7)])
+def test_wilson_interval_by_its_formula(correct, total):
+    z, p = 1.959963984540054, correct / total  # Wilson 1927, equation as in Brown, Cai and DasGupta 2001
+    centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * np.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
+    assert metrics.accuracy_interval(correct, total) == pytest.approx((centre - half, centre + half), abs=1e-9)
+
+
+def test_cross_entropy_worked_by_hand():
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]], np.float32)
+    by_hand = (np.log(2) - np.log(0.75) - np.log(1e-7)) / 3  # the third is sure and wrong
+    assert metrics.cross_entropy(np.array([0, 1, 1]), probabilities) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_spread_by_groups_rows():
+    rows = [{"m": "x", "n": 2, "v": 0.5}, {"m": "x", "n": 2, "v": 0.7}, {"m": "y", "n": 2, "v": 1.0}]
+    first, second = metrics.spread_by(rows, ("m", "n"), "v")
+    assert first["mean"] == pytest.approx(0.6)
+    assert first["deviation"] == pytest.approx(np.sqrt(0.02)) and first["runs"] == 2
+    assert second == {"m": "y", "n": 2, "mean": 1.0, "deviation": None, "runs": 1}
+
+
+def test_t_interval_of_a_mean_worked_by_hand():
+    # 0.70, 0.72, 0.77: mean 0.73, squared deviations 0.0009 + 0.0001 + 0.0016, so s = sqrt(0.0013) = 0.0360555; a table of
+    # the t distribution has 4.303 for 2 degrees of freedom: 4.303 * 0.0360555 / sqrt(3) = 0.08957.
+    assert metrics.mean_interval([0.70, 0.72, 0.77]) == pytest.approx((0.73 - 0.08957, 0.73 + 0.08957), abs=2e-5)
+    assert metrics.mean_interval([0.5, 0.5]) == (0.5, 0.5)
+
+
+def test_mcnemar_worked_by_hand():
+    # 10 pictures that only the first gets right, 2 that only the second does, 3 both, 4 neither. Of 2**12 ways to share out
+    # the 12, 1 + 12 + 66 give one of them two or fewer, and as many the other.
+    first = [True] * 10 + [False] * 2 + [True] * 3 + [False] * 4
+    second = [False] * 10 + [True] * 2 + [True] * 3 + [False] * 4
+    assert metrics.mcnemar(first, second) == (10, 2, pytest.approx(2 * 79 / 4096, rel=1e-9))
+    assert metrics.mcnemar(second, first)[:2] == (2, 10)
+    assert metrics.mcnemar([True, False], [True, False]) == (0, 0, 1.0)  # nothing to tell them apart by
+    assert metrics.mcnemar([True, False], [False, True])[2] == 1.0

@@ -1,0 +1,33 @@
+from common.results import tables
+
+ROWS = [("a|b", "1,000", "(0.5000)", "20261123"), ("longer", 7, "-", "none")]
+COLUMNS = ("name", "count", "documented", "weights")
+
+
+def test_words_stand_to_the_left_and_figures_to_the_right():
+    assert tables.text(ROWS, COLUMNS) == [
+        "name    count  documented  weights",
+        "------  -----  ----------  --------",
+        "a|b     1,000    (0.5000)  20261123",
+        "longer      7           -  none",
+    ]
+
+
+def test_markdown_is_aligned_alike_and_keeps_a_bar_in_its_cell():
+    assert tables.markdown(ROWS, COLUMNS) == [
+        "| name | count | documented | weights |",
+        "|---|--:|--:|---|",
+        r"| a\|b | 1,000 | (0.5000) | 20261123 |",
+        "| longer | 7 | - | none |",
+    ]
+
+
+def test_an_accuracy_shows_its_deviation_where_it_has_one():
+    assert tables.accuracy(0.5, (0.4, 0.6)) == "0.5000 [0.4000, 0.6000]"
+    assert tables.accuracy(0.97, (0.95, 0.99), 0.004) == "0.9700 ± 0.0040 [0.9500, 0.9900]"
+
+
+def test_a_documented_number_that_can_not_be_compared_is_in_brackets():
+    assert tables.documented({"documented_accuracy": 0.85, "comparable": True}) == "0.8500"
+    assert tables.documented({"documented_accuracy": 0.85, "comparable": False}) == "(0.8500)"
+    assert tables.documented({"documented_accuracy": None, "comparable": False}) == "-"

@@ -1,0 +1,441 @@
+"""compare.py on run folders that are made here from the published ones, in seconds: no model is trained."""
+
+import csv
+import io
+import json
+import math
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import compare
+from common import files
+from common.figures import plots
+from common.results import metrics, report
+from common.training import run as runs
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "plots" / "results"
+CLASSES = ("cat", "dog")
+TRUE = np.array([0, 1] * 10)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def history(phase, epochs, first=1):
+    same = {"learning_rate": 0.001, "loss": 1.0, "accuracy": 0.5, "seconds": 2.0}
+    return [
+        same | {"epoch": epoch, "phase": phase, "val_loss": 1 / epoch, "val_accuracy": epoch / 200}
+        for epoch in range(first, first + epochs)
+    ]
+
+
+def make_run(path="runs/resnet152v2/20261123-120000", *, rows=None, wrong=(0, 1), environment=None, args=None, **results):
+    """A run folder like the published control, with other args, environment and results; `wrong` test pictures are wrong."""
+    control, folder = PUBLISHED / "resnet152v2" / "control", Path(path)
+    rows = rows or history("head", 3)
+    seed = results.get("seed", 0)
+    published = files.read_json(control / "results.json")
+    guesses = np.where(np.isin(np.arange(len(TRUE)), wrong), 1 - TRUE, TRUE)
+    right = float((guesses == TRUE).mean())
+    own = {"class_names": CLASSES, "test_size": len(TRUE), "test_accuracy": right, "epochs": len(rows), "best_epoch": 3}
+    own |= {"total_seconds": 5700.0}
+    on = files.read_json(control / "environment.json") | {"devices": ["CPU (2 cores)"], "backend": "tensorflow"}
+    folder.mkdir(parents=True)
+    files.write_json(folder / "results.json", published | own | results)
+    files.write_json(folder / "args.json", files.read_json(control / "args.json") | {"seed": seed, "name": None} | (args or {}))
+    files.write_json(folder / "environment.json", on | (environment or {}))
+    files.write_csv(folder / "history.csv", rows, runs.HISTORY_COLUMNS)
+    write_predictions(folder, guesses)
+    return folder
+
+
+def write_predictions(folder, guesses):
+    folder.mkdir(exist_ok=True)
+    dataset = SimpleNamespace(class_names=CLASSES, test=SimpleNamespace(labels=TRUE))
+    matrix = metrics.confusion_matrix(TRUE, guesses, len(CLASSES))
+    report._write_predictions(folder, dataset, np.eye(len(CLASSES))[guesses], matrix)
+
+
+def show(call, *words):
+    """Run compare.py for its CSV: the exit code, a dict for each row, and stderr."""
+    code, out, err = call(compare.main, *words, "--csv", "--no-figure")
+    return code, list(csv.DictReader(io.StringIO(out))), err
+
+
+def test_runs_that_differ_only_in_seed_are_one_row(call):
+    accuracies = {0: 0.70, 1: 0.75, 2: 0.80}
+    for seed, accuracy in accuracies.items():
+        own = {"name": f"word{seed}", "output_dir": f"runs{seed}", "cache_dir": "elsewhere", "tensorboard": bool(seed)}
+        make_run(f"runs/r/2026-{seed}", seed=seed, test_accuracy=accuracy, total_seconds=100.0 + seed, args=own)
+    make_run("runs/r/2026-9", seed=0, test_accuracy=0.5, args={"lr": 0.01})
+    make_run("runs/r/2026-10", seed=0, test_accuracy=0.4, environment={"precision": "float32"})
+    make_run("runs/r/2026-11", seed=0, test_accuracy=0.3, environment={"backend": "jax"})
+    make_run("runs/r/2026-12", seed=0, test_accuracy=0.2, weights="imagenet", args={"weights": "imagenet"})
+    make_run("runs/r/2026-13", seed=0, test_accuracy=0.1, train_size=200)
+    code, rows, err = show(call)
+    assert code == 0 and "skipped" not in err
+    by_seeds = {row["seeds"]: row for row in rows}
+    assert sorted(row["seeds"] for row in rows) == ["0"] * 5 + ["0 1 2"]
+    several = by_seeds["0 1 2"]
+    assert float(several["test_accuracy"]) == pytest.approx(0.75)
+    assert float(several["deviation"]) == pytest.approx(statistics.stdev(accuracies.values()))
+    half = 4.302653 * 0.05 / math.sqrt(3)  # t of a table, 2 degrees of freedom
+    assert (float(several["low"]), float(several["high"])) == pytest.approx((0.75 - half, 0.75 + half), abs=1e-6)
+    assert several["interval"] == "t" and float(several["seconds"]) == pytest.approx(101)
+    for word in ("--lr 0.01", "float32", "jax", "--weights imagenet"):
+        assert sum(word in row["name"] for row in rows) == 1, word
+
+
+def test_rows_are_called_by_their_words_where_each_has_its_own(call):
+    for word, rate in (("slow", 0.01), ("fast", 0.02)):
+        make_run(f"runs/r/{word}", args={"name": word, "lr": rate})
+    assert {row["name"] for row in show(call)[1]} == {"resnet152v2 slow", "resnet152v2 fast"}
+    make_run("runs/r/third", args={"name": "fast", "lr": 0.03})  # a word that two rows have tells nothing
+    assert {row["name"] for row in show(call)[1]} == {f"resnet152v2 --lr {rate}" for rate in (0.01, 0.02, 0.03)}
+    make_run("runs/r/fourth", args={"lr": 0.04})
+    assert len({row["name"] for row in show(call)[1]} & {f"resnet152v2 --lr {rate}" for rate in (0.01, 0.04)}) == 2
+
+
+def test_of_two_runs_with_one_seed_the_newer_counts(call):
+    make_run("runs/r/20261123-120000", test_accuracy=0.25)
+    make_run("runs/r/20261124-120000", test_accuracy=0.75)
+    code, (row,), err = show(call)
+    assert (code, row["test_accuracy"], row["seeds"]) == (0, "0.75", "0")
+    assert "skipped runs/r/20261123-120000: runs/r/20261124-120000 is newer" in err
+
+
+def test_one_seed_has_the_wilson_interval_of_its_pictures(call):
+    make_run(wrong=(0, 1))  # 18 of 20
+    _, (row,), _ = show(call)
+    z, p, n = 1.959963984540054, 0.9, 20
+    centre, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    expected = ((centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n))
+    assert (float(row["low"]), float(row["high"])) == pytest.approx(expected)
+    assert (row["interval"], row["deviation"]) == ("Wilson", "")
+
+
+def make_ab_split():
+    """A run folder of two seeds and two sizes, in which the models of most pictures are trained twice."""
+    of = {"train_size": 300, "seed": 0, "documented_accuracy": 0.81, "comparable": True}
+    rows = history("a", 2) + history("b-last-fc", 2) + history("b-last-fc samples=300 seed=1", 2)
+    rows += history("b-last-fc samples=20 seed=0", 2)
+    folder = make_run("runs/ab_split/20261123-130000", rows=rows, epochs=2, best_epoch=2, **of)
+    whole = files.read_json(folder / "results.json")
+    parts = {"experiment": "ab_split", "epochs": 2, "seconds": 7.0}
+    a = whole | parts | {"model": "A from scratch", "trained_weights": 900, "frozen_weights": 0, "class_names": ["x", "y"]}
+    a |= {"train_size": 500, "test_accuracy": 0.6}
+    b = whole | parts | {"model": "B, last FC layer", "weights": "model A", "trained_weights": 5, "frozen_weights": 895}
+    files.write_json(folder / "results.json", b | {"models": {"a": a, "b-last-fc": b}})
+    args = files.read_json(PUBLISHED / "ab_split" / "default" / "args.json")
+    files.write_json(folder / "args.json", args | {"seeds": 2, "b_samples": [20, "all"]})
+    points = [
+        {"model": model, "samples": samples, "seed": seed, "test_accuracy": accuracy, "seconds": 9.0}
+        for model, samples, seed, accuracy in (
+            ("a", 500, 0, 0.6), ("b-last-fc", 20, 0, 0.1), ("b-last-fc", 300, 0, b["test_accuracy"]),
+            ("a", 500, 1, 0.7), ("b-last-fc", 20, 1, 0.2), ("b-last-fc", 300, 1, 0.7),
+        )
+    ]  # fmt: skip
+    files.write_csv(folder / "points.csv", points, points[0])
+    (folder / "a").mkdir()
+    return folder
+
+
+def test_a_run_of_several_models_has_a_row_for_each_with_all_its_seeds(call):
+    folder = make_ab_split()
+    code, (a, b), _ = show(call)
+    assert code == 0 and (a["name"], b["name"]) == ("ab_split: A from scratch", "ab_split: B, last FC layer")
+    assert (a["seeds"], a["trained"], a["trained_weights"]) == ("0 1", "all layers", "900")
+    assert (b["seeds"], b["trained"], b["weights"]) == ("0 1", "b-last-fc", "model A")
+    assert float(a["test_accuracy"]) == pytest.approx(0.65) and float(b["test_accuracy"]) == pytest.approx(0.8)
+    assert float(b["seconds"]) == pytest.approx(8)  # 7 and 9 of its own training
+    (single,) = show(call, folder / "b-last-fc")[1]  # it has no folder of its own
+    assert single == b
+    code, rows, err = show(call, folder / "a", folder / "c")
+    assert (code, len(rows)) == (0, 1) and "has no such model, it has a, b-last-fc" in err
+
+
+def test_what_is_trained_is_told_by_the_weights_and_the_phases(call):
+    everything = {"trained_weights": 20_000_000, "frozen_weights": 2048}  # the means and deviations of batch norm
+    make_run("runs/head/1", experiment="head")
+    make_run("runs/both/1", experiment="both", rows=history("head", 2) + history("finetune", 2, first=3), **everything)
+    make_run("runs/all/1", experiment="all", rows=history("finetune", 3), **everything)
+    make_run("runs/last/1", experiment="last", args={"unfreeze_last": 15})
+    trained = {row["name"]: row["trained"] for row in show(call)[1]}
+    assert trained == {
+        "head": "head", "both": "head, then all layers", "all": "all layers", "last": "head and last 15 layers"
+    }  # fmt: skip
+
+
+def test_a_sweep_is_shown_by_its_chosen_combination(call, monkeypatch):
+    chosen = [row | {"val_accuracy": 0.5 + row["epoch"] / 100} for row in history("lr=0.001 dropout=0.25", 3)]
+    rows = history("lr=0.0005 dropout=0.25", 3) + chosen
+    make_run(
+        rows=rows, epochs=3, best_epoch=3, val_accuracy=0.53, learning_rate=0.001, dropout=0.25, args={"lr": [0.0005, 0.001]}
+    )
+    drawn = {}
+    monkeypatch.setattr(plots, "overlay", lambda curves, path: drawn.update(curves))
+    code, out, _ = call(compare.main)
+    assert code == 0 and "[lr 0.001, dropout 0.25]" in out
+    ((curve,),) = drawn.values()
+    assert [row["val_accuracy"] for row in curve] == [0.51, 0.52, 0.53]
+
+
+def damage(folder, file, content):
+    """Remove a file (None), change entries of a JSON file (dict), or write something else (text or bytes)."""
+    path = folder / file
+    path.parent.mkdir(exist_ok=True)
+    if content is None:
+        path.unlink()
+    elif isinstance(content, dict):
+        files.write_json(path, files.read_json(path) | content)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+RESULTS, HISTORY = "results.json", "history.csv"
+COLUMNS = "epoch,phase,val_loss,val_accuracy\n"
+BAD = {
+    "no results": (RESULTS, None, "unfinished, it holds no results.json"),
+    "no arguments": ("args.json", None, "it is no run of this collection, and holds none (no args.json)"),
+    "no environment": ("environment.json", None, "damaged, environment.json can't be read (No such file"),
+    "no history": (HISTORY, None, "damaged, history.csv can't be read (No such file"),
+    "interrupted": (RESULTS, {"status": "interrupted"}, "unfinished, it was interrupted"),
+    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, it was resumed and has not come to its end"),
+    "dry run": (RESULTS, {"dry_run": True}, "a dry run, its numbers mean nothing"),
+    "half a JSON": (RESULTS, '{"experiment": "vgg', "damaged, results.json can't be read (Unterminated string"),
+    "no text": ("args.json", b"\xff\xfe\x00", "damaged, args.json can't be read ('utf-8'"),
+    "a list": (RESULTS, "[1]", "damaged or not of this collection, results.json holds something else"),
+    "other results": (RESULTS, '{"top1": 0.9}', "not of this collection, results.json has no experiment that can be used"),
+    "no number": (RESULTS, {"test_accuracy": "good"}, "results.json has no test_accuracy that can be used"),
+    "per cent": (RESULTS, {"test_accuracy": 90.0}, "results.json has no test_accuracy that can be used"),
+    "models that are none": (RESULTS, {"models": ["a"]}, "results.json has no models that can be used"),
+    "other environment": ("environment.json", "{}", "environment.json has no devices that can be used"),
+    "no val columns": (HISTORY, "epoch,phase\n1,head\n", "history.csv has no val_loss that can be used"),
+    "half a row": (HISTORY, f"{COLUMNS}1,head,1,0.1\n2,he", "history.csv lacks the 3 epochs of results.json"),
+    "words": (HISTORY, f"{COLUMNS}one,head,1,0.1\n", "history.csv has no epoch that can be used"),
+    "too many cells": (HISTORY, f"{COLUMNS}1,head,1,0.1,5\n", "damaged, history.csv can't be read"),
+    "no epochs": (HISTORY, COLUMNS, "damaged, history.csv has no rows"),
+    "other points": ("points.csv", "model,samples\na,1\n", "points.csv has no seed that can be used"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_folder_that_can_not_be_used_is_named_with_its_reason(kind, call):
+    file, content, reason = BAD[kind]
+    make_run("runs/good/1", experiment="good")
+    damage(make_run("runs/bad/1"), file, content)
+    code, (row,), err = show(call)
+    assert code == 0 and row["name"] == "good"
+    (skipped,) = [line for line in err.splitlines() if line.startswith("skipped")]
+    assert skipped.startswith(("skipped runs/bad/1: ", "skipped runs/bad: ")) and reason in skipped
+    code, out, err = call(compare.main, "runs/bad/1")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "runs/bad/1" in err and reason in err
+    assert not Path("compare.png").exists()
+
+
+def test_what_ctrl_c_ended_is_called_interrupted(call):
+    folder = make_run(status="interrupted")
+    damage(folder, "checkpoint/made_of.json", "{}")  # and no finished.json beside it
+    assert "unfinished, it was interrupted" in call(compare.main, folder)[2]
+
+
+def test_not_a_number_is_no_accuracy(call):
+    folder = make_run()
+    path = folder / RESULTS
+    path.write_text(path.read_text().replace('"test_accuracy": 0.9', '"test_accuracy": NaN'))
+    assert "no test_accuracy that can be used" in call(compare.main, folder)[2]
+
+
+def test_foreign_folders_are_named_once_and_hidden_ones_not_at_all(call):
+    make_run("runs/good/1", experiment="good")
+    for foreign in ("runs/photos/train/cat", "runs/photos/train/dog", "runs/good/notes", "runs/.trash/x"):
+        Path(foreign).mkdir(parents=True)
+    Path("runs/compare.png").touch()
+    code, rows, err = show(call, "runs", "runs/good/1", "runs/nowhere")
+    assert code == 0 and len(rows) == 1  # which was named twice
+    skipped = [line.split(":")[0] for line in err.splitlines() if line.startswith("skipped")]
+    assert sorted(skipped) == ["skipped runs/good/notes", "skipped runs/nowhere", "skipped runs/photos"]
+
+
+def test_with_nothing_to_compare_it_ends_with_2(call):
+    code, out, err = call(compare.main)
+    assert (code, out, err) == (2, "", "script.py: error: nothing to compare, runs: no such folder; name finished runs\n")
+    Path("runs").mkdir()
+    code, out, err = call(compare.main)
+    assert code == 2 and err.count("\n") == 1 and "runs: it is no run of this collection" in err
+    for number in (1, 2):
+        damage(make_run(f"runs/x/{number}"), RESULTS, None)
+    code, out, err = call(compare.main)
+    assert (code, out) == (2, "") and err.splitlines() == [
+        "skipped runs/x/1: unfinished, it holds no results.json",
+        "skipped runs/x/2: unfinished, it holds no results.json",
+        "script.py: error: nothing to compare: none of these 2 is a finished run",
+    ]
+
+
+@pytest.mark.parametrize("figure", ["curves.pdf", "nowhere/curves.png", "file/curves.png"])
+def test_a_figure_that_can_not_be_written_is_refused_before_anything_is_read(figure, call):
+    Path("file").touch()
+    code, out, err = call(compare.main, "--figure", figure)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and f"--figure {figure}" in err
+
+
+def test_the_three_forms_of_the_table_show_the_same(call):
+    for seed, accuracy in enumerate((0.7123456789, 0.8, 0.85)):
+        make_run(f"runs/r/{seed}", seed=seed, test_accuracy=accuracy, epochs=3, comparable=True, documented_accuracy=0.8736)
+    make_run("runs/s/1", experiment="other", environment={"devices": ["NVIDIA H200"] * 2})
+    _, text, _ = call(compare.main, "--no-figure")
+    headings, _, *lines = text.split("\n\n")[0].splitlines()
+    _, markdown, err = call(compare.main, "--markdown", "--no-figure")
+    assert "Wilson" in err and markdown.count("\n") == 4  # the table and nothing else
+    of_markdown = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+    columns, _, first, second = of_markdown
+    assert columns == list(compare.COLUMNS)
+    for line, cells in zip((headings, *lines), (columns, first, second), strict=True):
+        at = 0
+        for cell in cells:  # every cell, in this order
+            at = line.index(cell, at) + len(cell)
+    _, rows, _ = show(call)
+    accuracy, deviation, low, high = (float(rows[0][key]) for key in ("test_accuracy", "deviation", "low", "high"))
+    assert accuracy == pytest.approx((0.7123456789 + 0.8 + 0.85) / 3, abs=1e-15)  # not rounded
+    shown = dict(zip(compare.COLUMNS, first, strict=True))
+    assert shown["test accuracy [95 % interval]"] == f"{accuracy:.4f} ± {deviation:.4f} [{low:.4f}, {high:.4f}]"
+    assert (shown["seeds"], shown["documented"], shown["epochs"], shown["time"]) == ("3", "0.8736", "3", "95 min")
+    assert (shown["data, pictures"], shown["trained, weights"]) == ("cifar10, 37,500", "head, 1,316,874")
+    other = dict(zip(compare.COLUMNS, second, strict=True))
+    assert other["documented"] == "(0.7853)" and other["device"] == "2 x NVIDIA H200, mixed_bfloat16"
+    assert rows[1]["comparable"] == "False" and rows[1]["documented_accuracy"] == "0.7853"
+
+
+def test_an_interval_of_few_seeds_stays_within_what_an_accuracy_can_be(call):
+    make_run("runs/r/0", seed=0, test_accuracy=0.99)
+    make_run("runs/r/1", seed=1, test_accuracy=0.90)
+    _, (row,), _ = show(call)
+    assert float(row["high"]) == 1 and 0 < float(row["low"]) < 0.9
+
+
+def test_two_models_on_the_same_pictures_are_tested(call):
+    """The first alone is right on ten pictures, the second alone on two: p = 0.0386 (see test_metrics.py)."""
+    first = make_run("runs/r/1", wrong=(0, 1))
+    second = make_run("runs/r/2", wrong=range(2, 12), args={"lr": 0.01})
+    code, out, _ = call(compare.main, first, second, "--no-figure")
+    said = " ".join(out.split())
+    assert code == 0
+    assert "same 20 test pictures resnet152v2 --lr 0.001 alone is right on 10, resnet152v2 --lr 0.01 alone on 2." in said
+    assert "p = 0.0386; resnet152v2 --lr 0.001 is better, by more than luck (5 % level)" in said
+    third = make_run("runs/r/3", wrong=(2, 3, 4), args={"lr": 0.1})  # 3 against 2: p = 1
+    _, out, _ = call(compare.main, first, third, "--no-figure")
+    assert "p = 1; the difference may well be luck" in out
+    _, out, _ = call(compare.main, "--no-figure")  # three
+    assert "McNemar" not in out and "give these two alone" in out
+    _, out, _ = call(compare.main, first, "--no-figure")
+    assert "paired" not in out
+
+
+def test_of_several_seeds_the_lowest_are_tested(call):
+    make_run("runs/r/1", seed=3, wrong=range(12))
+    make_run("runs/r/2", seed=2, wrong=(0, 1))
+    make_run("runs/s/1", seed=5, experiment="s", wrong=range(2, 12))
+    _, out, _ = call(compare.main, "--no-figure")
+    assert "p = 0.0386" in out and "Compared are seed 2 and seed 5." in out
+
+
+def test_models_on_other_pictures_are_not_tested(call):
+    first, second = make_run("runs/r/1"), make_run("runs/s/1", experiment="s")
+    swapped = [row | {"true": row["predicted"]} for row in files.read_csv(second / "predictions.csv")]
+    right = [
+        row | {"predicted": row["true"]} if index > 1 else row | {"predicted": "bird"} for index, row in enumerate(swapped)
+    ]
+    files.write_csv(second / "predictions.csv", right, right[0])
+    assert "different test pictures" in call(compare.main, first, second, "--no-figure")[1]
+    damage(second, "predictions.csv", None)
+    assert "runs/s/1/predictions.csv is missing" in call(compare.main, first, second, "--no-figure")[1]
+    write_predictions(second, 1 - TRUE)
+    assert "has 0 right of 20, which is not what results.json says" in call(compare.main, first, second, "--no-figure")[1]
+    third = make_run("runs/t/1", experiment="t", class_names=("cat", "wolf"))
+    assert "different test pictures" in call(compare.main, first, third, "--no-figure")[1]
+    fourth = make_run("runs/u/1", experiment="u", data="copy")
+    assert "only if cifar10 and copy hold the same" in call(compare.main, first, fourth, "--no-figure")[1]
+
+
+def test_models_of_one_run_are_tested(call):
+    folder = make_ab_split()
+    results = files.read_json(folder / "results.json")
+    results["models"]["a"] |= {"class_names": list(CLASSES), "test_accuracy": 0.5}
+    files.write_json(folder / "results.json", results)
+    write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
+    _, out, _ = call(compare.main, folder / "a", folder / "b-last-fc", "--no-figure")
+    assert "A from scratch alone is right on 0, ab_split: B, last FC layer alone on 8" in " ".join(out.split())
+
+
+def test_the_figure_has_the_rows_of_history(call, monkeypatch):
+    folder = make_ab_split()
+    make_run("runs/s/1", experiment="s", rows=history("head", 4))
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure) or path)
+    code, out, _ = call(compare.main, "runs")
+    assert code == 0 and out.splitlines()[-1] == "compare.png"
+    (figure,) = figures
+    for axis, column in zip(figure.axes, ("val_accuracy", "val_loss"), strict=True):
+        lines = [(line.get_color(), line.get_xydata().tolist()) for line in axis.get_lines()]
+        rows = files.read_csv(folder / "history.csv") + files.read_csv("runs/s/1/history.csv")
+        points = {}
+        for row in rows:
+            points.setdefault(row["phase"], []).append([row["epoch"], row[column]])
+        phases = ("a", "b-last-fc", "b-last-fc samples=300 seed=1", "head")  # seed 1 of A is not in this history
+        assert [drawn for _, drawn in lines if drawn] == [points[phase] for phase in phases]
+        assert len({colour for colour, drawn in lines if drawn}) == 3
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["ab_split: A from scratch", "ab_split: B, last FC layer", "s"]
+    plt.close(figure)
+
+
+def test_the_figure_is_a_file_and_the_table_stays_alone_on_stdout(call, tmp_path):
+    make_run()
+    code, out, err = call(compare.main, "--csv", "--figure", tmp_path / "curves.png")
+    assert code == 0 and len(out.splitlines()) == 2 and err.splitlines()[-1] == str(tmp_path / "curves.png")
+    assert 0 < (tmp_path / "curves.png").stat().st_size < 200_000
+
+
+def test_the_published_results_can_be_compared(call):
+    code, rows, err = show(call, PUBLISHED)
+    assert code == 0
+    assert err.count("skipped") == 1 and "with the same arguments and seed" in err  # vgg19's bicubic, which was run again
+    expected = []
+    for path in sorted(PUBLISHED.glob("*/*/results.json")):
+        whole = files.read_json(path)
+        expected += [of["test_accuracy"] for of in whole.get("models", {path: whole}).values()]
+    again = files.read_json(PUBLISHED / "vgg19" / "again" / "results.json")["test_accuracy"]
+    assert expected.count(again) == 2
+    expected.remove(again)
+    study = PUBLISHED / "ab_split" / "study"
+    largest = {row["model"]: row["mean"] for row in files.read_csv(study / "accuracy_by_samples.csv")}  # sizes ascend
+    for model, of in files.read_json(study / "results.json")["models"].items():
+        expected.remove(of["test_accuracy"])
+        expected.append(largest[model])  # of five seeds
+    assert sorted(float(row["test_accuracy"]) for row in rows) == pytest.approx(sorted(expected))
+
+
+def test_keras_is_never_imported_and_matplotlib_only_to_draw(tmp_path):
+    shutil.copytree(PUBLISHED / "resnet152v2" / "control", tmp_path / "runs" / "control")
+    program = (
+        "import json, sys; sys.path.insert(0, sys.argv.pop(1)); import compare;"
+        "before = sorted({'scipy', 'sklearn', 'numpy'} & set(sys.modules)); compare.main(sys.argv[1:]);"
+        "print(json.dumps([before, sorted({'keras', 'tensorflow', 'matplotlib'} & set(sys.modules))]))"
+    )
+    command = [sys.executable, "-c", program, ROOT, "--markdown"]
+    for flags, heavy in ((["--no-figure"], []), ([], ["matplotlib"])):
+        ended = subprocess.run([*command, *flags], cwd=tmp_path, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout.splitlines()[-1]) == [[], heavy]

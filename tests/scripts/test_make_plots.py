@@ -1,0 +1,69 @@
+"""Publishing a run; that the README's figures come from what is published is for test_readme.py."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import make_plots
+from common import cli, files
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "plots" / "results"
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run folder with all that a run leaves, made from the published control."""
+    folder = tmp_path / "runs" / "resnet152v2" / "20261123-120000-control"
+    shutil.copytree(PUBLISHED / "resnet152v2" / "control", folder)
+    for name in ("model.keras", "predictions.csv", "plots/curves.png", "checkpoint/head.npz", "checkpoint/finished.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("large, or of this machine")
+    return folder
+
+
+def test_only_the_small_texts_of_a_run_are_published_in_place_of_the_old(tmp_path, monkeypatch, run_dir):
+    monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
+    shutil.copytree(PUBLISHED, tmp_path / "plots" / "results")
+    target = tmp_path / "plots" / "results" / "resnet152v2" / "control"
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    (target / "old.csv").touch()
+    (run_dir / "a").mkdir()
+    (run_dir / "a" / "confusion_matrix.csv").write_text("of a model in a subfolder")
+    make_plots.main([str(run_dir), "--output-dir", str(tmp_path / "figures")])
+    assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before
+    assert [path.name for path in (target / "a").iterdir()] == ["confusion_matrix.csv"]
+    assert (tmp_path / "figures" / "resnet152v2" / "curves.png").is_file()
+    make_plots.main([str(target), "--output-dir", str(tmp_path / "figures")])  # what is published already
+    assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "file, changes, complaint",
+    [
+        ("results.json", None, "unfinished, it holds no results.json"),
+        ("results.json", {"status": "interrupted"}, "unfinished, it was interrupted"),
+        ("results.json", {"dry_run": True}, "a dry run, its numbers mean nothing"),
+        ("args.json", {"name": None}, "start runs for publication with --name"),
+        ("args.json", "{", "damaged, args.json can't be read"),
+    ],
+)
+def test_what_is_no_finished_run_with_a_name_is_refused_and_replaces_nothing(run_dir, monkeypatch, file, changes, complaint):
+    monkeypatch.setattr(make_plots.shutil, "rmtree", lambda *args, **kwargs: pytest.fail("something was removed"))
+    if isinstance(changes, dict):
+        files.write_json(run_dir / file, files.read_json(run_dir / file) | changes)
+    elif changes:
+        (run_dir / file).write_text(changes)
+    else:
+        (run_dir / file).unlink()
+    with pytest.raises(cli.InputError, match=complaint):
+        make_plots.main([str(PUBLISHED / "resnet152v2" / "control"), str(run_dir)])
+
+
+def test_figures_are_drawn_without_keras():
+    code = "import sys, make_plots; from common import plots, readme; print({'keras', 'tensorflow'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("set()\n", "")

@@ -1,0 +1,392 @@
+"""A run that is killed and resumed ends as one that never was: small models here, every script at the end."""
+
+import argparse
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from support import DATASET, PART, make_args
+
+from common import cli, files
+from common.data import dataset as data
+from common.data.batches import Batches
+from common.models import weights
+from common.training import checkpoints, resume
+from common.training import run as runs
+
+EPOCHS = 5
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(45, 6)).astype("float32")
+Y = (X[:, 0] + X[:, 1] ** 2 > 0.8).astype("int64")
+
+
+class KilledError(BaseException):
+    """What stands for SIGKILL within one process: nothing in the code catches it, though what is `finally` done is done."""
+
+
+def build_model():
+    """Everything that has a state: dropout, batch norm, momentum, a frozen layer."""
+    keras.utils.set_random_seed(3)
+    frozen = keras.Sequential([keras.Input((6,)), layers.Dense(500)], name="frozen")
+    frozen.trainable = False
+    model = keras.Sequential(
+        [frozen, layers.Dense(8, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(2)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    # Eagerly: tracing would take longer than all the steps.
+    model.compile(keras.optimizers.Adam(0.03), loss=loss, metrics=["accuracy"], run_eagerly=True)
+    return model
+
+
+def fit_phase(run, model, phase, epochs, patience, own=()):
+    batches = Batches(X, Y, 16, run.args.seed)
+    reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, cooldown=1)
+    keep_best = keras.callbacks.EarlyStopping("val_accuracy", patience=patience, restore_best_weights=True)
+    with run.phase(phase, epochs, *own, batches.follow_fit(), reduce, keep_best) as started:
+        model.fit(
+            batches,
+            epochs=epochs,
+            initial_epoch=started.initial_epoch,
+            validation_data=(X, Y),
+            callbacks=started.callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+
+
+def train(args, epochs=EPOCHS, patience=3, own=()):
+    """A run of two phases on one model, the second from where the first ended; gives the run and the model."""
+    run = runs.Run("experiment", args, DATASET)
+    with run:
+        model = build_model()
+        for phase in ("first", "second phase"):
+            fit_phase(run, model, phase, epochs, patience, own)
+    return run, model
+
+
+def numbers(run, model):
+    """All that must be equal: history but for its seconds, and weights."""
+    rows = [
+        {name: value for name, value in row.items() if name != "seconds"} for row in files.read_csv(run.folder / "history.csv")
+    ]
+    return rows, [weight.tolist() for weight in model.get_weights()]
+
+
+def kill_in(monkeypatch, place):
+    """Have the process killed at a place: `(what, number)`, at the number-th time that it happens."""
+    what, number = place
+    count = 0
+
+    def die():
+        nonlocal count
+        count += 1
+        if count == number:
+            raise KilledError
+
+    if what == "batch":
+        return [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: die())]
+    if what == "epoch end":
+        return [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: die())]
+    if what == "training's end":
+        return [keras.callbacks.LambdaCallback(on_train_end=lambda logs: die())]
+    if what == "writing":
+
+        def half(file, **arrays):
+            savez(file, **arrays)
+            file.truncate(file.tell() // 2)
+            die()
+            file.seek(0)
+            savez(file, **arrays)
+
+        savez = np.savez
+        monkeypatch.setattr(np, "savez", half)
+    if what == "renaming":
+
+        def replace(source, target):
+            if str(target).endswith(".npz"):
+                die()
+            return os_replace(source, target)
+
+        os_replace = os.replace
+        monkeypatch.setattr(os, "replace", replace)
+    return []
+
+
+@pytest.fixture(autouse=True)
+def a_checkpoint_after_every_epoch(monkeypatch):
+    monkeypatch.setattr(checkpoints, "SHARE", np.inf)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    return numbers(*train(make_args(tmp_path_factory.mktemp("unbroken"))))
+
+
+MOMENTS = [("batch", 1), ("batch", 20), ("epoch end", 1), ("epoch end", 4), ("training's end", 1), ("training's end", 2)]
+MOMENTS += [("writing", 1), ("writing", 3), ("renaming", 1), ("renaming", 2), ("renaming", 7)]
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=str)
+def test_killed_at_any_moment_it_ends_with_the_same_numbers(tmp_path, monkeypatch, capsys, unbroken, moment):
+    folder, again = killed_after(tmp_path, monkeypatch, moment)
+    whole = {path.stem for path in (folder / "checkpoint").glob("*.npz")}
+    assert numbers(*train(again)) == unbroken
+    told = capsys.readouterr().out
+    assert told.count("are there") == len({name.removesuffix(".previous") for name in whole})
+    assert told.count("no checkpoint, begins with epoch 1") == 2 - told.count("are there")
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
+    for place in (".", "checkpoint", "plots", "a/plots"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        (folder / place / ".123-model.keras").touch()
+    train(again)
+    assert not list(folder.rglob(".*"))
+
+
+def killed_after(tmp_path, monkeypatch, moment, **changes):
+    """A run that was killed: its folder, and the arguments that resume it."""
+    args = make_args(tmp_path, **changes)
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        train(args, own=kill_in(patch, moment))
+    (folder,) = (tmp_path / "runs" / "experiment").iterdir()
+    return folder, argparse.Namespace(**vars(args) | {"resume": folder})
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch, capsys, unbroken):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 5))
+    newest = folder / "checkpoint" / "first.npz"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert numbers(*train(again)) == unbroken
+    told = capsys.readouterr().out
+    assert not list((folder / "checkpoint").glob("first.previous.npz")), "of no use after the end"
+    assert (folder / "checkpoint" / "first.damaged").exists()
+    assert "first.npz is damaged" in told and "using the checkpoint before it, of epoch 3" in told
+    assert "first: 3 of 5 epochs are there, goes on with epoch 4" in told
+
+
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", EMPTY_ZIP, None], ids=["empty", "foreign", "no arrays", "half"])
+def test_without_a_whole_checkpoint_the_phase_begins_again(tmp_path, monkeypatch, capsys, unbroken, content):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 5))
+    for path in (folder / "checkpoint").glob("first*.npz"):
+        path.write_bytes(path.read_bytes()[:3000] if content is None else content)
+    assert numbers(*train(again)) == unbroken
+    assert "trained again from its beginning" in capsys.readouterr().out
+
+
+def test_a_frozen_layer_is_not_written(tmp_path):
+    run, model = train(make_args(tmp_path), epochs=1)
+    with np.load(run.folder / "checkpoint" / "first.npz") as stored:
+        shapes = [stored[name].shape for name in stored.files]
+    assert (500, 8) in shapes and (6, 500) not in shapes
+    assert not list((run.folder / "checkpoint").glob("*.previous.npz")), "of no use after the end"
+
+
+def test_a_checkpoint_is_left_out_where_it_would_cost_too_much(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(checkpoints, "SHARE", 0.005)
+    monkeypatch.setattr(checkpoints.Checkpoint, "_write", lambda self, epoch: written.append(epoch) or time.sleep(0.2))
+    train(make_args(tmp_path), epochs=6, patience=6)
+    assert written == [0, 5, 0, 5], "the first, and the last: after 0.2 s of writing none for 40 s"
+
+
+def test_resuming_with_more_epochs_is_having_asked_for_them(tmp_path):
+    run, _ = train(make_args(tmp_path), epochs=3, patience=20)
+    (tmp_path / "whole").mkdir()
+    # Only the last phase can be longer, as in a script: the first one is over and stays as it is.
+    args = make_args(tmp_path, resume=run.folder)
+    longer = numbers(*train_last_longer(args))
+    assert longer == numbers(*train_last_longer(make_args(tmp_path / "whole")))
+
+
+def train_last_longer(args):
+    run = runs.Run("experiment", args, DATASET)
+    with run:
+        model = build_model()
+        for phase, epochs in (("first", 3), ("second phase", 6)):
+            fit_phase(run, model, phase, epochs, 20)
+    return run, model
+
+
+def test_a_run_of_other_things_is_refused(tmp_path, monkeypatch):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
+    resume.check(again)
+    other = data.Dataset("two", ("no", "yes"), PART, PART, data.Part(PART.images + 1, PART.labels))
+    with pytest.raises(cli.InputError, match=f"{folder}: the run was started with other data"):
+        runs.Run("experiment", again, other)
+    (tmp_path / "weights.h5").write_text("other")
+    with pytest.raises(cli.InputError, match="started with other weights"):
+        runs.Run("experiment", again, DATASET, weights.Weights(tmp_path / "weights.h5", False, ""))
+    made_of = files.read_json(folder / "checkpoint" / "made_of.json")
+    files.write_json(folder / "checkpoint" / "made_of.json", made_of | {"backend": "abacus"})
+    with pytest.raises(cli.InputError, match="started with KERAS_BACKEND=abacus"):
+        runs.Run("experiment", again, DATASET)
+
+
+def test_a_run_of_another_version_of_the_script_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "ROOT", tmp_path)
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "shared.py").write_text("rate = 1")
+    (tmp_path / "train_experiment.py").write_text("epochs = 1")
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
+    resume.check(again)
+    for path in (tmp_path / "common" / "shared.py", tmp_path / "train_experiment.py"):
+        text = path.read_text()
+        path.write_text(text + "0")
+        with pytest.raises(cli.InputError, match=r"train_experiment.py or common/ has changed since.* start a new run"):
+            resume.check(again)
+        path.write_text(text)
+    resume.check(again)
+
+
+def test_a_finished_run_says_so_whatever_has_changed_since(tmp_path, monkeypatch):
+    run, _ = train(make_args(tmp_path), epochs=1)
+    again = make_args(tmp_path, resume=run.folder)
+    resume.check(again)  # it holds no results that could be told of
+    files.write_json(run.folder / "results.json", {"test_accuracy": 0.5, "epochs": 7})
+    monkeypatch.setattr(resume, "ROOT", tmp_path)
+    with pytest.raises(cli.Finished, match="is finished: test accuracy 0.5000, 7 epochs"):
+        resume.check(again)
+    with pytest.raises(cli.InputError, match="has changed"):
+        resume.check(argparse.Namespace(**vars(again) | {"seed": 1}))
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '"x"', "1"])
+@pytest.mark.parametrize("name", ["checkpoint/made_of.json", "environment.json"])
+def test_a_damaged_folder_is_refused_in_one_line(tmp_path, name, content):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    (run.folder / name).unlink()
+    if content:
+        (run.folder / name).write_text(content)
+    if name == "environment.json" and content == "{}":
+        return resume.check(make_args(tmp_path, resume=run.folder))  # nothing in it is needed
+    with pytest.raises(cli.InputError, match=f"{Path(name).name} can't be read"):
+        resume.check(make_args(tmp_path, resume=run.folder))
+
+
+def test_a_damaged_result_of_a_phase_is_found_out_again(tmp_path, capsys):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    assert run.result("one phase") is None
+    run.keep_result("one phase", {"x": 0.1})
+    assert run.result("one phase") == {"x": 0.1}
+    (run.folder / "checkpoint" / "one_phase.json").write_text("{")
+    assert run.result("one phase") is None and "is damaged" in capsys.readouterr().out
+
+
+def test_a_full_disk_does_not_end_training(tmp_path, monkeypatch, capsys, unbroken):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert numbers(*train(make_args(tmp_path))) == unbroken
+    assert "no checkpoint could be written" in capsys.readouterr().out
+
+
+def test_a_folder_in_use_is_refused(tmp_path, monkeypatch):
+    args = make_args(tmp_path)
+    with runs.Run("experiment", args, DATASET) as run, pytest.raises(cli.InputError, match="another process is training"):
+        runs.Run("experiment", argparse.Namespace(**vars(args) | {"resume": run.folder}), DATASET)
+
+
+def test_a_folder_that_cant_be_written_to_is_refused(tmp_path, monkeypatch):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "checkpoint")
+    with pytest.raises(cli.InputError, match=f"{folder}: you may not write into it"):
+        resume.check(again)
+
+
+def test_another_working_directory_is_told_of(tmp_path, monkeypatch, capsys):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
+    again.cache_dir = Path("cache")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    before = Path.cwd().parent
+    made_of = files.read_json(folder / "checkpoint" / "made_of.json")
+    files.write_json(folder / "checkpoint" / "made_of.json", made_of | {"started_in": str(before)})
+    runs.Run("experiment", again, DATASET)
+    assert f"Started in {before}: paths like cache now lead from {before / 'elsewhere'}." in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_weights_of_a_phase_are_back_leaves_its_epochs_out(tmp_path, monkeypatch):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 4))
+    run = runs.Run("experiment", again, DATASET)
+    with pytest.raises(KeyboardInterrupt), run.phase("first", EPOCHS):
+        assert len(run.rows("first")) == 3
+        raise KeyboardInterrupt
+    assert not run.rows("first") and (folder / "checkpoint" / "first.npz").exists()
+
+
+def test_ctrl_c_in_a_resumed_run_never_removes_its_folder(tmp_path, monkeypatch):
+    folder, again = killed_after(tmp_path, monkeypatch, ("batch", 1))
+    with pytest.raises(KeyboardInterrupt), runs.Run("experiment", again, DATASET):
+        raise KeyboardInterrupt
+    assert (folder / "args.json").exists()
+
+
+def parse(folder, *argv):
+    """As a script's parse_args: flags of every kind."""
+    parser = cli.build_parser("")
+    cli.add_data_arguments(parser, image_size=32)
+    training = cli.add_training_arguments(parser, epochs=5, batch_size=8, learning_rate=[0.1], dropout=[0.5])
+    cli.add_base_arguments(parser, augment=True)
+    cli.add_run_arguments(parser)
+    training.add_argument("--b-samples", nargs="+", type=cli.sample_count, default=["all"])
+    return resume.parse_args(parser, [*argv], may_grow=["epochs"])
+
+
+def test_resume_brings_back_the_arguments_as_they_were_given(tmp_path):
+    flags = ("--lr", ".1", ".30000000000000004", "--no-augment", "--b-samples", "20", "all", "--cache-dir", "c/d", "--amp")
+    args = parse(tmp_path, *flags, "--name", "1e3", "--seed", "7")
+    files.write_json(tmp_path / "args.json", resume.stored_form(args))
+    again = parse(tmp_path, "--resume", str(tmp_path))
+    assert vars(again) == vars(args) | {"resume": tmp_path}
+    assert type(again.cache_dir) is type(args.cache_dir) and again.b_samples == [20, "all"]
+    assert parse(tmp_path, "--resume", str(tmp_path), "--epochs", "9", "--seed", "7").epochs == 9
+
+
+@pytest.mark.parametrize(
+    "flags, complaint",
+    [
+        (
+            ["--lr", "0.2"],
+            r"--lr: --resume goes on with the run's own arguments \(here 0.1\); beside it goes a larger --epochs",
+        ),
+        (["--epochs", "4"], r"--epochs: .*\(here 5\)"),
+        (["--augment"], r"--augment: .*\(here False\)"),
+        (["--name", "other"], r"--name: .*\(here None\)"),
+    ],
+)
+def test_other_flags_beside_resume_are_refused(tmp_path, capsys, flags, complaint):
+    files.write_json(tmp_path / "args.json", resume.stored_form(parse(tmp_path, "--no-augment")))
+    with pytest.raises(SystemExit) as ended:
+        parse(tmp_path, "--resume", str(tmp_path), *flags)
+    assert ended.value.code == cli.EXIT_BAD_INPUT
+    told = capsys.readouterr().err
+    assert re.search(complaint, told) and told.count("\n") == 1
+
+
+WRONG = [{"epochs": None}, {"epochs": [3]}, {"lr": 0.1}, {"amp": 1}, {"cache_dir": None}, {"interpolation": "x"}]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"epochs": 3}', "\udcff", *WRONG], ids=ascii)
+def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, capsys, content):
+    if isinstance(content, dict):
+        content = json.dumps(resume.stored_form(parse(tmp_path)) | content)
+    if content:
+        (tmp_path / "args.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(SystemExit) as ended:
+        parse(tmp_path, "--resume", str(tmp_path), "--epochs", "9")
+    told = capsys.readouterr().err
+    assert ended.value.code == cli.EXIT_BAD_INPUT and told.count("\n") == 1 and "--resume" in told

@@ -1,0 +1,145 @@
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from support import DATASET, make_args
+
+from common import cli, files
+from common.training import run as runs
+
+
+def fit(run, phase, epochs=3, learning_rate=0.01, own=(), val=True):
+    x = np.linspace(-1, 1, 32, dtype="float32")[:, None]
+    y = (x[:, 0] > 0).astype("int64")
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile(keras.optimizers.SGD(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    with run.phase(phase, epochs, *own) as started:
+        validation_data = (x, y) if val else None
+        model.fit(x, y, epochs=epochs, validation_data=validation_data, callbacks=started.callbacks, verbose=0, shuffle=False)
+    return model
+
+
+def test_a_run_folder_is_never_used_twice(tmp_path):
+    folders = [runs.Run("experiment", make_args(tmp_path, name="x"), DATASET).folder for _ in range(3)]
+    assert len(set(folders)) == 3
+    assert all(folder.parent == tmp_path / "runs" / "experiment" for folder in folders)
+    assert all("-x" in folder.name for folder in folders)
+    assert files.read_json(folders[0] / "args.json")["name"] == "x"
+    environment = files.read_json(folders[0] / "environment.json")
+    assert environment["packages"]["keras"] == keras.__version__ and environment["backend"] == keras.backend.backend()
+    assert environment["devices"]
+
+
+def test_history_has_what_keras_logged(tmp_path):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
+    model = fit(run, "head", own=[schedule])
+    fit(run, "all", epochs=1, val=False)
+    rows = files.read_csv(run.folder / "history.csv")
+    assert [(row["epoch"], row["phase"]) for row in rows] == [(1, "head"), (2, "head"), (3, "head"), (1, "all")]
+    assert [row["learning_rate"] for row in rows[:3]] == pytest.approx([0.1, 0.05, 0.1 / 3])
+    for column in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert [row[column] for row in rows[:3]] == model.history.history[column]
+    assert rows[3]["val_loss"] is None
+    header = (run.folder / "history.csv").read_text().splitlines()[0]
+    assert header == "epoch,phase,learning_rate,loss,accuracy,val_loss,val_accuracy,seconds"
+
+
+def test_summary_names_the_first_epoch_with_the_best_val_accuracy(tmp_path):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    rows = [{"epoch": epoch + 1, "val_accuracy": value, "seconds": 0.5} for epoch, value in enumerate((0.5, 0.8, 0.8, 0.7))]
+    run._history = [row | {"phase": "head"} for row in rows]
+    summary = run.summary(["head"], 100)
+    assert summary == {"epochs": 4, "best_epoch": 2, "val_accuracy": 0.8, "seconds": 2.0, "images_per_second": 200.0}
+
+
+class InterruptIn(keras.callbacks.Callback):
+    """Ctrl-C in the first batch of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.interrupts = epoch == self.epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.interrupts:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_the_best_weights(tmp_path):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    best = keras.callbacks.EarlyStopping("val_loss", mode="max", patience=9, restore_best_weights=True)  # worst loss: epoch 1
+    interrupted = fit(run, "head", epochs=9, own=[best, InterruptIn(3)])
+    assert run.status == "interrupted" and len(run.rows("head")) == 3
+    first_epoch = fit(runs.Run("experiment", make_args(tmp_path), DATASET), "head", epochs=1)
+    for kept, expected in zip(interrupted.get_weights(), first_epoch.get_weights(), strict=True):
+        assert np.array_equal(kept, expected)
+    with pytest.raises(KeyboardInterrupt):
+        run.raise_if_interrupted()
+
+
+def test_ctrl_c_before_anything_is_learned_leaves_no_folder(tmp_path):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    with pytest.raises(KeyboardInterrupt):
+        fit(run, "head", own=[InterruptIn(0)])
+    with pytest.raises(KeyboardInterrupt):
+        run.interrupt(results={})
+    assert not run.folder.exists()
+
+
+def test_ctrl_c_while_the_first_model_is_saved_keeps_the_folder(tmp_path):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    fit(run, "head", epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        run.interrupt(results={})
+    assert (run.folder / "history.csv").exists()
+    run.interrupt(results={"head": {}})  # something to report: goes on quietly
+    assert run.status == "interrupted"
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_names_the_epoch(tmp_path):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    explode = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: epoch == 1 and explode.model.set_weights([np.full((1, 2), np.nan), np.zeros(2)])
+    )
+    with pytest.raises(cli.TrainingError, match="loss became nan in epoch 2 of head.*learning rate than 0.01"):
+        fit(run, "head", own=[explode])
+    assert len(files.read_csv(run.folder / "history.csv")) == 1
+
+
+def test_tensorboard_logs_lie_in_the_run_folder(tmp_path):
+    pytest.importorskip("tensorboard")
+    run = runs.Run("experiment", make_args(tmp_path, tensorboard=True), DATASET)
+    fit(run, "head", epochs=1)
+    assert list((run.folder / "tensorboard" / "head").glob("**/events.out.tfevents.*"))
+
+
+def test_an_output_folder_that_cant_be_made_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(cli.InputError, match="--output-dir"):
+        runs.check(make_args(tmp_path, output_dir=tmp_path / "file" / "runs"))
+    (tmp_path / "dangling").symlink_to(tmp_path / "not mounted")
+    for unusable in ("dangling", "dangling/runs"):
+        with pytest.raises(cli.InputError, match="--output-dir"):
+            runs.check(make_args(tmp_path, output_dir=tmp_path / unusable))
+    with pytest.raises(cli.InputError, match="--output-dir"):
+        runs.Run("experiment", make_args(tmp_path, output_dir=tmp_path / "dangling"), DATASET)
+    (tmp_path / "dangling").unlink()
+    monkeypatch.chdir(tmp_path)
+    runs.check(make_args(tmp_path, output_dir=Path("runs")))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(cli.InputError, match="--output-dir"):
+        runs.check(make_args(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("is_terminal, verbose", [(True, 1), (False, 2)])
+def test_progress_bar_on_a_terminal_only(tmp_path, monkeypatch, is_terminal, verbose):
+    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    assert run.verbose == verbose
