@@ -139,10 +139,13 @@ def main(argv=None):
     elif len(rows) > 2:
         print("\nFor the paired test of two models give these two alone, as RUN_DIR or RUN_DIR/MODEL.", file=remarks)
     if not args.no_figure:
-        from common.figures import plots
+        from common.figures import curves
 
-        curves = {row.name: [score.curve for score in row.scores.values()] for row in rows}
-        print("", plots.overlay(curves, args.figure), sep="\n", file=remarks)
+        groups = {}
+        for row in rows:
+            group = groups.setdefault(row.first.results["experiment"], {})
+            group[row.name] = [score.curve for score in row.scores.values()]
+        print("", curves.overlay(groups, args.figure), sep="\n", file=remarks)
     return summaries
 
 

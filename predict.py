@@ -73,7 +73,7 @@ def main(argv=None):
     pictures = {}
     for path in paths:
         try:
-            pictures[str(path)] = folders.resize(folders.read_picture(path), image_size)
+            pictures[str(path)] = folders.resize(folders.read_image(path), image_size)
         except cli.InputError as error:
             complaints.append(str(error))
     predictions = {}

@@ -3,121 +3,96 @@
 
     python train_vgg19_finetune.py --data digits --weights none --finetune-epochs 6 --schedule cosine  # offline, from scratch
     python train_vgg19_finetune.py                                                                     # ImageNet weights
-    python train_vgg19_finetune.py --data cifar100/ --weights none                                     # other pictures first
+    python train_vgg19_finetune.py --data cifar100/ --weights none                                     # other images first
     python train_vgg19_finetune.py --weights runs/vgg19_finetune/20261123-120000                       # then from there
 
-Phase "head": the base is frozen and runs once; the document's ten Dense layers, with Dropout 0.25, learn from its 512 features,
-50 epochs, SGD at 0.003. Phase "finetune": all layers, on mirrored and shifted pictures, recompiled with SGD at 0.001, times 0.3
-on a plateau, until val loss has not fallen for 15 epochs, 150 at most. Batches of 64; the weights of the epoch with the lowest
-val loss of both phases are kept. With --weights none there is nothing to keep safe from a head that knows nothing yet: the
-first phase is left out, and the Dropout; the rate is 0.003.
+Phase "head": the backbone is frozen and runs once; the document's ten Dense layers, with Dropout 0.25, learn from its 512
+features: 50 epochs, SGD at 0.003. Phase "finetune": all layers, on flipped and shifted images, recompiled with SGD at 0.001,
+times 0.3 on a plateau, until val loss has not fallen for 15 epochs, 150 at most. Batches of 64; the weights of the epoch with
+the lowest val loss of both phases are kept. With --weights none there are no pretrained weights to protect from a new head, so
+the first phase and the Dropout are left out, and the rate is 0.003.
 
-  documented  .8736 with ImageNet weights, the epoch chosen by test pictures
+  documented  .8736 with ImageNet weights, the epoch chosen by test images
   measured    .7606 from scratch, .7808 from CIFAR-100's weights, 5 epochs each (seed 0, bfloat16, 27 and 24 min on 2 CPU cores)
 """
 
-import math
-
 from common import backend, cli
+from common.data import augment
 from common.data import dataset as data
-from common.models import weights
-from common.training import resume
-from common.training import run as runs
+from common.models import weights as pretrained
+from common.training import folder, resume
+from common.training.run import Experiment, Run
 
-DOCUMENTED = 0.8736
-HEAD_EPOCHS = {"pretrained": 50, "random": 0}
-# Ten layers of dropout are too much noise for a base that knows nothing, and for few epochs: 200 steps of 64 pictures from
-# scratch end with val accuracy .40 at a rate of 0.05 and .50 without.
-DROPOUT = {"pretrained": 0.25, "random": 0.0}
-# SGD with each weight's gradient cut to norm 1, chosen on val. From scratch those 200 steps end with a train loss of 1.59 at
-# 0.003, 1.72 at 0.01 and 2.03 at 0.03; with 2.05 at 0.003 where nothing is cut. On a base that has learned CIFAR-100 the head
-# alone is at .48 after three epochs at 0.003, .42 at 0.01, .46 with Adam at 3e-4; 200 steps of all layers after one epoch of it
-# lead to .38 at 0.001, .36 at 0.003 and .35 at 0.01, little apart. Small batches: a picture costs the same in
-# any, and VGG19 learns by the number of steps.
-HEAD_LR = 0.003
-FINETUNE_LR = {"pretrained": 0.001, "random": 0.003}
-WARM_UP_EPOCHS = 1  # at a tenth of the rate: without batch norm in the base the first steps must be small
+# Dropout is too much noise for a random backbone: 200 steps of 64 images end with val accuracy .40 at a rate of 0.05, .50 at 0.
+# SGD with each weight's gradient clipped to norm 1, chosen on val. From scratch those 200 steps end with a train loss of 1.59
+# at 0.003, 1.72 at 0.01, 2.03 at 0.03, and 2.05 at 0.003 without clipping. On a backbone that has learned CIFAR-100 the head
+# alone is at .48 after three epochs at 0.003, .42 at 0.01, .46 with Adam 3e-4; 200 steps of all layers after one epoch of it
+# give .38 at 0.001, .36 at 0.003, .35 at 0.01. Batches are small because VGG19 learns by the number of steps.
+DEFAULTS = {
+    "pretrained": {"head_epochs": 50, "dropout": 0.25, "finetune_lr": 0.001},
+    "random": {"head_epochs": 0, "dropout": 0.0, "finetune_lr": 0.003},
+}
+WARM_UP_EPOCHS = 1  # at a tenth of the rate: without batch norm in the backbone the first steps must be small
 
 
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
     cli.add_data_arguments(parser, image_size=32)
     cli.add_base_arguments(parser, augment=True, upscales=False)
-    training = cli.add_training_arguments(parser, batch_size=64)
+    add = cli.add_training_arguments(parser, batch_size=64).add_argument
     cli.add_run_arguments(parser)
-    training.add_argument(
-        "--head-epochs", type=cli.count, metavar="N", help="epochs of the head alone (default: 50, or 0 with --weights none)"
-    )
-    training.add_argument(
-        "--dropout", type=cli.dropout_rate, metavar="F", help="dropout rate (default: 0.25, or 0 with --weights none)"
-    )
-    training.add_argument(
-        "--head-lr", type=cli.positive_float, default=HEAD_LR, metavar="F", help="learning rate of that phase"
-    )
-    training.add_argument("--finetune-epochs", type=cli.count, default=150, metavar="N", help="epochs of all layers, at most")
-    training.add_argument(
+    add("--head-epochs", type=cli.count, metavar="N", help="epochs of the head alone (default: 50, or 0 with --weights none)")
+    add("--dropout", type=cli.dropout_rate, metavar="F", help="dropout rate (default: 0.25, or 0 with --weights none)")
+    add("--head-lr", type=cli.positive_float, default=0.003, metavar="F", help="learning rate of that phase")
+    add("--finetune-epochs", type=cli.count, default=150, metavar="N", help="most epochs of all layers")
+    add(
         "--finetune-lr",
         type=cli.positive_float,
         metavar="F",
-        help="learning rate of all layers (default: 0.001, or 0.003 with --weights none)",
+        help="their learning rate (default: 0.001, or 0.003 with --weights none)",
     )
-    training.add_argument(
+    add(
         "--schedule",
         choices=("plateau", "cosine"),
         default="plateau",
-        help="--finetune-lr is multiplied by --lr-factor whenever val loss has not fallen for --lr-patience epochs, or falls "
-        "along a cosine to zero over all --finetune-epochs, which suits few epochs better",
+        help="--finetune-lr is multiplied by --lr-factor when val loss has not fallen for --lr-patience epochs, or falls along "
+        "a cosine to zero over all --finetune-epochs, which suits few epochs better",
     )
-    training.add_argument("--lr-patience", type=cli.positive_int, default=5, metavar="N", help="of --schedule plateau")
-    training.add_argument("--lr-factor", type=cli.open_fraction, default=0.3, metavar="F", help="of --schedule plateau")
-    training.add_argument(
-        "--patience", type=cli.positive_int, default=15, metavar="N", help="stop after N epochs without a lower val loss"
-    )
-    args = resume.parse_args(parser, argv, lambda own: ["finetune_epochs"] * (own["schedule"] == "plateau"))
-    kind = "random" if args.weights == "none" else "pretrained"
-    args.head_epochs = HEAD_EPOCHS[kind] if args.head_epochs is None else args.head_epochs
-    args.finetune_lr = FINETUNE_LR[kind] if args.finetune_lr is None else args.finetune_lr
-    args.dropout = DROPOUT[kind] if args.dropout is None else args.dropout
+    add("--lr-patience", type=cli.positive_int, default=5, metavar="N", help="of --schedule plateau")
+    add("--lr-factor", type=cli.open_fraction, default=0.3, metavar="F", help="of --schedule plateau")
+    add("--patience", type=cli.positive_int, default=15, metavar="N", help="stop after N epochs without a lower val loss")
+    args = resume.parse_args(parser, argv, lambda stored: ["finetune_epochs"] * (stored["schedule"] == "plateau"))
+    for name, default in DEFAULTS["random" if args.weights == "none" else "pretrained"].items():
+        setattr(args, name, default if getattr(args, name) is None else getattr(args, name))
     if args.head_epochs == args.finetune_epochs == 0:
         parser.error("--head-epochs 0 with --finetune-epochs 0 trains nothing: give one of them 1 or more")
     return args
 
 
-def build_extractor(args, found, images):
-    """Raw pictures, 0 to 255, to VGG19's flattened last feature map: 512 features at 32x32."""
-    import keras
-    from keras import layers
+def build_extractor(args, weights, images):
+    """Images, 0 to 255, to VGG19's flattened last feature map: 512 features at 32x32."""
+    from keras import Input, Model, layers
 
     from common.models import backbones
 
-    inputs = keras.Input(images.shape[1:])
-    base = backbones.build("vgg19", args.image_size, found, seed=args.seed)
-    if found.path is None:
-        backbones.initialise_from_pictures(base, images[:256])
-    return keras.Model(inputs, layers.Flatten()(base(inputs)))
+    inputs = Input(images.shape[1:])
+    backbone = backbones.build("vgg19", args.image_size, weights, seed=args.seed)
+    if weights.path is None:
+        backbones.initialise_from_images(backbone, images[:256])
+    return Model(inputs, layers.Flatten()(backbone(inputs)))
 
 
 def build_head(num_features, num_classes, dropout_rate):
-    """The document's head: features to class probabilities.
+    """The document's head: features to class probabilities. It begins as a linear map, so that ten layers of relu can learn."""
+    from keras import Input, Sequential, layers
 
-    Drawn at random, ten layers of relu keep little of the features, and they and the base under them learn slowly. So it
-    begins as a linear map: each unit has a twin of the opposite sign, and what relu takes from the one it leaves to the
-    other (Balduzzi et al. 2017, https://arxiv.org/abs/1702.08591, section 4).
-    """
-    import keras
-    import numpy as np
-    from keras import layers
+    from common.models import initialise
 
-    head = keras.Sequential([keras.Input((num_features,))], name="head")
-    twins = False  # whether the inputs of a layer are twins
+    head = Sequential([Input((num_features,))], name="head")
     for widths in ((1024, 512), (512, 256), (256, 128), (128, 64), (64, 64)):
         for width in widths:
             head.add(layers.Dense(width, activation="relu"))
-            kernel = head.layers[-1].kernel
-            half = keras.initializers.Orthogonal()((kernel.shape[0] // (2 if twins else 1), width // 2))
-            half = keras.ops.convert_to_numpy(half)
-            kernel.assign(np.block([[half, -half], [-half, half]] if twins else [[half, -half]]))
-            twins = True
+            initialise.as_linear_twins(head.layers[-1], has_twins=len(head.layers) > 1)
             head.add(layers.Dropout(dropout_rate))
         head.add(layers.BatchNormalization(momentum=0.9))  # .99 lags behind for hundreds of steps
     head.add(layers.Dense(num_classes, activation="softmax", dtype="float32"))
@@ -125,132 +100,100 @@ def build_head(num_features, num_classes, dropout_rate):
 
 
 def compile_model(model, learning_rate):
-    import keras
+    from keras.optimizers import SGD
 
-    optimizer = keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, clipnorm=1.0)
+    optimizer = SGD(learning_rate, momentum=0.9, nesterov=True, clipnorm=1.0)
     model.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy", "mse"])
 
 
 def schedule(args, steps_per_epoch, first_epoch, epochs):
-    """The learning rate of the second phase and the callbacks that change it; it begins with a tenth of the rate."""
-    import keras
+    """The learning rate of the second phase, which begins at a tenth, and the callbacks that change it."""
+    from keras import callbacks, optimizers
 
     if args.schedule == "cosine":
         steps = steps_per_epoch * epochs
         warm_up = min(steps_per_epoch * WARM_UP_EPOCHS, steps // 10)
-        rates = {"initial_learning_rate": args.finetune_lr / 10, "warmup_target": args.finetune_lr}
-        return keras.optimizers.schedules.CosineDecay(**rates, warmup_steps=warm_up, decay_steps=steps - warm_up), []
-
-    def rate(epoch, now):
-        return args.finetune_lr if epoch == first_epoch + WARM_UP_EPOCHS else now
-
-    reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=args.lr_factor, patience=args.lr_patience)
-    return args.finetune_lr / 10, [keras.callbacks.LearningRateScheduler(rate), reduce]
+        warm_up_to = {"warmup_target": args.finetune_lr, "warmup_steps": warm_up}
+        return optimizers.schedules.CosineDecay(args.finetune_lr / 10, steps - warm_up, **warm_up_to), []
+    full_rate_epoch = first_epoch + WARM_UP_EPOCHS
+    warm_up = callbacks.LearningRateScheduler(lambda epoch, rate: args.finetune_lr if epoch == full_rate_epoch else rate)
+    reduce = callbacks.ReduceLROnPlateau("val_loss", factor=args.lr_factor, patience=args.lr_patience)
+    return args.finetune_lr / 10, [warm_up, reduce]
 
 
-def lowest(rows):
-    """The lowest val loss of a phase, infinite for one that was not trained."""
-    return min((row["val_loss"] for row in rows), default=math.inf)
+def train_head(run, dataset, extractor, head, model):
+    """Phase "head": the head alone, on features of the frozen backbone. Returns what the extraction took."""
+    from keras import callbacks
 
-
-def fit(run, phase, model, inputs, epochs, first_epoch, preset, *callbacks):
-    """Train from epoch `first_epoch`, counted from 0, to `epochs` on pictures or features; preset augments pictures."""
-    import keras
-
-    from common.data.batches import Batches
-
-    num_classes = len(inputs.class_names)
-    labels, val_labels = (keras.utils.to_categorical(part.labels, num_classes) for part in (inputs.train, inputs.val))
-    batches = Batches(inputs.train.images, labels, run.args.batch_size, run.args.seed, preset=preset)
-    with run.phase(phase, epochs, batches.follow_fit(), *callbacks, first_epoch=first_epoch) as started:
-        model.fit(
-            batches,
-            epochs=epochs,
-            initial_epoch=started.initial_epoch,
-            validation_data=(inputs.val.images, val_labels),
-            validation_batch_size=run.args.batch_size,
-            callbacks=started.callbacks,
-            shuffle=False,  # Batches has its own order, from seed and epoch alone
-            verbose=run.verbose,
-        )
-
-
-def train(run, dataset, found):
-    import keras
-
-    from common.data import augment
     from common.models import features
-    from common.results import report
+
+    args, num_classes, epochs = run.args, len(dataset.class_names), run.epochs(run.args.head_epochs)
+    inputs, extraction = features.of_dataset(extractor, dataset, args)
+    trained = head if extraction else model
+    compile_model(trained, args.head_lr)
+    keep_best = callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)
+    batches = run.batches(inputs.train.one_hot(num_classes))
+    run.fit("head", trained, batches, inputs.val.one_hot(num_classes), epochs=epochs, callbacks=[keep_best])
+    return extraction
+
+
+def train_all_layers(run, dataset, model):
+    """Phase "finetune": all layers, from where phase "head" ended. The best epoch of both phases is kept."""
+    from keras import callbacks
+
+    from common.training.fit import better_of
 
     args, num_classes = run.args, len(dataset.class_names)
-    head_epochs, finetune_epochs = args.head_epochs, args.finetune_epochs
-    if args.dry_run:
-        head_epochs, finetune_epochs = min(head_epochs, 1), min(finetune_epochs, 1)
-    epochs, took = head_epochs + finetune_epochs, {}
-    extractor = build_extractor(args, found, dataset.train.images)
-    backend.set_seed(args.seed, "head")
-    head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
-    model = keras.Model(extractor.input, head(extractor.output))
-
-    if head_epochs:
-        inputs, took = (dataset, {}) if args.no_cache else features.of_dataset(extractor, dataset, args, None)
-        trained = model if args.no_cache else head
-        compile_model(trained, args.head_lr)
-        keep_best = keras.callbacks.EarlyStopping("val_loss", patience=head_epochs, restore_best_weights=True)
-        fit(run, "head", trained, inputs, head_epochs, 0, None, keep_best)
-
-    if finetune_epochs and run.status != "interrupted":
-        of_head = model.get_weights()
-        for layer in extractor.get_layer("vgg19").layers:
+    first_epoch, epochs = run.epochs(args.head_epochs), run.epochs(args.finetune_epochs)
+    augmentation = augment.flip_and_shift if args.augment else None
+    batches = run.batches(dataset.train.one_hot(num_classes), augmentation=augmentation)
+    learning_rate, rate_callbacks = schedule(args, len(batches), first_epoch, epochs)
+    keep_best = callbacks.EarlyStopping("val_loss", patience=args.patience, restore_best_weights=True)
+    with better_of(run, model, "head", "finetune", keep_best):
+        for layer in model.get_layer("vgg19").layers:
             layer.trainable = True
-        steps = math.ceil(len(dataset.train) / args.batch_size)
-        learning_rate, callbacks = schedule(args, steps, head_epochs, finetune_epochs)
         compile_model(model, learning_rate)
-        keep_best = keras.callbacks.EarlyStopping("val_loss", patience=args.patience, restore_best_weights=True)
-        preset = augment.mirrored_and_shifted if args.augment else None
-        try:
-            fit(run, "finetune", model, dataset, epochs, head_epochs, preset, *callbacks, keep_best)
-        except KeyboardInterrupt:  # in its first epoch
-            run.interrupt(run.rows("head"))
-        except cli.TrainingError as error:
-            if not run.rows("head", "finetune"):
-                raise
-            print(f"{error}; the best weights so far are kept", flush=True)
-            keep_best.on_train_end()
-        if lowest(run.rows("head")) <= lowest(run.rows("finetune")):
-            model.set_weights(of_head)
-        if run.status == "finished" and len(run.rows("finetune")) < finetune_epochs:
-            run.status = "early-stopped"
+        run.fit(
+            "finetune", model, batches, dataset.val.one_hot(num_classes),
+            epochs=first_epoch + epochs, callbacks=[*rate_callbacks, keep_best], initial_epoch=first_epoch,
+        )  # fmt: skip
 
-    phases = [phase for phase in ("head", "finetune") if run.rows(phase)]
+
+def train(run, dataset, weights):
+    from keras import Model
+
+    from common.results import report
+
+    args = run.args
+    extractor = build_extractor(args, weights, dataset.train.images)
+    backend.set_seed(args.seed, "head")
+    head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
+    model = Model(extractor.input, head(extractor.output))
+    extraction = train_head(run, dataset, extractor, head, model) if args.head_epochs else {}
+    if args.finetune_epochs and run.status != "interrupted":
+        train_all_layers(run, dataset, model)
+    phases = [phase for phase in ("head", "finetune") if run.history.rows(phase)]
     if phases == ["head"]:
         compile_model(model, args.head_lr)  # the head was trained alone
-        model.optimizer.build(model.trainable_variables)
-    results = report.write(
-        run,
-        run.folder,
-        model,
-        dataset,
-        phases=phases,
-        title=f"VGG19 at {args.image_size}x{args.image_size}, {found.label if found.path else 'from scratch'}",
-        weights=args.weights,
-        documented=DOCUMENTED,
-        comparable=dataset.is_cifar10 and found.is_imagenet,
-        monitor="val_loss",
-        also=took,
-    )
-    return report.finish(run, results, phases, "documented: CIFAR-10, ImageNet weights, the epoch chosen by test pictures")
+    return report.finish(run, model, dataset, phases, extra=extraction)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    runs.check(args)
-    found = weights.find(args.weights, "vgg19", args.image_size)
+    folder.check(args)
+    weights = pretrained.find(args.weights, "vgg19", args.image_size)
     dataset = data.load(args)
-    if args.dry_run:
-        dataset = data.few(dataset, 2 * args.batch_size)
-    with runs.Run("vgg19_finetune", args, dataset, found) as run:
-        return train(run, dataset, found)
+    experiment = Experiment(
+        name="vgg19_finetune",
+        title=f"VGG19 at {args.image_size}x{args.image_size}, {weights.label if weights.path else 'from scratch'}",
+        weights=args.weights,
+        documented=0.8736,
+        remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
+        comparable=dataset.is_cifar10 and weights.is_imagenet,
+        monitor="val_loss",
+    )
+    with Run(experiment, args, dataset, weights) as run:
+        return train(run, dataset, weights)
 
 
 if __name__ == "__main__":

@@ -38,20 +38,20 @@ def main(argv=None):
     ])  # fmt: skip
     pictures = np.random.default_rng(0).integers(0, 256, (args.batch_size, 32, 32, 3)).astype(np.uint8)
     ways = {
-        "common/augment.py": lambda number: augment.augmented(pictures, augment.mirrored_shifted_and_turned, number),
+        "common/augment.py": lambda number: augment.augment(pictures, augment.flip_shift_and_rotate, number),
         "Keras's layers": lambda number: keras.ops.convert_to_numpy(sequential(pictures, training=True)),
     }
     seconds = {way: [] for way in ways}
     for number in range(args.batches + 2):
         for way, augmented in ways.items():
             started = time.perf_counter()
-            augmented(number)
+            augment(number)
             seconds[way].append(time.perf_counter() - started)
     medians = {way: 1000 * statistics.median(of[2:]) for way, of in seconds.items()}  # the first ones warm up
     for way, milliseconds in medians.items():
         print(f"{way:18} {milliseconds:7.2f} ms for a batch of {args.batch_size}")
     ours, layers_ = medians.values()
-    print(f"{backend.devices()[0]}, Keras on {backend.backend()}: {layers_ / ours:.1f} times faster")
+    print(f"{backend.devices()[0]}, Keras on {backend.name()}: {layers_ / ours:.1f} times faster")
 
 
 if __name__ == "__main__":

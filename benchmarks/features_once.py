@@ -30,7 +30,7 @@ def main():
     backend.start(amp=False)
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (args.pictures, 32, 32, 3), np.uint8), random.integers(0, 2, args.pictures)
-    part = data.Part(images, labels)
+    part = data.Samples(images, labels)
     dataset = data.Dataset("random", ("0", "1"), part, part.take(slice(0, 128)), part.take(slice(0, 128)))
 
     seconds, losses = {}, {}

@@ -44,7 +44,7 @@ def main(argv=None):
     random = np.random.default_rng(0)
 
     def part(count):
-        return data.Part(random.integers(0, 256, (count, 32, 32, 3), np.uint8), random.integers(0, 10, count))
+        return data.Samples(random.integers(0, 256, (count, 32, 32, 3), np.uint8), random.integers(0, 10, count))
 
     dataset = data.Dataset("random", tuple("0123456789"), part(args.pictures), part(args.pictures // 10), part(32))
     extractor = train_vgg19.build_extractor(flags, weights.find("none", "vgg19-fc2", args.image_size), (32, 32, 3))

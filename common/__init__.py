@@ -1,1 +1,11 @@
-"""The plumbing that the train_*.py scripts share, one noun a file. The recipes stand in the scripts."""
+"""The plumbing behind the scripts. The recipes stand in the scripts.
+
+data      images and labels: data sets, downloads, augmentation, batches
+models    images to features: pretrained backbones, their weights, upscaling, the feature cache
+training  runs: run folder, `fit`, checkpoints, `--resume`
+results   after training: metrics, results.json, tables, comparisons
+figures   every figure, from arrays or from rows of history.csv
+
+Below them: cli.py (flags, errors, exit codes), files.py (files that appear whole or not at all), backend.py (Keras and its
+devices). Imports go one way: cli, files, backend < data, figures < models, training < results < scripts.
+"""

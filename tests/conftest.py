@@ -25,7 +25,7 @@ def cifar10_subset(tmp_path_factory):
 
 
 @pytest.fixture
-def picture_folder(tmp_path):
+def image_folder(tmp_path):
     """`make(counts, root=..., parts=...)`: a folder with some of scikit-learn's digits as PNG, `counts` by class name."""
     digits = load_digits()
 

@@ -1,4 +1,4 @@
-"""What several test files share: a small base in place of the real ones, a tiny data set, the arguments of a run."""
+"""What several test files share: a small backbone in place of the real ones, a tiny data set, the arguments of a run."""
 
 import argparse
 
@@ -6,15 +6,18 @@ import keras
 import numpy as np
 from keras import layers
 
-from common.data import dataset as data
+from common.data.dataset import Dataset, Samples
 from common.models import backbones
+from common.training.run import Experiment, Run
 
-PART = data.Part(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))
-DATASET = data.Dataset("two", ("no", "yes"), PART, PART, PART)
+SAMPLES = Samples(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))
+DATASET = Dataset("two", ("no", "yes"), SAMPLES, SAMPLES, SAMPLES)
+EXPERIMENT = Experiment("experiment", "a title", "none", 0.5, "a remark")
 
 
 def make_args(tmp_path, **changes):
     flags = {
+        "batch_size": 16,
         "output_dir": tmp_path / "runs",
         "name": None,
         "dry_run": False,
@@ -26,11 +29,16 @@ def make_args(tmp_path, **changes):
     return argparse.Namespace(**flags | changes)
 
 
-def small_base(name, image_size, found, *, seed, unfreeze_last=0):
-    """What takes the place of a base of 20 to 66 million weights."""
+def make_run(tmp_path, **changes):
+    """A started run of the tiny data set."""
+    return Run(EXPERIMENT, make_args(tmp_path, **changes), DATASET)
+
+
+def small_backbone(name, image_size, weights, *, seed, unfreeze_last=0):
+    """Stands in for a backbone of 20 to 66 million weights."""
     inputs = keras.Input((image_size, image_size, 3))
     outputs = layers.Conv2D(4, 8, strides=8, kernel_initializer=keras.initializers.GlorotUniform(seed=seed))(inputs)
     outputs = layers.Flatten()(outputs) if name == "vgg19-fc2" else outputs
-    base = keras.Model(inputs, outputs, name=name)
-    backbones._freeze(base, unfreeze_last, is_random=False)
-    return base
+    backbone = keras.Model(inputs, outputs, name=name)
+    backbones._freeze(backbone, unfreeze_last, is_random=False)
+    return backbone

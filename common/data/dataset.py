@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import backend
 from common.cli import InputError
 from common.data import cifar10, folders
 
@@ -19,8 +20,8 @@ TEST_SEED = 0
 
 
 @dataclass(frozen=True)
-class Part:
-    """Pictures `images` uint8 `(n, h, w, 3)` RGB with their `labels` int64 `(n,)`, which count from 0."""
+class Samples:
+    """`images` uint8 `(n, h, w, 3)` RGB, or features `(n, width)`, with their `labels` int64 `(n,)`, which count from 0."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -29,8 +30,12 @@ class Part:
         return len(self.labels)
 
     def take(self, indices):
-        """The pictures at these indices, in this order."""
-        return Part(self.images[indices], self.labels[indices])
+        """The samples at these indices, in this order."""
+        return Samples(self.images[indices], self.labels[indices])
+
+    def one_hot(self, num_classes):
+        """The same samples with labels float32 `(n, num_classes)`, as `keras.utils.to_categorical` has them."""
+        return Samples(self.images, np.eye(num_classes, dtype=np.float32)[self.labels])
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,9 @@ class Dataset:
 
     name: str
     class_names: tuple
-    train: Part
-    val: Part
-    test: Part
+    train: Samples
+    val: Samples
+    test: Samples
 
     @property
     def is_cifar10(self):
@@ -87,15 +92,18 @@ def load(args, upscaled_later=False):
         train, test = _split(train, TEST_FRACTION, TEST_SEED, f"--data {args.data}")
         notes.append(f"{args.data} has no test part: {len(test)} pictures, a stratified fifth, are held out as test.")
     if args.max_train_samples and args.max_train_samples < len(train):
-        train = train.take(choose(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
+        train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     train, val = _split(train, args.validation_split, args.seed, "--validation-split")
     for note in notes:
         print(note)
     name = args.data if args.data in ("cifar10", "digits") else Path(args.data).resolve().name
-    return Dataset(name, names, train, val, test)
+    dataset = Dataset(name, names, train, val, test)
+    if args.dry_run:  # two batches of every stage
+        dataset = few(dataset, 2 * min(args.batch_size, backend.batch_size(args.image_size)))
+    return dataset
 
 
-def choose(labels, num_samples, seed, flag):
+def choose_samples(labels, num_samples, seed, flag):
     """Indices of a seeded, stratified choice of `num_samples` pictures with every class among them.
 
     With the same seed a larger choice contains a smaller one. Raises InputError that names `flag` if there are fewer
@@ -119,7 +127,7 @@ def few(dataset, num_samples):
 
     def some(part):
         count = min(max(num_samples, len(dataset.class_names)), len(part))
-        return part.take(choose(part.labels, count, 0, "--dry-run"))
+        return part.take(choose_samples(part.labels, count, 0, "--dry-run"))
 
     return replace(dataset, train=some(dataset.train), val=some(dataset.val), test=some(dataset.test))
 
@@ -147,7 +155,7 @@ def only_classes(dataset, classes, flag):
 
     def keep(part):
         kept = part.take(np.flatnonzero(np.isin(part.labels, classes)))
-        return Part(kept.images, np.array([classes.index(label) for label in kept.labels.tolist()], np.int64))
+        return Samples(kept.images, np.array([classes.index(label) for label in kept.labels.tolist()], np.int64))
 
     names = tuple(dataset.class_names[number] for number in classes)
     parts = {name: keep(getattr(dataset, name)) for name in ("train", "val", "test")}
@@ -176,7 +184,7 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
     if (height, width) != (image_size, image_size):
         notes.append(f"Pictures of {width}x{height} were resized to {image_size}x{image_size}.")
         parts = [(np.stack([folders.resize(image, image_size) for image in images]), labels) for images, labels in parts]
-    train, test = [Part(*part) for part in parts] if len(parts) == 2 else (Part(*parts[0]), None)
+    train, test = [Samples(*part) for part in parts] if len(parts) == 2 else (Samples(*parts[0]), None)
     return train, test, notes
 
 
@@ -197,7 +205,7 @@ def _read_folders(root, names, image_size, cache_dir, upscaled_later):
         if not len(test[1]):
             raise InputError(f"--data {root}: test/ holds no pictures; fill it, or remove it to hold out a fifth of train/")
     notes = [f"{num_resized} pictures were resized to {image_size}x{image_size}."] if num_resized else []
-    return Part(*train), Part(*test) if test_folder else None, notes
+    return Samples(*train), Samples(*test) if test_folder else None, notes
 
 
 def _split(part, held_out, seed, flag):

@@ -72,12 +72,12 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
     def read(start):
         num_resized = 0
         for index in range(start, min(start + CHUNK, len(files))):
-            picture = read_picture(files[index])
+            picture = read_image(files[index])
             num_resized += picture.shape[:2] != (image_size, image_size)
             images[index] = resize(picture, image_size)
         return num_resized
 
-    bar = tqdm(total=len(files), desc=f"reading {folder}", unit=" pictures", disable=None, leave=False)
+    bar = tqdm(total=len(files), desc=f"reading {folder}", unit=" images", disable=None, leave=False)
     num_resized = 0
     with bar, ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV decodes without holding the interpreter
         try:
@@ -93,10 +93,10 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
 
 def first_size(folder, class_names):
     """Height and width of the first picture of one part."""
-    return read_picture(_list_files(folder, class_names[:1], False)[0][0]).shape[:2]
+    return read_image(_list_files(folder, class_names[:1], False)[0][0]).shape[:2]
 
 
-def read_picture(path):
+def read_image(path):
     """One picture as `(h, w, 3)` uint8 RGB; alpha is dropped. Raises InputError that names the file and what is wrong."""
     try:
         with open(path, "rb") as file:

@@ -1,1 +1,4 @@
-"""TODO"""
+"""Every figure, drawn from arrays or from rows of history.csv; nothing here trains, reads a run folder or shows a window.
+
+Read `style.py` first: it holds the colours of train, val and test, which are the same in every figure.
+"""

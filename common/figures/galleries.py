@@ -1,33 +1,33 @@
-"""Figures of pictures: what every stage makes of them, and what a model takes them for. Both return the path they wrote."""
+"""Figures of images: what each stage makes of them, and what a model predicts. Both return the path they wrote."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from common.figures import plots
+from common.figures.style import PALETTE, save
 
 
 def pipeline(stages, path):
-    """What every stage makes of some pictures: a column for each picture, a row for each stage.
+    """What every stage makes of some images: a column for each image, a row for each stage.
 
-    `stages` is a dict from the stage's name to pictures `(n, h, w, 3)`; floats are shown from their smallest to their
+    `stages` is a dict from the stage's name to images `(n, h, w, 3)`; floats are shown from their smallest to their
     largest value, uint8 as they are.
     """
     count = len(next(iter(stages.values())))
     figure, axes = plt.subplots(len(stages), count, figsize=(1.5 * count + 1.4, 1.55 * len(stages)), squeeze=False)
-    for row, (name, pictures) in zip(axes, stages.items(), strict=True):
+    for row, (name, images) in zip(axes, stages.items(), strict=True):
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        for axis, picture in zip(row, pictures, strict=True):
-            if picture.dtype != np.uint8:
-                low, high = pictures.min(), pictures.max()
-                picture = (picture - low) / max(high - low, 1e-6)
-            axis.imshow(picture, interpolation="nearest")
+        for axis, image in zip(row, images, strict=True):
+            if image.dtype != np.uint8:
+                low, high = images.min(), images.max()
+                image = (image - low) / max(high - low, 1e-6)
+            axis.imshow(image, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
-    return plots.save(figure, path)
+    return save(figure, path)
 
 
 def examples(images, labels, predicted, class_names, path, title):
-    """Grid of up to 25 pictures with their true and predicted class; a wrong one has a thick frame and a cross."""
+    """Grid of up to 25 images with their true and predicted class; a wrong one has a thick frame and a cross."""
     count = min(25, len(images))
     columns = min(5, count)
     lines = -(-count // columns)
@@ -41,9 +41,9 @@ def examples(images, labels, predicted, class_names, path, title):
         right = label == guess
         axis.set_title(
             class_names[label] if right else f"✗ {class_names[guess]}\n(is {class_names[label]})",
-            fontsize=8.5, color="black" if right else plots.PALETTE[3], pad=5,
+            fontsize=8.5, color="black" if right else PALETTE[3], pad=5,
         )  # fmt: skip
         for spine in axis.spines.values():
-            spine.set(visible=not right, color=plots.PALETTE[3], linewidth=3)
+            spine.set(visible=not right, color=PALETTE[3], linewidth=3)
     figure.suptitle(title)
-    return plots.save(figure, path)
+    return save(figure, path)

@@ -13,15 +13,15 @@ from keras import layers
 
 from common import backend
 from common.cli import InputError
-from common.models import weights
 from common.models.upscale import upscale
+from common.models.weights import OFFICIAL
 
 IMAGENET_STDDEV = np.array([0.229, 0.224, 0.225], np.float32)  # of RGB in 0..1, as in keras.applications.efficientnet
 PICTURES_STDDEV = 64  # of RGB in 0..255 after VGG19's preprocessing, roughly
 TOP_IMAGE_SIZE = 224  # of the bases with their classifier
 
 
-def build(name, image_size, found, *, seed, unfreeze_last=0):
+def build(name, image_size, weights, *, seed, unfreeze_last=0):
     """A base that takes pictures `(n, image_size, image_size, 3)`, RGB 0..255, and gives what its last layer gives.
 
     vgg19-fc2        `(n, 4096)`, VGG19 without its softmax
@@ -29,7 +29,7 @@ def build(name, image_size, found, *, seed, unfreeze_last=0):
     resnet152v2      `(n, h, w, 2048)`
     efficientnetb7   `(n, h, w, 2560)`
 
-    `found` is what `weights.find` returned; random weights are drawn from `seed`. The base is frozen but for its last
+    `weights` is what `weights.find` returned; random weights are drawn from `seed`. The base is frozen but for its last
     `unfreeze_last` layers (a number, or `all`); batch norm stays in inference mode, unless all of a random base is trained.
     Raises InputError for a file that is damaged, holds no weights or those of another architecture.
     """
@@ -38,15 +38,15 @@ def build(name, image_size, found, *, seed, unfreeze_last=0):
     base = _application(name, inputs, include_top=name == "vgg19-fc2")
     if name == "vgg19-fc2":
         base = keras.Model(base.input, base.get_layer("fc2").output, name="vgg19")
-    if found.path:
-        _load(base, name, found)
+    if weights.path:
+        _load(base, name, weights)
     elif name == "efficientnetb7":
         _give_scale(base, seed)
-    _freeze(base, unfreeze_last, is_random=found.path is None)
+    _freeze(base, unfreeze_last, is_random=weights.path is None)
     return base
 
 
-def initialise_from_pictures(base, images):
+def initialise_from_images(base, images):
     """Make a random VGG19 one that can be trained from scratch, without batch norm, by pictures uint8 `(n, h, w, 3)`.
 
     As Keras draws it, all pictures look alike after its 16 layers. Here a layer with as many channels as the one before passes
@@ -76,7 +76,8 @@ def stages(extractor, images):
     """What pictures become on their way into the base of a feature extractor, by the name of the stage."""
     base = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
     first = next(layer for layer in base.layers if isinstance(layer, (layers.ZeroPadding2D, layers.Conv2D)))
-    upscaled = keras.Model(extractor.input, extractor.layers[1].output if extractor.layers[1] is not base else extractor.input)
+    before_base = extractor.operations[extractor.operations.index(base) - 1]  # the last step of upscaling, or the input layer
+    upscaled = keras.Model(extractor.input, before_base.output)
     pictures = np.asarray(upscaled.predict_on_batch(images))
     preprocessed = keras.Model(base.input, first.input).predict_on_batch(pictures)
     return {
@@ -122,9 +123,9 @@ def _freeze(base, unfreeze_last, is_random):
             layer.rate = 0
 
 
-def _load(base, name, found):
+def _load(base, name, weights):
     """Bring a file's weights into the base: of a model or weights alone, with or without the classifier on top."""
-    path = found.path
+    path = weights.path
     try:
         with warnings.catch_warnings(action="ignore"):  # what is wrong is said once, below
             if path.suffix == ".keras" or _is_whole_model(path):
@@ -132,7 +133,7 @@ def _load(base, name, found):
                 is_scaled = sum(isinstance(layer, layers.Rescaling) for layer in source.layers) > 1
             else:
                 source = _load_weights(base, name, path)
-                is_scaled = found.is_imagenet or _has_imagenets_normalization(source)
+                is_scaled = weights.is_imagenet or _has_imagenets_normalization(source)
             _copy(source, base)
     except Exception as error:  # every reader raises what it likes
         reason = " ".join(str(error).split())[:240]
@@ -174,7 +175,7 @@ def _load_weights(base, name, path):
         size = base.input_shape[1] if name == "vgg19-fc2" else TOP_IMAGE_SIZE
         source = _application(name, keras.Input((size, size, 3)), include_top=True, classes=matrices[-1][1])
     elif name == "vgg19-fc2":
-        raise ValueError("it has no fully connected layers; needed is the file with them, " + weights.OFFICIAL[name].name)
+        raise ValueError("it has no fully connected layers; needed is the file with them, " + OFFICIAL[name].name)
     source.load_weights(path)
     return source
 

@@ -147,7 +147,7 @@ class _Progress:
         self.title, self.total, self.done, self.computed = title, total, done, 0
         if done:
             print(f"{title}: {done:,} of {total:,} pictures are there from an earlier run", flush=True)
-        self.bar = tqdm(total=total, initial=done, desc=title, unit=" pictures", disable=None, leave=False)
+        self.bar = tqdm(total=total, initial=done, desc=title, unit=" images", disable=None, leave=False)
         self.started = self.told = time.monotonic()
 
     def update(self, count):
@@ -159,7 +159,7 @@ class _Progress:
             rate = self.computed / (now - self.started)
             reached = self.done + self.computed
             left = tqdm.format_interval((self.total - reached) / rate)
-            print(f"{self.title}: {reached:,} of {self.total:,} pictures, {rate:.1f} pictures/s, {left} left", flush=True)
+            print(f"{self.title}: {reached:,} of {self.total:,} pictures, {rate:.1f} images/s, {left} left", flush=True)
 
     def __enter__(self):
         return self

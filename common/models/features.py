@@ -18,10 +18,8 @@ import numpy as np
 
 from common import backend
 from common.data import augment
-from common.data.dataset import Part
+from common.data.dataset import Samples
 from common.models.feature_file import FeatureFile
-
-BATCH_SIZE = {"cpu": 32, "gpu": 256}  # at 224x224, where VGG19 takes 1.4 GiB for 32 pictures
 
 
 class Rows:
@@ -39,10 +37,9 @@ class Rows:
 
 
 def batch_size(extractor):
-    """Pictures that go through a base at once: 32 on a CPU and 256 on a GPU, fewer where they are larger than 224x224."""
-    most = BATCH_SIZE["cpu" if backend.devices()[0].startswith("CPU") else "gpu"]
-    base = next((layer for layer in extractor.layers if isinstance(layer, keras.Model)), extractor)
-    return max(1, most * 224**2 // max(224, base.input_shape[1]) ** 2)
+    """Images that go through the backbone of an extractor at once, as `backend.batch_size` has it."""
+    backbone = next((layer for layer in extractor.layers if isinstance(layer, keras.Model)), extractor)
+    return backend.batch_size(backbone.input_shape[1])
 
 
 def extract(extractor, parts, cache_dir, title):
@@ -66,25 +63,28 @@ def extract(extractor, parts, cache_dir, title):
     return [Rows(array, rows) for rows in np.split(inverse, starts[1:-1])], took
 
 
-def of_dataset(extractor, dataset, args, preset):
-    """The data set with its features in place of its pictures, and what that took, as results.json has it.
+def of_dataset(extractor, dataset, args, augmentation=None):
+    """The data set with features in place of its images, and `{"extraction": {...}}`, what that took, for results.json.
 
-    With a `preset`, a function of `augment`, the train part holds a list of `--views` arrays: the features of the pictures
-    themselves and of randomly changed copies.
+    With an `augmentation`, a function of `common.data.augment`, the train part holds a list of `--views` arrays: the features of
+    the images themselves and of augmented copies. With `--no-cache` or `--unfreeze-last`, where images go through the backbone
+    in every epoch, the data set comes back as it is, with an empty dict.
     """
+    if args.no_cache or getattr(args, "unfreeze_last", 0):
+        return dataset, {}
     train, val, test = dataset.train, dataset.val, dataset.test
     (features, of_val), took = extract(extractor, [train.images, val.images], args.cache_dir, "features of train and val")
     (of_test,), more = extract(extractor, [test.images], args.cache_dir, "features of test")
     views, tooks = [features], [took, more]
-    for view in range(1, args.views if preset else 1):
-        copies = augment.augmented(train.images, preset, [args.seed, view])
+    for view in range(1, args.views if augmentation else 1):
+        copies = augment.augment(train.images, augmentation, [args.seed, view])
         (features,), more = extract(extractor, [copies], args.cache_dir, f"features of view {view + 1} of {args.views}")
         views.append(features)
         tooks.append(more)
     inputs = replace(
         dataset,
-        train=Part(views if len(views) > 1 else features, train.labels),
-        val=Part(of_val[:], val.labels),
-        test=Part(of_test[:], test.labels),
+        train=Samples(views if len(views) > 1 else features, train.labels),
+        val=Samples(of_val[:], val.labels),
+        test=Samples(of_test[:], test.labels),
     )
     return inputs, {"extraction": {key: round(sum(took[key] for took in tooks), 3) for key in took}}

@@ -61,10 +61,16 @@ def upscale(images, size, interpolation="bicubic"):
 
     `size` is `(H, W)`. For a `Lambda` layer, with dtype float32; the layer is `Upscale`.
     """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation={interpolation!r}: allowed are {', '.join(INTERPOLATIONS)}")
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if isinstance(images, keras.KerasTensor):  # else TensorFlow may crop an image that is too large without a word
+        images = keras.layers.Reshape(images.shape[1:])(images)
     images = ops.cast(images, "float32")
-    for axis, (indices, shares) in enumerate(_taps(tuple(images.shape[1:3]), tuple(size), interpolation), start=1):
+    for axis, (indices, shares) in enumerate(_taps(tuple(images.shape[1:3]), size, interpolation), start=1):
         shares = shares[:, :, None, None] if axis == 1 else shares[:, None, :, None]
-        images = sum(ops.take(images, index, axis=axis) * share for index, share in zip(indices, shares, strict=True))
+        weighted = (ops.take(images, index, axis=axis) * share for index, share in zip(indices, shares, strict=True))
+        images = functools.reduce(ops.add, weighted)
     return images
 
 

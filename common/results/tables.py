@@ -2,16 +2,17 @@
 
 import re
 
+from common.data.cifar10 import CLASS_NAMES
+
 
 def text(rows, columns):
-    """Lines of a text table; `columns` are its headings, words to the left and figures to the right."""
-    cells, figures = _cells(rows, columns)
+    """Lines of a text table; `columns` are its headings. Words are aligned left, numbers right."""
+    cells, is_number = _cells(rows, columns)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
 
     def line(row):
         padded = (
-            cell.rjust(width) if is_figure else cell.ljust(width)
-            for cell, width, is_figure in zip(row, widths, figures, strict=True)
+            cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(row, widths, is_number, strict=True)
         )
         return "  ".join(padded).rstrip()
 
@@ -19,14 +20,14 @@ def text(rows, columns):
 
 
 def markdown(rows, columns):
-    """Lines of the same table in Markdown, as GitHub shows it."""
-    cells, figures = _cells(rows, columns)
+    """Lines of the same table in GitHub's Markdown."""
+    cells, is_number = _cells(rows, columns)
 
     def line(row):
         escaped = [cell.replace("|", r"\|") for cell in row]
         return f"| {' | '.join(escaped)} |"
 
-    rule = "|".join("--:" if is_figure else "---" for is_figure in figures)
+    rule = "|".join("--:" if right else "---" for right in is_number)
     return [line(cells[0]), f"|{rule}|", *map(line, cells[1:])]
 
 
@@ -36,15 +37,19 @@ def accuracy(mean, interval, deviation=None):
     return "{:.4f}{} [{:.4f}, {:.4f}]".format(mean, spread, *interval)
 
 
+def has_document(results):
+    """Whether results, a dict as in results.json, are of CIFAR-10's classes: all documented numbers are of these."""
+    return results["documented_accuracy"] is not None and set(results["class_names"]) <= set(CLASS_NAMES)
+
+
 def documented(results):
-    """The document's accuracy in what results.json holds, in brackets where ours can't be compared with it."""
-    number = results["documented_accuracy"]
-    if number is None:
+    """The documented accuracy beside these results: in brackets where it can't be compared with ours, `-` on other data."""
+    if not has_document(results):
         return "-"
-    return f"{number:.4f}" if results["comparable"] else f"({number:.4f})"
+    return f"{results['documented_accuracy']:.4f}" if results["comparable"] else f"({results['documented_accuracy']:.4f})"
 
 
 def _cells(rows, columns):
-    """The cells as text, the headings first, and which columns hold figures: nothing but numbers, `(number)` and `-`."""
+    """The cells as text, the headings first, and which columns hold numbers: `1.2`, `(1.2)` or `-` in every row."""
     cells = [list(columns), *[[str(cell) for cell in row] for row in rows]]
     return cells, [all(re.match(r"\(?\d|-?$", row[index]) for row in cells[1:]) for index in range(len(columns))]

@@ -1,4 +1,4 @@
-"""Keras callbacks that a run adds to the script's own. Importing this imports Keras."""
+"""The Keras callback that a run adds to the recipe's own. Importing this imports Keras."""
 
 import math
 import time
@@ -9,9 +9,9 @@ from common.cli import TrainingError
 
 
 class Recorder(keras.callbacks.Callback):
-    """Hands a row of history.csv to `write` after every epoch, and breaks training off when a loss is no number.
+    """Passes a row of history.csv to `write` after every epoch; raises TrainingError when a metric is not finite.
 
-    Listed after the script's own callbacks, so that it sees the figures that they add to the logs and the time they take.
+    Comes after the recipe's callbacks, so that it sees what they add to the logs and the time they take.
     """
 
     def __init__(self, phase, write):
@@ -20,7 +20,7 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.perf_counter()
-        # Kept in float32: 0.001, not 0.0010000000474974513.
+        # stored in float32: 0.001, not 0.0010000000474974513
         self._learning_rate = float(f"{float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)):.7g}")
 
     def on_epoch_end(self, epoch, logs=None):

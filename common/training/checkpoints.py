@@ -1,12 +1,12 @@
-"""Checkpoints of a phase of training: whole or not at all, two generations, and all that makes a resumed phase the same one.
+"""Checkpoints of a training phase: written whole or not at all, two generations, with everything that resuming needs.
 
-checkpoint/<phase>.npz            the newest: variables of the model that training changes (weights, batch norm's statistics,
-                                  the state of random layers), the optimizer's, the callbacks' counters and best weights, and
-                                  the phase's rows of history.csv
-checkpoint/<phase>.previous.npz   the one before, for when the newest is damaged
-checkpoint/<phase>.json           in place of both once the phase's result is known and nobody needs its weights any more
+checkpoint/<phase>.npz            the newest: the model's variables that training changes (weights, batch norm statistics,
+                                  random state), the optimizer's, the callbacks' counters and best weights, the rows of
+                                  history.csv
+checkpoint/<phase>.previous.npz   the one before, in case the newest is damaged
+checkpoint/<phase>.json           replaces both once the phase's result is known and its weights are no longer needed
 
-A frozen base is never written. Keras's BackupAndRestore loses the random state, the callbacks' counters and the history.
+A frozen backbone is never written. Keras's BackupAndRestore loses the random state, the callbacks' counters and the history.
 Importing this imports Keras.
 """
 
@@ -21,16 +21,16 @@ import numpy as np
 from common import files
 from common.cli import InputError
 
-SHARE = 0.05  # of the time: where writing takes more of an epoch than this, not every epoch is followed by a checkpoint
+SHARE = 0.05  # at most this share of the time is spent writing; where an epoch is short, some get no checkpoint
 COUNTERS = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")  # of EarlyStopping, ReduceLROnPlateau
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes checkpoints of one phase while it is fitted, and brings the newest back when `fit` begins.
+    """Writes checkpoints of one phase during `fit`, and restores the newest when `fit` begins.
 
-    Stands last among the callbacks, `others`, so that it sees what they decided after an epoch, and resets them last.
-    `note()` gives what else is to be kept, a dict for JSON. `state` is what the newest checkpoint of an earlier process says,
-    None if there is none; `is_over` whether the phase had come to its end.
+    Comes last in the list of callbacks, after `others`, so that it sees what they decided and restores their counters last.
+    `note()` returns what else to keep, a dict for JSON. `state` is what the newest checkpoint of an earlier process says, or
+    None; `is_over` is whether the phase was done.
     """
 
     def __init__(self, folder, phase, epochs, others, seed, note):
@@ -42,7 +42,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.state, self._arrays = _newest(self.path, self.before)
         self.is_over = bool(self.state) and (self.state["stopped"] or self.state["epochs_done"] >= epochs)
         self.is_restored = False
-        self._took = 0.0  # seconds that the last one took
+        self._write_seconds = 0.0
 
     def on_train_begin(self, logs=None):
         self.model.optimizer.build(self.model.trainable_variables)
@@ -52,7 +52,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._written = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
-        if keras.backend.backend() == "torch":  # its dropout draws from torch's own generator, which is no variable
+        if keras.backend.backend() == "torch":  # its dropout uses torch's own generator, which is not a variable
             import torch
 
             torch.manual_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
@@ -60,20 +60,20 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         is_last = self.model.stop_training or epoch + 1 == self.epochs
         now = time.perf_counter()
-        if is_last or now - self._written >= self._took / SHARE:
+        if is_last or now - self._written >= self._write_seconds / SHARE:
             try:
                 self._write(epoch)
-            except OSError as error:  # a full disk should not cost what is being learned
+            except OSError as error:  # a full disk must not end training
                 print(f"epoch {epoch + 1}: no checkpoint could be written to {self.path.parent} ({error.strerror})", flush=True)
             self._written = time.perf_counter()
-            self._took = self._written - now
+            self._write_seconds = self._written - now
 
     def _write(self, epoch):
         arrays = _arrays("model", self._variables) | _arrays("optimizer", self.model.optimizer.variables)
         counters = []
         for number, callback in enumerate(self.others):
-            mine = {name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)}
-            counters.append({name: None if value is None else float(value) for name, value in mine.items()})
+            values = {name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)}
+            counters.append({name: None if value is None else float(value) for name, value in values.items()})
             if getattr(callback, "best_weights", None) is not None and callback.best_epoch != epoch:
                 kept = [weight for weight, mask in zip(callback.best_weights, self._is_kept(), strict=True) if mask]
                 arrays |= {f"best/{number}/{index}": np.asarray(weight) for index, weight in enumerate(kept)}
@@ -85,12 +85,12 @@ class Checkpoint(keras.callbacks.Callback):
             **self.note(),
         }
         with files.whole(self.path) as part:
-            with open(part, "wb") as file:
+            with part.open("wb") as file:
                 np.savez(file, state=json.dumps(state), **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             if self.path.exists():
-                os.replace(self.path, self.before)
+                self.path.replace(self.before)
 
     def _restore(self):
         _assign(self._variables, self._arrays, "model")
@@ -99,7 +99,7 @@ class Checkpoint(keras.callbacks.Callback):
             for name, value in counters.items():
                 setattr(callback, name, value if value is None or name == "best" else int(value))
             if getattr(callback, "restore_best_weights", False):
-                callback.best_weights = self.model.get_weights()  # right already where the last epoch was the best
+                callback.best_weights = self.model.get_weights()  # already right if the last epoch was the best
                 places = [place for place, mask in enumerate(self._is_kept()) if mask]
                 for index, place in enumerate(places):
                     key = f"best/{number}/{index}"
@@ -115,36 +115,36 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _newest(*candidates):
-    """State and arrays of the first file that is whole, None and None if there is none; a damaged one is told of."""
+    """State and arrays of the first undamaged file, or None and None. Says so where a file is damaged."""
     damaged = None
     for path in candidates:
         if not path.exists():
             continue
         content = path.read_bytes()
         try:
-            # All is read at once: zip's checksums are checked on reading only.
+            # Read everything now: zip checks its checksums only on reading.
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 arrays = dict(stored)
             state = json.loads(str(arrays.pop("state")))
             if len(arrays) != state["arrays"]:
-                raise ValueError(f"{len(arrays)} of its {state['arrays']} arrays are there")
+                raise ValueError(f"it holds {len(arrays)} of {state['arrays']} arrays")
         except MemoryError:
             raise
-        except Exception as error:  # zip's reader raises what it likes
+        except Exception as error:  # a damaged zip file can raise anything
             print(f"{path} is damaged ({' '.join(str(error).split())})", flush=True)
             damaged = path
-            path.replace(path.with_suffix(".damaged"))  # else it would become the one before
+            path.replace(path.with_suffix(".damaged"))  # so that it does not become the previous one
             continue
         if damaged:
-            print(f"using the checkpoint before it, of epoch {state['epochs_done']}", flush=True)
+            print(f"using the previous checkpoint, of epoch {state['epochs_done']}", flush=True)
         return state, arrays
     if damaged:
-        print("there is no checkpoint before it: this phase is trained again from its beginning", flush=True)
+        print("no previous checkpoint: training this phase again from its first epoch", flush=True)
     return None, None
 
 
 def _changing_variables(model):
-    """What training may change in a model: all of its layers that are not frozen, and the state of random layers."""
+    """The variables that training may change: those of layers that are not frozen, and the state of random layers."""
     variables = {}
     for layer in _leaves(model):
         for variable in layer.variables:
@@ -168,6 +168,6 @@ def _arrays(kind, variables):
 def _assign(variables, arrays, kind):
     stored = [arrays[f"{kind}/{number}"] for number in range(sum(name.startswith(f"{kind}/") for name in arrays))]
     if [array.shape for array in stored] != [tuple(variable.shape) for variable in variables]:
-        raise InputError(f"--resume: the checkpoint holds another {kind} than this script builds")
+        raise InputError(f"--resume: the checkpoint does not fit the {kind} that this script builds")
     for variable, array in zip(variables, stored, strict=True):
         variable.assign(array)

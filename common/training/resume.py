@@ -1,11 +1,9 @@
-"""`--resume RUN_DIR`: the run's own arguments, and whether this script, this data and these weights are those of the run.
-
-Standard library only, so that a mistake is answered before anything heavy is imported.
-"""
+"""`--resume RUN_DIR`: the run's own arguments, and whether this script, this data and these weights are those of the run."""
 
 import argparse
 import hashlib
 import os
+from datetime import datetime
 from pathlib import Path
 
 from common import files
@@ -16,77 +14,105 @@ NOT_GIVEN = object()
 
 
 def parse_args(parser, argv, may_grow=()):
-    """The arguments of a script; with `--resume` those of that run.
+    """The arguments of a script or, with `--resume`, those of that run.
 
-    Beside `--resume` nothing else may be given but larger numbers for the flags `may_grow`, by the names that argparse has
-    for them: a list, or a function that makes it of the run's own arguments, a dict. Ends the process with one line, as
-    argparse does, for anything else and for a folder that is no run.
+    Beside `--resume` only larger numbers for the flags in `may_grow` may be given: a list of argparse names, or a function
+    that makes this list from the run's own arguments, a dict. Ends the process with one line, as argparse does, for any other
+    flag and for a folder that is not a run.
     """
     args = parser.parse_args(argv)
     if args.resume is None:
         return args
-    path = args.resume / "args.json"
-    try:
-        stored = files.read_json(path)
-        actions = {action.dest: action for action in parser._actions if hasattr(args, action.dest) and action.dest != "resume"}
-        if stored.keys() != actions.keys():
-            parser.error(f"--resume {args.resume}: it was made by another version of {parser.prog}, or by another script")
-        own = {name: _converted(action, stored[name]) for name, action in actions.items()}
-    except (OSError, ValueError, AttributeError, argparse.ArgumentTypeError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        parser.error(f"--resume {args.resume}: no run folder of {parser.prog}, {path.name} can't be read ({reason})")
+    stored = _stored_args(parser, args)
     given = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args), NOT_GIVEN))))
-    grows = may_grow(own) if callable(may_grow) else may_grow
-    for name in actions:
+    growing = may_grow(stored) if callable(may_grow) else may_grow
+    for name, old in stored.items():
         value = given[name]
-        if value is NOT_GIVEN or _shown(value) == _shown(own[name]):
+        if value is NOT_GIVEN or _shown(value) == _shown(old):
             continue
-        if name not in grows or value < own[name]:
-            flags = " or ".join(f"a larger --{name.replace('_', '-')}" for name in grows) or "no other flag"
+        if name not in growing or value < old:
+            allowed = " or ".join(f"a larger {_flag(name)}" for name in growing) or "no other flag"
             parser.error(
-                f"--{name.replace('_', '-')}: --resume goes on with the run's own arguments (here {_shown(own[name])}); "
-                f"beside it goes {flags}"
+                f"{_flag(name)}: --resume uses the run's own arguments (here {_shown(old)}); allowed beside it: {allowed}"
             )
-        own[name] = value
-    return argparse.Namespace(**own, resume=args.resume)
+        stored[name] = value
+    return argparse.Namespace(**stored, resume=args.resume)
 
 
 def check(args):
-    """Before anything is read: raises Finished if the run is finished, and InputError if it can't be resumed."""
+    """Check a run folder before anything is read.
+
+    Raises Finished if the run is finished, and InputError if it can't be resumed.
+    """
     folder = args.resume
     try:
         if files.read_json(folder / "checkpoint" / "finished.json") == stored_form(args):
             results = files.read_json(folder / "results.json")
             raise Finished(f"{folder} is finished: test accuracy {results['test_accuracy']:.4f}, {results['epochs']} epochs")
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not finished, or damaged since: it is brought to its end again
-    parts = [part for part in (folder, folder / "checkpoint") if part.is_dir()]
-    if not all(os.access(part, os.W_OK | os.X_OK) for part in parts):
+        pass  # not finished, or damaged since: training ends it again
+    folders = [path for path in (folder, folder / "checkpoint") if path.is_dir()]
+    if not all(os.access(path, os.W_OK | os.X_OK) for path in folders):
         raise InputError(f"--resume {folder}: you may not write into it")
     made_of, environment = read_notes(folder)
     if made_of["script"] != script_version(made_of["experiment"]):
         commit = f", at commit {environment['git_commit']}" if environment.get("git_commit") else ""
         raise InputError(
             f"--resume {folder}: train_{made_of['experiment']}.py or common/ has changed since the run was started{commit}: "
-            "bring that back to resume it, or start a new run"
+            "check that version out to resume the run, or start a new one"
         )
 
 
 def read_notes(folder):
-    """What the run in a folder was made of, and its environment. Raises InputError if these can't be read."""
+    """What a run was made of, and its environment, two dicts. Raises InputError if they can't be read."""
     path = folder / "checkpoint" / "made_of.json"
     try:
         made_of = files.read_json(path)
         if not made_of.keys() >= {"experiment", "script", "data", "weights", "backend"}:
-            raise ValueError("something is missing in it")
+            raise ValueError("it is incomplete")
         path = folder / "environment.json"
         environment = files.read_json(path)
         if not isinstance(environment, dict):
             raise ValueError("it holds something else")
-        return made_of, environment
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"--resume {folder}: it can't be resumed, {path} can't be read ({reason}); start a new run") from error
+        raise InputError(
+            f"--resume {folder}: can't resume, {path} can't be read ({_reason(error)}); start a new run"
+        ) from error
+    return made_of, environment
+
+
+def reopen(args, made_of, lock):
+    """Open the folder of a resumed run: check what it was made of, note the resumption, remove what a kill left half written.
+
+    Raises InputError, and releases `lock`, where the run was started with other data, weights or another backend.
+    """
+    from common.training.environment import environment
+
+    folder = args.resume
+    before, first_environment = read_notes(folder)
+    differing = [name for name in made_of if before[name] != made_of[name]]
+    if differing:
+        lock.release()
+        cause = f"other {differing[0]}" if differing[0] != "backend" else f"KERAS_BACKEND={before['backend']}"
+        raise InputError(
+            f"--resume {folder}: the run was started with {cause}, so it would not continue as it began; "
+            "restore that, or start a new run"
+        )
+    now = environment()
+    changed = [name for name in ("packages", "devices", "processor", "python") if first_environment.get(name) != now[name]]
+    if changed:
+        print(f"Different {', '.join(changed)} since the start: the numbers will not be those of an unbroken run.")
+    if before.get("started_in") != str(Path.cwd()):
+        print(f"Started in {before.get('started_in')}: paths like {args.cache_dir} are now relative to {Path.cwd()}.")
+    print(f"Resuming {folder}", flush=True)
+    for path in folder.rglob(".[0-9]*-*"):
+        path.unlink()  # a file that was being written
+    (folder / "plots").mkdir(exist_ok=True)
+    files.write_json(folder / "args.json", stored_form(args))
+    (folder / "checkpoint" / "finished.json").unlink(missing_ok=True)
+    again = {"command": now["command"], "time": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
+    first_environment["resumed"] = [*first_environment.get("resumed", []), again]
+    files.write_json(folder / "environment.json", first_environment)
 
 
 def stored_form(args):
@@ -99,11 +125,24 @@ def stored_form(args):
 
 
 def script_version(experiment):
-    """A hash of the experiment's script and of all that it shares with the others."""
+    """A hash of the experiment's script and of `common/`."""
     digest = hashlib.sha256()
     for path in (ROOT / f"train_{experiment}.py", *sorted((ROOT / "common").rglob("*.py"))):
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()
+
+
+def _stored_args(parser, args):
+    """The arguments in a run's args.json, by argparse name, converted and checked as the parser does."""
+    path = args.resume / "args.json"
+    try:
+        stored = files.read_json(path)
+        actions = {action.dest: action for action in parser._actions if hasattr(args, action.dest) and action.dest != "resume"}
+        if stored.keys() != actions.keys():
+            parser.error(f"--resume {args.resume}: it was made by another version of {parser.prog}, or by another script")
+        return {name: _converted(action, stored[name]) for name, action in actions.items()}
+    except (OSError, ValueError, AttributeError, argparse.ArgumentTypeError) as error:
+        parser.error(f"--resume {args.resume}: not a run folder of {parser.prog}, {path.name} can't be read ({_reason(error)})")
 
 
 def _converted(action, value):
@@ -111,7 +150,7 @@ def _converted(action, value):
     if isinstance(value, list) != bool(action.nargs) and value is not None and action.nargs != 0:
         raise ValueError(f"{action.dest} is {value!r}")
     if isinstance(value, list):
-        return [_single(action, each) for each in value]
+        return [_single(action, item) for item in value]
     return _single(action, value)
 
 
@@ -126,3 +165,11 @@ def _single(action, value):
 
 def _shown(value):
     return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _flag(name):
+    return f"--{name.replace('_', '-')}"
+
+
+def _reason(error):
+    return getattr(error, "strerror", None) or " ".join(str(error).split())

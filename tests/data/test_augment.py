@@ -7,7 +7,7 @@ from keras import layers
 from common.data import augment
 from common.data.batches import Batches
 
-PRESETS = (augment.mirrored_and_shifted, augment.mirrored_shifted_and_turned, augment.mirrored_shifted_and_zoomed)
+PRESETS = (augment.flip_and_shift, augment.flip_shift_and_rotate, augment.flip_shift_and_zoom)
 
 
 @pytest.fixture
@@ -18,20 +18,20 @@ def bright_on_the_left():
     return np.repeat(picture[None], 200, axis=0)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_random_per_picture_and_never_upside_down(preset, bright_on_the_left):
-    copies = augment.augmented(bright_on_the_left, preset, 0).astype(float)
+@pytest.mark.parametrize("augmentation", PRESETS)
+def test_random_per_picture_and_never_upside_down(augmentation, bright_on_the_left):
+    copies = augment.augment(bright_on_the_left, augmentation, 0).astype(float)
     assert copies.shape == bright_on_the_left.shape and len(np.unique(copies, axis=0)) > 150
     flipped = copies[:, :, 16:].mean((1, 2, 3)) > copies[:, :, :16].mean((1, 2, 3))
     assert 0.35 < flipped.mean() < 0.65  # not all, not none
     bright_at_the_top = bright_on_the_left.transpose(0, 2, 1, 3)
-    copies = augment.augmented(np.ascontiguousarray(bright_at_the_top), preset, 0).astype(float)
+    copies = augment.augment(np.ascontiguousarray(bright_at_the_top), augmentation, 0).astype(float)
     assert (copies[:, :16].mean((1, 2, 3)) > copies[:, 16:].mean((1, 2, 3))).all()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_same_seed_same_copies(preset, bright_on_the_left):
-    one, same, other = (augment.augmented(bright_on_the_left, preset, seed) for seed in ([0, 1], [0, 1], [0, 2]))
+@pytest.mark.parametrize("augmentation", PRESETS)
+def test_same_seed_same_copies(augmentation, bright_on_the_left):
+    one, same, other = (augment.augment(bright_on_the_left, augmentation, seed) for seed in ([0, 1], [0, 1], [0, 2]))
     assert one.dtype == np.uint8
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
@@ -39,7 +39,7 @@ def test_same_seed_same_copies(preset, bright_on_the_left):
 def test_a_shift_is_at_most_a_tenth():
     dot = np.zeros((300, 31, 31, 3), np.uint8)
     dot[:, 15, 15] = 255
-    copies = augment.augmented(dot, augment.mirrored_and_shifted, 0).astype(float).sum(-1)
+    copies = augment.augment(dot, augment.flip_and_shift, 0).astype(float).sum(-1)
     rows = (copies * np.arange(31)[:, None]).sum((1, 2)) / copies.sum((1, 2))
     assert 2.5 < abs(rows - 15).max() <= 3.11  # a tenth of 31
     assert (rows < 14).any() and (rows > 16).any()
@@ -66,17 +66,17 @@ def smooth():
 
 
 RANGES = {  # degrees, zoom, share of the size that a picture is shifted by
-    augment.mirrored_and_shifted: (0, 0, 0.1),
-    augment.mirrored_shifted_and_turned: (15, 0, 0.1),
-    augment.mirrored_shifted_and_zoomed: (0, 0.1, 0.1),
+    augment.flip_and_shift: (0, 0, 0.1),
+    augment.flip_shift_and_rotate: (15, 0, 0.1),
+    augment.flip_shift_and_zoom: (0, 0.1, 0.1),
 }
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_changes_reach_as_far_as_they_should_and_no_further(preset, monkeypatch):
+@pytest.mark.parametrize("augmentation", PRESETS)
+def test_changes_reach_as_far_as_they_should_and_no_further(augmentation, monkeypatch):
     monkeypatch.setattr(augment, "warp", lambda images, **changes: changes)
-    changes = augment.augmented(np.zeros((5000, 20, 40, 3), np.uint8), preset, 0)
-    turn, zoom, shift = RANGES[preset]
+    changes = augment.augment(np.zeros((5000, 20, 40, 3), np.uint8), augmentation, 0)
+    turn, zoom, shift = RANGES[augmentation]
     width, height = 40, 20
     for drawn, middle, most in (
         (changes["degrees"], 0, turn),
@@ -98,18 +98,18 @@ def test_changes_are_those_of_keras(change, smooth):
 
 
 def test_mirrored_first_then_turned_and_zoomed_then_shifted(smooth):
-    np.testing.assert_array_equal(warp(smooth, mirrored=True), smooth[:, :, ::-1])
+    np.testing.assert_array_equal(warp(smooth, flipped=True), smooth[:, :, ::-1])
     expected = smooth[:, :, ::-1].astype("float32")
     for change in ("turn", "zoom in", "shift"):
         expected = KERAS_LAYERS[change][1](expected, training=True)
-    copies = warp(smooth, mirrored=True, degrees=12, zooms=1.25, shifts=(3.2, -1.6))
+    copies = warp(smooth, flipped=True, degrees=12, zooms=1.25, shifts=(3.2, -1.6))
     inner = np.s_[:, 6:-6, 6:-6]  # where no edge was repeated between two steps
     np.testing.assert_allclose(copies[inner], keras.ops.convert_to_numpy(expected)[inner], atol=8)  # bilinear once, not thrice
 
 
 def test_batches_are_augmented_anew_in_every_epoch_the_same_for_the_same_seed(bright_on_the_left):
     def epoch(number, seed=0):
-        batches = Batches(bright_on_the_left, np.arange(200), 64, seed, preset=augment.mirrored_and_shifted)
+        batches = Batches(bright_on_the_left, np.arange(200), 64, seed, augmentation=augment.flip_and_shift)
         batches.epoch = number
         return np.concatenate([batches[index][0] for index in range(len(batches))])
 

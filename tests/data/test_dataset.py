@@ -54,15 +54,15 @@ def test_splits_are_disjoint_stratified_and_seeded(tmp_path):
 
 def test_choose_is_stratified_and_nested():
     labels = np.repeat([0, 1, 2], [600, 300, 3])
-    small, large = data.choose(labels, 90, 0, "--n"), data.choose(labels, 300, 0, "--n")
+    small, large = data.choose_samples(labels, 90, 0, "--n"), data.choose_samples(labels, 300, 0, "--n")
     assert set(small) <= set(large) and len(set(large)) == 300
     counts = np.bincount(labels[small])
     assert abs(counts[0] - 60) <= 1 and abs(counts[1] - 30) <= 1 and counts[2] == 1
-    assert not np.array_equal(small, data.choose(labels, 90, 1, "--n"))
-    assert sorted(data.choose(labels, 903, 0, "--n")) == list(range(903))
+    assert not np.array_equal(small, data.choose_samples(labels, 90, 1, "--n"))
+    assert sorted(data.choose_samples(labels, 903, 0, "--n")) == list(range(903))
     for number in (2, 904):
         with pytest.raises(cli.InputError, match="--n"):
-            data.choose(labels, number, 0, "--n")
+            data.choose_samples(labels, number, 0, "--n")
 
 
 def test_max_train_samples_counts_train_and_val(tmp_path):
@@ -122,14 +122,14 @@ def test_every_format_grey_and_alpha_come_as_rgb(tmp_path, capsys):
     assert "10 pictures were resized to 32x32" in capsys.readouterr().out
 
 
-def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, picture_folder, capsys, monkeypatch):
-    folder = picture_folder({"cat": 20, "dog": 20})
+def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, image_folder, capsys, monkeypatch):
+    folder = image_folder({"cat": 20, "dog": 20})
     first = load(folder, tmp_path)
-    read = folders.read_picture
-    monkeypatch.setattr(folders, "read_picture", lambda path: pytest.fail("read again"))
+    read = folders.read_image
+    monkeypatch.setattr(folders, "read_image", lambda path: pytest.fail("read again"))
     assert in_order(load(folder, tmp_path).train) == in_order(first.train)
 
-    monkeypatch.setattr(folders, "read_picture", read)
+    monkeypatch.setattr(folders, "read_image", read)
     kept = sorted((tmp_path / "cache" / "pictures").iterdir())
     kept[0].write_bytes(kept[0].read_bytes()[:500])
     kept[1].write_bytes(b"not a cache file")
@@ -144,15 +144,15 @@ def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, picture_folder
     assert (images == 77).all(axis=(1, 2, 3)).sum() == 1
 
 
-def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, picture_folder, capsys):
-    folder = picture_folder({"cat": 20, "dog": 20})
+def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, image_folder, capsys):
+    folder = image_folder({"cat": 20, "dog": 20})
     (tmp_path / "cache").touch()
     assert len(load(folder, tmp_path).test) == 40
     assert "could not be kept" in capsys.readouterr().out
 
 
-def test_odd_names_of_folders_and_files(tmp_path, picture_folder):
-    folder = picture_folder({"Katze ä": 20, "true": 20}, root="photos_archive")
+def test_odd_names_of_folders_and_files(tmp_path, image_folder):
+    folder = image_folder({"Katze ä": 20, "true": 20}, root="photos_archive")
     os.rename(folder / "train" / "true" / "000.png", os.fsencode(folder / "train" / "true") + b"/\xff.png")
     shutil.rmtree(folder / "test" / "true")  # a class may be missing from test, not from train
     own = load(folder, tmp_path)
@@ -165,8 +165,8 @@ def test_odd_names_of_folders_and_files(tmp_path, picture_folder):
         load(folder / "test", tmp_path)
 
 
-def test_a_folder_without_test_part_holds_out_a_fifth(tmp_path, picture_folder, capsys):
-    folder = picture_folder({"cat": 50, "dog": 50}, parts=("train",))
+def test_a_folder_without_test_part_holds_out_a_fifth(tmp_path, image_folder, capsys):
+    folder = image_folder({"cat": 50, "dog": 50}, parts=("train",))
     told = load(folder, tmp_path)
     assert len(told.test) == 20 and np.bincount(told.test.labels).tolist() == [10, 10]
     assert "no test part: 20 pictures" in capsys.readouterr().out
@@ -282,11 +282,11 @@ def test_a_picture_that_is_cut_off_or_none_is_named(tmp_path):
         Image.fromarray(picture).save(buffer, {"jpg": "jpeg"}.get(extension, extension))
         path = tmp_path / f"picture.{extension}"
         path.write_bytes(buffer.getvalue())
-        assert folders.read_picture(path).shape == (64, 64, 3)
+        assert folders.read_image(path).shape == (64, 64, 3)
         for share in (0, 0.01, 0.5, 0.95):
             path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * share)])
             with pytest.raises(cli.InputError, match=f"picture.{extension}"):
-                folders.read_picture(path)
+                folders.read_image(path)
     for extension in ("png", "jpg"):  # a telephone appends a film, a camera embeds a thumbnail
         buffer, thumbnail = io.BytesIO(), io.BytesIO()
         Image.fromarray(picture[::8, ::8]).save(thumbnail, "jpeg")
@@ -294,11 +294,11 @@ def test_a_picture_that_is_cut_off_or_none_is_named(tmp_path):
         Image.fromarray(picture).save(buffer, {"jpg": "jpeg"}.get(extension, extension), **extra)
         path = tmp_path / f"picture.{extension}"
         path.write_bytes(buffer.getvalue() + bytes(20_000))
-        assert folders.read_picture(path).shape == (64, 64, 3)
+        assert folders.read_image(path).shape == (64, 64, 3)
         path.write_bytes(buffer.getvalue()[:-20])
         with pytest.raises(cli.InputError, match="cut off"):
-            folders.read_picture(path)
+            folders.read_image(path)
     (tmp_path / "text.png").write_text("hello")
     for name in ("text.png", "absent.png"):
         with pytest.raises(cli.InputError, match=name):
-            folders.read_picture(tmp_path / name)
+            folders.read_image(tmp_path / name)

@@ -15,7 +15,7 @@ from keras import layers
 
 from common import cli
 from common.data import dataset as data
-from common.data.augment import mirrored_and_shifted
+from common.data.augment import flip_and_shift
 from common.models import feature_file, features
 from common.models.upscale import Upscale
 
@@ -229,21 +229,21 @@ def test_no_room_and_no_right_to_write_are_one_line(tmp_path, monkeypatch):
 
 def test_a_data_set_keeps_labels_and_gets_views(tmp_path):
     labels = np.arange(12) % 3
-    parts = [data.Part(make_pictures(12, seed), labels) for seed in range(3)]
+    parts = [data.Samples(make_pictures(12, seed), labels) for seed in range(3)]
     dataset = data.Dataset("random", ("a", "b", "c"), *parts)
 
     class Arguments:
         cache_dir, seed, views = tmp_path, 0, 3
 
     extractor = make_extractor()
-    inputs, took = features.of_dataset(extractor, dataset, Arguments, mirrored_and_shifted)
+    inputs, took = features.of_dataset(extractor, dataset, Arguments, flip_and_shift)
     assert took["extraction"]["computed"] == 12 * 5  # train, val and test, and two copies of train
     plain, *copies = inputs.train.images
     np.testing.assert_allclose(plain[:], extractor.predict(parts[0].images, verbose=0), rtol=1e-5)
     assert len(copies) == 2 and not any(np.allclose(copy[:], plain[:]) for copy in copies)
     np.testing.assert_allclose(inputs.test.images, extractor.predict(parts[2].images, verbose=0), rtol=1e-5)
     assert (inputs.val.labels == labels).all()
-    assert features.of_dataset(extractor, dataset, Arguments, mirrored_and_shifted)[1]["extraction"]["computed"] == 0
+    assert features.of_dataset(extractor, dataset, Arguments, flip_and_shift)[1]["extraction"]["computed"] == 0
     alone, took = features.of_dataset(extractor, dataset, Arguments, None)
     assert took["extraction"]["computed"] == 0  # the first view is the pictures themselves
     np.testing.assert_array_equal(alone.train.images[:], plain[:])

@@ -357,8 +357,8 @@ def block_output(folder):
         (block_output, ["--output-dir", "file/runs"], "--output-dir"),
     ],
 )
-def test_bad_input_is_one_line_exit_2_and_nothing_left_behind(call, monkeypatch, tmp_path, picture_folder, spoil, flags, says):
-    folder = picture_folder({"bird": 10, "cat": 10, "dog": 10})
+def test_bad_input_is_one_line_exit_2_and_nothing_left_behind(call, monkeypatch, tmp_path, image_folder, spoil, flags, says):
+    folder = image_folder({"bird": 10, "cat": 10, "dog": 10})
     spoil(folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backend, "start", lambda amp: pytest.fail("Keras was imported before the arguments were checked"))
@@ -371,9 +371,9 @@ def test_bad_input_is_one_line_exit_2_and_nothing_left_behind(call, monkeypatch,
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Keras and scikit-learn wonder at a single class, as they should
-def test_pictures_of_ones_own_with_one_class_in_b(tmp_path, picture_folder, capsys, monkeypatch):
+def test_pictures_of_ones_own_with_one_class_in_b(tmp_path, image_folder, capsys, monkeypatch):
     monkeypatch.setattr(train_ab_split, "MIN_STEPS", 1)
-    folder = picture_folder({"bird": 12, "cat": 12, "dog": 12})
+    folder = image_folder({"bird": 12, "cat": 12, "dog": 12})
     flags = ["--data", str(folder), "--classes-b", "dog", "--epochs", "1", "--image-size", "16"]
     train_ab_split.main([*flags, "--output-dir", str(tmp_path / "runs"), "--cache-dir", str(tmp_path / "cache")])
     out = capsys.readouterr().out

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 from sklearn.datasets import load_digits
-from support import small_base
+from support import small_backbone
 
 import predict
 import train_efficientnetb7
@@ -163,7 +163,7 @@ def test_heads_are_the_documents():
 
 
 def test_the_learning_rate_falls_when_val_accuracy_stands_still(workplace, monkeypatch):
-    monkeypatch.setattr(backbones, "build", small_base)
+    monkeypatch.setattr(backbones, "build", small_backbone)
     run = train(train_resnet152v2, workplace, "--epochs", "9", "--lr", "1e-12", "--min-lr", "3e-13", "--lr-patience", "2")
     rates = history(run, "learning_rate")[:, 0]
     np.testing.assert_allclose(rates, [1e-12] * 3 + [4e-13] * 2 + [3e-13] * 4, rtol=1e-5)
@@ -190,7 +190,7 @@ def swept(workplace):
     """A run of eight combinations on a small base, with one augmented copy of each training picture."""
     flags = ("--epochs", "3", "--batch-size", "30", "--views", "2", "--lr", "1e-9", "1e-8", "1e-3", "1e-2")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(backbones, "build", small_base)
+        patched.setattr(backbones, "build", small_backbone)
         return train(train_efficientnetb7, workplace, *flags, "--dropout", "0.25", "0.35")
 
 
@@ -234,7 +234,7 @@ def test_cifar10_h5_in_a_fresh_process(swept, tmp_path):
 
 
 def test_a_sweep_survives_a_rate_that_diverges_and_stops_early(workplace, monkeypatch, capsys):
-    monkeypatch.setattr(backbones, "build", small_base)
+    monkeypatch.setattr(backbones, "build", small_backbone)
     run = sweep(workplace, "--epochs", "9", "--patience", "2", "--lr", "1e38", "1e-12", "1e-12")
     assert "try a lower learning rate" in capsys.readouterr().out
     (row,) = files.read_csv(run / "sweep.csv")  # one diverged, one was given twice
@@ -243,7 +243,7 @@ def test_a_sweep_survives_a_rate_that_diverges_and_stops_early(workplace, monkey
 
 
 def test_a_diverged_rate_leaves_the_base_of_the_next_one_alone(workplace, monkeypatch):
-    monkeypatch.setattr(backbones, "build", small_base)
+    monkeypatch.setattr(backbones, "build", small_backbone)
     flags = ("--epochs", "2", "--unfreeze-last", "1", "--lr")
     after_another, alone = (sweep(workplace, *flags, *rates) for rates in (("1e38", "1e-3"), ("1e-3",)))
     ours, theirs = (
@@ -254,7 +254,7 @@ def test_a_diverged_rate_leaves_the_base_of_the_next_one_alone(workplace, monkey
 
 
 def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch):
-    monkeypatch.setattr(backbones, "build", small_base)
+    monkeypatch.setattr(backbones, "build", small_backbone)
     fit, calls = train_efficientnetb7.fit, []
 
     def interrupted(*args):
@@ -280,7 +280,7 @@ def test_preprocess_data_takes_what_cifar10_load_data_gives():
 
 
 def test_no_resize_leaves_the_lambda_out(monkeypatch):
-    monkeypatch.setattr(backbones, "build", small_base)
+    monkeypatch.setattr(backbones, "build", small_backbone)
     for flags, expected, size in (((), ["Lambda"], 224), (("--no-resize",), [], 32)):
         extractor = train_efficientnetb7.build_extractor(train_efficientnetb7.parse_args(flags), None, (32, 32, 3))
         assert [type(layer).__name__ for layer in extractor.layers if layer.name == "resize"] == expected
@@ -327,12 +327,12 @@ def test_mistakes_are_one_line_and_leave_nothing(script, tmp_path, call, monkeyp
         assert not list((tmp_path / "runs").glob("*/*"))
 
 
-def test_pictures_keep_their_size_up_to_the_upscaling(picture_folder, tmp_path, capsys):
+def test_pictures_keep_their_size_up_to_the_upscaling(image_folder, tmp_path, capsys):
     def load(root, size):
         flags = ("--data", str(root), "--image-size", str(size), "--cache-dir", str(tmp_path / "cache"))
         return data.load(train_vgg19.parse_args(flags), upscaled_later=True).train.images.shape[1:3]
 
-    folder = picture_folder({"one": 12, "two": 12})
+    folder = image_folder({"one": 12, "two": 12})
     assert load(folder, 64) == (32, 32)
     assert load(folder, 24) == (24, 24)
     first, *_, last = sorted((folder / "train" / "one").iterdir())

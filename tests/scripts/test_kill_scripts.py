@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from support import small_base
+from support import small_backbone
 
 import train_ab_split
 import train_efficientnetb7
@@ -44,7 +44,7 @@ def run_folder():
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_killed_after_any_epoch_and_in_the_report(tmp_path, monkeypatch, capsys, script):
-    monkeypatch.setattr(backbones, "build", small_base)
+    monkeypatch.setattr(backbones, "build", small_backbone)
     monkeypatch.setattr(checkpoints, "SHARE", float("inf"))  # after every epoch, else the last one only
     for place in ("unbroken", "killed"):
         (tmp_path / place).mkdir()

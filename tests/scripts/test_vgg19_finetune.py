@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from support import small_base
+from support import small_backbone
 
 import predict
 import train_vgg19_finetune as script
@@ -94,7 +94,7 @@ def test_a_random_vgg19_tells_pictures_apart_once_it_is_initialised(workplace):
 
     drawn = likeness()
     before = [layer.get_weights()[0] for layer in base.layers if isinstance(layer, layers.Conv2D)]
-    backbones.initialise_from_pictures(base, pictures)
+    backbones.initialise_from_images(base, pictures)
     assert drawn > 0.9 and likeness() < 0.7
     convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D)]
     for number, expected in ((0, 16), (2, 8), (4, 4), (8, 2)):  # 64 channels, 128, 256, 512
@@ -153,7 +153,7 @@ def test_the_best_epoch_of_both_phases_is_kept(workplace, spoiled):
 
 
 def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path, monkeypatch):
-    monkeypatch.setattr(backbones, "build", small_base)
+    monkeypatch.setattr(backbones, "build", small_backbone)
     flags = ("--weights", "none", "--batch-size", "16", "--finetune-epochs", "20", "--finetune-lr", "0.03")
     run, results = train(tmp_path, *flags, "--head-epochs", "1", "--head-lr", "1e-6", "--lr-patience", "1", "--patience", "2")
     rows = files.read_csv(run / "history.csv")
@@ -171,7 +171,7 @@ def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path, mo
 
 
 def test_a_second_phase_that_diverges_leaves_the_first_ones_weights(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(backbones, "build", small_base)
+    monkeypatch.setattr(backbones, "build", small_backbone)
     flags = ("--weights", "none", "--batch-size", "16", "--head-epochs", "1", "--finetune-lr", "1e30")
     run, results = train(tmp_path, *flags)
     assert "the best weights so far are kept" in capsys.readouterr().out
@@ -198,8 +198,8 @@ def test_a_cosine_can_t_be_made_longer(tmp_path, call):
     assert script.parse_args(["--resume", str(tmp_path), "--finetune-epochs", "200"]).finetune_epochs == 200
 
 
-def test_predict_takes_its_runs(trained, picture_folder, call):
-    folder = picture_folder({"3": 2})
+def test_predict_takes_its_runs(trained, image_folder, call):
+    folder = image_folder({"3": 2})
     code, told, _ = call(predict.main, trained[0], folder / "test")
     assert code == cli.EXIT_DONE and told.count("train") == 0 and told.count(".png") == 2
 

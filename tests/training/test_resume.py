@@ -11,14 +11,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from support import DATASET, PART, make_args
+from support import DATASET, EXPERIMENT, SAMPLES, make_args, make_run
 
 from common import cli, files
-from common.data import dataset as data
-from common.data.batches import Batches
+from common.data.dataset import Dataset, Samples
 from common.models import weights
 from common.training import checkpoints, resume
-from common.training import run as runs
+from common.training.run import Run
 
 EPOCHS = 5
 RANDOM = np.random.default_rng(0)
@@ -44,29 +43,20 @@ def build_model():
     return model
 
 
-def fit_phase(run, model, phase, epochs, patience, own=()):
-    batches = Batches(X, Y, 16, run.args.seed)
-    reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, cooldown=1)
+def fit_phase(run, model, phase, epochs, patience, callbacks=()):
+    reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, cooldcallbacks=1)
     keep_best = keras.callbacks.EarlyStopping("val_accuracy", patience=patience, restore_best_weights=True)
-    with run.phase(phase, epochs, *own, batches.follow_fit(), reduce, keep_best) as started:
-        model.fit(
-            batches,
-            epochs=epochs,
-            initial_epoch=started.initial_epoch,
-            validation_data=(X, Y),
-            callbacks=started.callbacks,
-            shuffle=False,
-            verbose=0,
-        )
+    samples = Samples(X, Y)
+    run.fit(phase, model, run.batches(samples), samples, epochs=epochs, callbacks=[*callbacks, reduce, keep_best])
 
 
-def train(args, epochs=EPOCHS, patience=3, own=()):
+def train(args, epochs=EPOCHS, patience=3, callbacks=()):
     """A run of two phases on one model, the second from where the first ended; gives the run and the model."""
-    run = runs.Run("experiment", args, DATASET)
+    run = Run(EXPERIMENT, args, DATASET)
     with run:
         model = build_model()
         for phase in ("first", "second phase"):
-            fit_phase(run, model, phase, epochs, patience, own)
+            fit_phase(run, model, phase, epochs, patience, callbacks)
     return run, model
 
 
@@ -138,8 +128,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_numbers(tmp_path, monkeypatc
     whole = {path.stem for path in (folder / "checkpoint").glob("*.npz")}
     assert numbers(*train(again)) == unbroken
     told = capsys.readouterr().out
-    assert told.count("are there") == len({name.removesuffix(".previous") for name in whole})
-    assert told.count("no checkpoint, begins with epoch 1") == 2 - told.count("are there")
+    assert (told.count("epochs done") + told.count("already done")) == len({name.removesuffix(".previous") for name in whole})
+    assert told.count("no checkpoint, starting at epoch 1") == 2 - (told.count("epochs done") + told.count("already done"))
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
@@ -155,7 +145,7 @@ def killed_after(tmp_path, monkeypatch, moment, **changes):
     """A run that was killed: its folder, and the arguments that resume it."""
     args = make_args(tmp_path, **changes)
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        train(args, own=kill_in(patch, moment))
+        train(args, callbacks=kill_in(patch, moment))
     (folder,) = (tmp_path / "runs" / "experiment").iterdir()
     return folder, argparse.Namespace(**vars(args) | {"resume": folder})
 
@@ -170,8 +160,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch
     told = capsys.readouterr().out
     assert not list((folder / "checkpoint").glob("first.previous.npz")), "of no use after the end"
     assert (folder / "checkpoint" / "first.damaged").exists()
-    assert "first.npz is damaged" in told and "using the checkpoint before it, of epoch 3" in told
-    assert "first: 3 of 5 epochs are there, goes on with epoch 4" in told
+    assert "first.npz is damaged" in told and "using the previous checkpoint, of epoch 3" in told
+    assert "first: 3 of 5 epochs done, resuming at epoch 4" in told
 
 
 EMPTY_ZIP = b"PK\5\6" + bytes(18)
@@ -183,7 +173,7 @@ def test_without_a_whole_checkpoint_the_phase_begins_again(tmp_path, monkeypatch
     for path in (folder / "checkpoint").glob("first*.npz"):
         path.write_bytes(path.read_bytes()[:3000] if content is None else content)
     assert numbers(*train(again)) == unbroken
-    assert "trained again from its beginning" in capsys.readouterr().out
+    assert "training this phase again from its first epoch" in capsys.readouterr().out
 
 
 def test_a_frozen_layer_is_not_written(tmp_path):
@@ -212,7 +202,7 @@ def test_resuming_with_more_epochs_is_having_asked_for_them(tmp_path):
 
 
 def train_last_longer(args):
-    run = runs.Run("experiment", args, DATASET)
+    run = Run(EXPERIMENT, args, DATASET)
     with run:
         model = build_model()
         for phase, epochs in (("first", 3), ("second phase", 6)):
@@ -223,16 +213,16 @@ def train_last_longer(args):
 def test_a_run_of_other_things_is_refused(tmp_path, monkeypatch):
     folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
     resume.check(again)
-    other = data.Dataset("two", ("no", "yes"), PART, PART, data.Part(PART.images + 1, PART.labels))
+    other = Dataset("two", ("no", "yes"), SAMPLES, SAMPLES, Samples(SAMPLES.images + 1, SAMPLES.labels))
     with pytest.raises(cli.InputError, match=f"{folder}: the run was started with other data"):
-        runs.Run("experiment", again, other)
+        Run(EXPERIMENT, again, other)
     (tmp_path / "weights.h5").write_text("other")
     with pytest.raises(cli.InputError, match="started with other weights"):
-        runs.Run("experiment", again, DATASET, weights.Weights(tmp_path / "weights.h5", False, ""))
+        Run(EXPERIMENT, again, DATASET, weights.Weights(tmp_path / "weights.h5", False, ""))
     made_of = files.read_json(folder / "checkpoint" / "made_of.json")
     files.write_json(folder / "checkpoint" / "made_of.json", made_of | {"backend": "abacus"})
     with pytest.raises(cli.InputError, match="started with KERAS_BACKEND=abacus"):
-        runs.Run("experiment", again, DATASET)
+        Run(EXPERIMENT, again, DATASET)
 
 
 def test_a_run_of_another_version_of_the_script_is_refused(tmp_path, monkeypatch):
@@ -245,7 +235,7 @@ def test_a_run_of_another_version_of_the_script_is_refused(tmp_path, monkeypatch
     for path in (tmp_path / "common" / "shared.py", tmp_path / "train_experiment.py"):
         text = path.read_text()
         path.write_text(text + "0")
-        with pytest.raises(cli.InputError, match=r"train_experiment.py or common/ has changed since.* start a new run"):
+        with pytest.raises(cli.InputError, match=r"train_experiment.py or common/ has changed since.* start a new one"):
             resume.check(again)
         path.write_text(text)
     resume.check(again)
@@ -266,7 +256,7 @@ def test_a_finished_run_says_so_whatever_has_changed_since(tmp_path, monkeypatch
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}", '"x"', "1"])
 @pytest.mark.parametrize("name", ["checkpoint/made_of.json", "environment.json"])
 def test_a_damaged_folder_is_refused_in_one_line(tmp_path, name, content):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     (run.folder / name).unlink()
     if content:
         (run.folder / name).write_text(content)
@@ -277,7 +267,7 @@ def test_a_damaged_folder_is_refused_in_one_line(tmp_path, name, content):
 
 
 def test_a_damaged_result_of_a_phase_is_found_out_again(tmp_path, capsys):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     assert run.result("one phase") is None
     run.keep_result("one phase", {"x": 0.1})
     assert run.result("one phase") == {"x": 0.1}
@@ -296,8 +286,8 @@ def test_a_full_disk_does_not_end_training(tmp_path, monkeypatch, capsys, unbrok
 
 def test_a_folder_in_use_is_refused(tmp_path, monkeypatch):
     args = make_args(tmp_path)
-    with runs.Run("experiment", args, DATASET) as run, pytest.raises(cli.InputError, match="another process is training"):
-        runs.Run("experiment", argparse.Namespace(**vars(args) | {"resume": run.folder}), DATASET)
+    with Run(EXPERIMENT, args, DATASET) as run, pytest.raises(cli.InputError, match="another process is training"):
+        Run(EXPERIMENT, argparse.Namespace(**vars(args) | {"resume": run.folder}), DATASET)
 
 
 def test_a_folder_that_cant_be_written_to_is_refused(tmp_path, monkeypatch):
@@ -315,22 +305,28 @@ def test_another_working_directory_is_told_of(tmp_path, monkeypatch, capsys):
     before = Path.cwd().parent
     made_of = files.read_json(folder / "checkpoint" / "made_of.json")
     files.write_json(folder / "checkpoint" / "made_of.json", made_of | {"started_in": str(before)})
-    runs.Run("experiment", again, DATASET)
-    assert f"Started in {before}: paths like cache now lead from {before / 'elsewhere'}." in capsys.readouterr().out
+    Run(EXPERIMENT, again, DATASET)
+    assert f"Started in {before}: paths like cache are now relative to {before / 'elsewhere'}." in capsys.readouterr().out
 
 
 def test_ctrl_c_before_the_weights_of_a_phase_are_back_leaves_its_epochs_out(tmp_path, monkeypatch):
     folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 4))
-    run = runs.Run("experiment", again, DATASET)
-    with pytest.raises(KeyboardInterrupt), run.phase("first", EPOCHS):
-        assert len(run.rows("first")) == 3
+    run = Run(EXPERIMENT, again, DATASET)
+    model = build_model()
+
+    def interrupted(*args, **kwargs):
+        assert len(run.history.rows("first")) == 3
         raise KeyboardInterrupt
-    assert not run.rows("first") and (folder / "checkpoint" / "first.npz").exists()
+
+    monkeypatch.setattr(model, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_phase(run, model, "first", EPOCHS, 3)
+    assert not run.history.rows("first") and (folder / "checkpoint" / "first.npz").exists()
 
 
 def test_ctrl_c_in_a_resumed_run_never_removes_its_folder(tmp_path, monkeypatch):
     folder, again = killed_after(tmp_path, monkeypatch, ("batch", 1))
-    with pytest.raises(KeyboardInterrupt), runs.Run("experiment", again, DATASET):
+    with pytest.raises(KeyboardInterrupt), Run(EXPERIMENT, again, DATASET):
         raise KeyboardInterrupt
     assert (folder / "args.json").exists()
 
@@ -361,7 +357,7 @@ def test_resume_brings_back_the_arguments_as_they_were_given(tmp_path):
     [
         (
             ["--lr", "0.2"],
-            r"--lr: --resume goes on with the run's own arguments \(here 0.1\); beside it goes a larger --epochs",
+            r"--lr: --resume uses the run's own arguments \(here 0.1\); allowed beside it: a larger --epochs",
         ),
         (["--epochs", "4"], r"--epochs: .*\(here 5\)"),
         (["--augment"], r"--augment: .*\(here False\)"),

@@ -4,26 +4,27 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from support import DATASET, make_args
+from support import make_args, make_run
 
 from common import cli, files
-from common.training import run as runs
+from common.data.dataset import Samples
+from common.training import folder
+
+X = np.linspace(-1, 1, 32, dtype="float32")[:, None]
+Y = (X[:, 0] > 0).astype("int64")
 
 
-def fit(run, phase, epochs=3, learning_rate=0.01, own=(), val=True):
-    x = np.linspace(-1, 1, 32, dtype="float32")[:, None]
-    y = (x[:, 0] > 0).astype("int64")
+def fit(run, phase, epochs=3, learning_rate=0.01, callbacks=(), has_val=True):
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, activation="softmax")])
     model.compile(keras.optimizers.SGD(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    with run.phase(phase, epochs, *own) as started:
-        validation_data = (x, y) if val else None
-        model.fit(x, y, epochs=epochs, validation_data=validation_data, callbacks=started.callbacks, verbose=0, shuffle=False)
+    samples = Samples(X, Y)
+    run.fit(phase, model, run.batches(samples), samples if has_val else None, epochs=epochs, callbacks=callbacks)
     return model
 
 
 def test_a_run_folder_is_never_used_twice(tmp_path):
-    folders = [runs.Run("experiment", make_args(tmp_path, name="x"), DATASET).folder for _ in range(3)]
+    folders = [make_run(tmp_path, name="x").folder for _ in range(3)]
     assert len(set(folders)) == 3
     assert all(folder.parent == tmp_path / "runs" / "experiment" for folder in folders)
     assert all("-x" in folder.name for folder in folders)
@@ -34,10 +35,10 @@ def test_a_run_folder_is_never_used_twice(tmp_path):
 
 
 def test_history_has_what_keras_logged(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
-    model = fit(run, "head", own=[schedule])
-    fit(run, "all", epochs=1, val=False)
+    model = fit(run, "head", callbacks=[schedule])
+    fit(run, "all", epochs=1, has_val=False)
     rows = files.read_csv(run.folder / "history.csv")
     assert [(row["epoch"], row["phase"]) for row in rows] == [(1, "head"), (2, "head"), (3, "head"), (1, "all")]
     assert [row["learning_rate"] for row in rows[:3]] == pytest.approx([0.1, 0.05, 0.1 / 3])
@@ -49,10 +50,11 @@ def test_history_has_what_keras_logged(tmp_path):
 
 
 def test_summary_names_the_first_epoch_with_the_best_val_accuracy(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     rows = [{"epoch": epoch + 1, "val_accuracy": value, "seconds": 0.5} for epoch, value in enumerate((0.5, 0.8, 0.8, 0.7))]
-    run._history = [row | {"phase": "head"} for row in rows]
-    summary = run.summary(["head"], 100)
+    run.history._rows = [row | {"phase": "head"} for row in rows]
+    run.samples_per_epoch["head"] = 100
+    summary = run.summary("head")
     assert summary == {"epochs": 4, "best_epoch": 2, "val_accuracy": 0.8, "seconds": 2.0, "images_per_second": 200.0}
 
 
@@ -72,11 +74,11 @@ class InterruptIn(keras.callbacks.Callback):
 
 
 def test_ctrl_c_keeps_the_best_weights(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     best = keras.callbacks.EarlyStopping("val_loss", mode="max", patience=9, restore_best_weights=True)  # worst loss: epoch 1
-    interrupted = fit(run, "head", epochs=9, own=[best, InterruptIn(3)])
-    assert run.status == "interrupted" and len(run.rows("head")) == 3
-    first_epoch = fit(runs.Run("experiment", make_args(tmp_path), DATASET), "head", epochs=1)
+    interrupted = fit(run, "head", epochs=9, callbacks=[best, InterruptIn(3)])
+    assert run.status == "interrupted" and len(run.history.rows("head")) == 3
+    first_epoch = fit(make_run(tmp_path), "head", epochs=1)
     for kept, expected in zip(interrupted.get_weights(), first_epoch.get_weights(), strict=True):
         assert np.array_equal(kept, expected)
     with pytest.raises(KeyboardInterrupt):
@@ -84,16 +86,16 @@ def test_ctrl_c_keeps_the_best_weights(tmp_path):
 
 
 def test_ctrl_c_before_anything_is_learned_leaves_no_folder(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        fit(run, "head", own=[InterruptIn(0)])
+        fit(run, "head", callbacks=[InterruptIn(0)])
     with pytest.raises(KeyboardInterrupt):
         run.interrupt(results={})
     assert not run.folder.exists()
 
 
 def test_ctrl_c_while_the_first_model_is_saved_keeps_the_folder(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     fit(run, "head", epochs=1)
     with pytest.raises(KeyboardInterrupt):
         run.interrupt(results={})
@@ -103,18 +105,18 @@ def test_ctrl_c_while_the_first_model_is_saved_keeps_the_folder(tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_epoch(tmp_path):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     explode = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: epoch == 1 and explode.model.set_weights([np.full((1, 2), np.nan), np.zeros(2)])
     )
     with pytest.raises(cli.TrainingError, match="loss became nan in epoch 2 of head.*learning rate than 0.01"):
-        fit(run, "head", own=[explode])
+        fit(run, "head", callbacks=[explode])
     assert len(files.read_csv(run.folder / "history.csv")) == 1
 
 
 def test_tensorboard_logs_lie_in_the_run_folder(tmp_path):
     pytest.importorskip("tensorboard")
-    run = runs.Run("experiment", make_args(tmp_path, tensorboard=True), DATASET)
+    run = make_run(tmp_path, tensorboard=True)
     fit(run, "head", epochs=1)
     assert list((run.folder / "tensorboard" / "head").glob("**/events.out.tfevents.*"))
 
@@ -122,24 +124,24 @@ def test_tensorboard_logs_lie_in_the_run_folder(tmp_path):
 def test_an_output_folder_that_cant_be_made_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(cli.InputError, match="--output-dir"):
-        runs.check(make_args(tmp_path, output_dir=tmp_path / "file" / "runs"))
+        folder.check(make_args(tmp_path, output_dir=tmp_path / "file" / "runs"))
     (tmp_path / "dangling").symlink_to(tmp_path / "not mounted")
     for unusable in ("dangling", "dangling/runs"):
         with pytest.raises(cli.InputError, match="--output-dir"):
-            runs.check(make_args(tmp_path, output_dir=tmp_path / unusable))
+            folder.check(make_args(tmp_path, output_dir=tmp_path / unusable))
     with pytest.raises(cli.InputError, match="--output-dir"):
-        runs.Run("experiment", make_args(tmp_path, output_dir=tmp_path / "dangling"), DATASET)
+        make_run(tmp_path, output_dir=tmp_path / "dangling")
     (tmp_path / "dangling").unlink()
     monkeypatch.chdir(tmp_path)
-    runs.check(make_args(tmp_path, output_dir=Path("runs")))
+    folder.check(make_args(tmp_path, output_dir=Path("runs")))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(cli.InputError, match="--output-dir"):
-        runs.check(make_args(tmp_path))
+        folder.check(make_args(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("is_terminal, verbose", [(True, 1), (False, 2)])
 def test_progress_bar_on_a_terminal_only(tmp_path, monkeypatch, is_terminal, verbose):
-    run = runs.Run("experiment", make_args(tmp_path), DATASET)
+    run = make_run(tmp_path)
     monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
     assert run.verbose == verbose

@@ -1,0 +1,161 @@
+"""Curves by epoch, from rows of history.csv, which are dicts by column name. Every function returns the path it wrote."""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+
+from common.figures.style import COLOURS, LINE_STYLES, MARKERS, PALETTE, save
+
+MAX_CURVES = 6  # in one panel; more can't be told apart
+
+
+def learning_curves(rows, path, title, parts=("train", "val")):
+    """Accuracy and loss by epoch, a line for each part, in two panels; a dashed line where the phase changes."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
+        for part in parts:
+            _line(axis, rows, _column(part, metric), label=part, color=COLOURS[part])
+        _mark_phases(axis, rows)
+        _finish(axis, metric)
+    figure.suptitle(title)
+    return save(figure, path)
+
+
+def accuracy_and_loss(rows, path, title):
+    """Test accuracy and test loss by epoch in one panel with two axes."""
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    _line(axis, rows, "test_accuracy", color=PALETTE[2], marker="o", label="test accuracy")
+    loss_axis = axis.twinx()
+    loss_axis.grid(False)
+    _line(loss_axis, rows, "test_loss", color=PALETTE[3], marker="s", linestyle="--", label="test loss")
+    _finish(axis, "test accuracy", legend=False)
+    loss_axis.set_ylabel("test loss")
+    handles = axis.get_lines() + loss_axis.get_lines()
+    axis.legend(handles, [line.get_label() for line in handles], loc="center right")
+    axis.set_title(title)
+    return save(figure, path)
+
+
+def curves_of_all(rows_by_model, path, part, metric):
+    """One metric (accuracy or loss) on one part (train, val or test) by epoch, a line for each model."""
+    figure, axis = plt.subplots(figsize=(6, 3.6))
+    _lines_of_all(axis, rows_by_model, part, metric)
+    axis.legend()
+    return save(figure, path)
+
+
+def overview_of_all(rows_by_model, path):
+    """Accuracy and loss on train and on test, a line for each model, in four panels with one legend."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True, sharey="row")
+    panels = [(part, metric) for metric in ("accuracy", "loss") for part in ("train", "test")]
+    for axis, (part, metric) in zip(axes.flat, panels, strict=True):
+        _lines_of_all(axis, rows_by_model, part, metric)
+        axis.label_outer()
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return save(figure, path)
+
+
+def learning_rate(rows, path, title):
+    """Learning rate by epoch on a logarithmic axis."""
+    figure, axis = plt.subplots(figsize=(6, 2.8))
+    _line(axis, rows, "learning_rate", color=PALETTE[4])
+    axis.set_yscale("log")
+    _mark_phases(axis, rows)
+    _finish(axis, "learning rate", legend=False)
+    axis.set_title(title)
+    return save(figure, path)
+
+
+def sweep(rows_by_point, path, title):
+    """Val accuracy and val loss by epoch for every point `(learning rate, dropout rate)`: a colour for each learning rate, a
+    line style for each dropout rate.
+    """
+    rates, dropouts = (sorted({point[place] for point in rows_by_point}) for place in (0, 1))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
+        for (rate, dropout), rows in rows_by_point.items():
+            number, style = rates.index(rate), dropouts.index(dropout)
+            _line(
+                axis, rows, _column("val", metric), label=f"lr {rate:g}, dropout {dropout:g}", markersize=3,
+                color=PALETTE[number % len(PALETTE)], marker=MARKERS[number % len(MARKERS)],
+                linestyle=LINE_STYLES[style % len(LINE_STYLES)],
+            )  # fmt: skip
+        _finish(axis, f"val {metric}", legend=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    figure.suptitle(title)
+    return save(figure, path)
+
+
+def overlay(groups, path):
+    """Val accuracy and val loss by epoch of several runs: a row of two panels for each group, with its own legend.
+
+    `groups` is a dict from a title to a dict from a run's name to its curves, one for each seed; several are drawn thinner. A
+    curve is rows of history.csv; runs without a val part are left out. A group shows its `MAX_CURVES` best runs by val accuracy,
+    and its title says so. Groups without a curve have no row.
+    """
+    groups = {title: _best(curves_by_name) for title, curves_by_name in groups.items()}
+    groups = {title: chosen for title, chosen in groups.items() if chosen[0]} or {"": ({}, "")}
+    figure, axes = plt.subplots(len(groups), 2, figsize=(9, 3.5 * len(groups)), squeeze=False)
+    for row, (title, (curves_by_name, note)) in zip(axes, groups.items(), strict=True):
+        for axis, metric in zip(row, ("accuracy", "loss"), strict=True):
+            for number, (name, curves) in enumerate(curves_by_name.items()):
+                for place, rows in enumerate(curves):
+                    label = textwrap.fill(name, 60) if place == 0 else None
+                    _line(
+                        axis, rows, _column("val", metric), label=label, color=PALETTE[number], marker=MARKERS[number],
+                        markevery=max(1, len(rows) // 10), linewidth=1.6 if len(curves) == 1 else 0.9,
+                    )  # fmt: skip
+            _finish(axis, f"val {metric}", legend=False)
+        row[0].set_title(f"{title}{note}", loc="left", fontweight="bold")
+        if curves_by_name:
+            row[0].legend(loc="best", fontsize=7.5)
+    return save(figure, path)
+
+
+def _best(curves_by_name):
+    """The best runs of a group by val accuracy, those with a val part only, and a note where some are left out."""
+    with_val = {
+        name: [rows for curve in curves if (rows := [row for row in curve if row["val_accuracy"] is not None])]
+        for name, curves in curves_by_name.items()
+    }
+    with_val = {name: curves for name, curves in with_val.items() if curves}
+    ranked = sorted(with_val, key=lambda name: -max(row["val_accuracy"] for rows in with_val[name] for row in rows))
+    chosen = set(ranked[:MAX_CURVES])
+    note = f": the best {MAX_CURVES} of {len(ranked)} by val accuracy" if len(ranked) > MAX_CURVES else ""
+    return {name: curves for name, curves in with_val.items() if name in chosen}, note
+
+
+def _column(part, metric):
+    return metric if part == "train" else f"{part}_{metric}"
+
+
+def _line(axis, rows, column, **style):
+    style = {"marker": "o", "markersize": 4} | style
+    axis.plot([row["epoch"] for row in rows], [row[column] for row in rows], **style)
+
+
+def _lines_of_all(axis, rows_by_model, part, metric):
+    for number, (name, rows) in enumerate(rows_by_model.items()):
+        _line(axis, rows, _column(part, metric), label=name, color=PALETTE[number], marker=MARKERS[number])
+    _finish(axis, metric, legend=False)
+    axis.set_title(f"{part} {metric}")
+
+
+def _mark_phases(axis, rows):
+    """A dashed line between two phases, with the name of the second."""
+    for before, row in zip(rows, rows[1:], strict=False):
+        if row.get("phase") != before.get("phase"):
+            axis.axvline(row["epoch"] - 0.5, color="0.35", linestyle="--", linewidth=1.2)
+            axis.annotate(
+                row["phase"], (row["epoch"] - 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -3),
+                textcoords="offset points", va="top", fontsize=8, color="0.35",
+            )  # fmt: skip
+
+
+def _finish(axis, metric, legend=True):
+    axis.set(xlabel="epoch", ylabel=metric)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    if legend:
+        axis.legend()

@@ -1,0 +1,77 @@
+"""The closing block that a run prints: its models in a table, what each is weak at, device, time, memory, disk, folder."""
+
+from common import files
+from common.results import tables
+
+COLUMNS = ("model", "trained weights", "epochs", "test accuracy [95 % interval]", "seconds", "documented")
+
+
+def show(run, models):
+    """Print the closing block of a run; `models` are the results of its models, dicts as in results.json."""
+    rows = [
+        (
+            results["model"],
+            f"{results['trained_weights']:,}",
+            results["epochs"],
+            tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"]),
+            f"{results['seconds']:.1f}",
+            tables.documented(results),
+        )
+        for results in models
+    ]
+    print("", *tables.text(rows, COLUMNS), sep="\n")
+    if any(tables.documented(results) != "-" for results in models):
+        print(f"documented: {run.experiment.remark}; a number in brackets can't be compared with ours")
+    print(*map(_details, models), "", sep="\n")
+    environment = files.read_json(run.folder / "environment.json")
+    devices, backend, precision = (environment[key] for key in ("devices", "backend", "precision"))
+    print(f"{', '.join(devices)}, Keras on {backend}, {precision}, seed {run.args.seed}")
+    memory = run.ending()["peak_memory_gib"]
+    peak = f", {memory:.1f} GiB of memory at most" if memory else ""
+    disk = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file()) / 1e6
+    note = ": a dry run, the numbers mean nothing" if run.args.dry_run else ""
+    print(f"{run.status} after {run.seconds:.0f} s{peak}, {disk:,.0f} MB on disk{note}")
+    print(run.folder.resolve())
+
+
+def show_spread(spread, titles):
+    """Print a table of `metrics.spread_by(..., ("model", "samples"), ...)`, by size; `titles` gives each model's name."""
+    order = list(titles)
+    rows = [
+        (
+            titles[row["model"]],
+            f"{row['samples']:,}",
+            row["runs"],
+            f"{row['mean']:.4f}",
+            "-" if row["deviation"] is None else f"{row['deviation']:.4f}",
+        )
+        for row in sorted(spread, key=lambda row: (row["samples"], order.index(row["model"])))
+    ]
+    print("", *tables.text(rows, ("model", "images", "seeds", "mean test accuracy", "deviation")), sep="\n")
+
+
+def _details(results):
+    shares = zip(results["per_class_accuracy"], results["class_names"], strict=True)
+    weakest = sorted((share, name) for share, name in shares if share is not None)[:3]
+    confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
+    val = "" if results["val_accuracy"] is None else f", val accuracy {results['val_accuracy']:.4f}"
+    return (
+        f"\n{results['model']}: {results['train_size']:,} train / {results['val_size']:,} val / {results['test_size']:,} test, "
+        f"{results['trained_weights']:,} weights trained, {results['frozen_weights']:,} frozen\n"
+        f"  weights of epoch {results['best_epoch']} of {results['epochs']}{val}, "
+        f"{results['images_per_second']:,.0f} images/s\n"
+        f"{_extraction(results)}"
+        f"  weakest: {', '.join(f'{name} {share:.4f}' for share, name in weakest)}\n"
+        f"  most confused: {', '.join(confused) or 'none'}"
+    )
+
+
+def _extraction(results):
+    extraction = results.get("extraction")
+    if not extraction:
+        return ""
+    rate = f", {extraction['computed'] / extraction['seconds']:.1f} images/s" if extraction["computed"] else ""
+    return (
+        f"  features of {extraction['pictures']:,} images, {extraction['computed']:,} computed, in "
+        f"{extraction['seconds']:.0f} s{rate}; the rest is the head's\n"
+    )

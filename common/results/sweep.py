@@ -1,0 +1,53 @@
+"""A sweep over `--lr` and `--dropout`: every combination is trained, val accuracy chooses one, all are reported."""
+
+import itertools
+
+from common import files
+from common.cli import TrainingError
+from common.figures import curves
+from common.results import tables
+
+COLUMNS = ("lr", "dropout", "val accuracy", "best epoch", "epochs", "seconds")
+
+
+def train_best(run, train):
+    """Call `train(point, phase)` for every combination; return point, phase and result of the one with the best val accuracy.
+
+    A point is `(learning rate, dropout rate)`, a phase its name in history.csv. Writes sweep.csv and plots/sweep.png and prints
+    the table. A combination that diverges is reported and skipped; Ctrl-C ends the sweep with what is there. Raises
+    TrainingError where no combination could be trained.
+    """
+    points = dict.fromkeys(itertools.product(run.args.lr, run.args.dropout))
+    phases = {point: "lr={} dropout={}".format(*point) for point in points}
+    summaries, results = {}, {}
+    for point, phase in phases.items():
+        print(f"\n{phase}", flush=True)
+        try:
+            result = train(point, phase)
+        except TrainingError as error:
+            print(error)  # the others may still do well
+            continue
+        except KeyboardInterrupt:
+            run.interrupt(summaries)
+            break
+        summaries[point] = run.summary(phase)
+        best = max(summaries, key=lambda point: summaries[point]["val_accuracy"])  # the first of equal ones
+        results = {best: results.get(best, result)}  # the models of the others are not needed any more
+        if run.status == "interrupted":
+            break
+    if not summaries:
+        raise TrainingError("no combination could be trained: try lower --lr")
+    _report(run, summaries, {point: run.history.rows(phases[point]) for point in summaries})
+    print(f"chosen by val accuracy, and alone scored on test: {phases[best]}")
+    return best, phases[best], results[best]
+
+
+def _report(run, summaries, rows_by_point):
+    ranked = sorted(summaries.items(), key=lambda item: -item[1]["val_accuracy"])
+    rows = [
+        (*point, f"{summary['val_accuracy']:.4f}", summary["best_epoch"], summary["epochs"], summary["seconds"])
+        for point, summary in ranked
+    ]
+    files.write_csv(run.folder / "sweep.csv", [dict(zip(COLUMNS, row, strict=True)) for row in rows], COLUMNS)
+    curves.sweep(rows_by_point, run.folder / "plots" / "sweep.png", run.experiment.title)
+    print("", *tables.text(rows, COLUMNS), sep="\n")

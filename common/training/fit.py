@@ -1,0 +1,101 @@
+"""The one `fit`: what every training phase shares, around Keras's own. Importing this imports Keras.
+
+The script brings what belongs to its recipe: the compiled model, the batches, the callbacks. What belongs to the run is added
+here: the order of the batches, validation, history, checkpoints, the epoch to resume at, and what Ctrl-C does.
+"""
+
+import contextlib
+import time
+
+import keras
+
+from common import files
+from common.cli import TrainingError
+from common.training.callbacks import Recorder
+from common.training.checkpoints import Checkpoint
+
+
+def fit(run, phase, model, train, val, *, epochs, callbacks, initial_epoch):
+    """Train `model` up to `epochs`, counted as in Keras, and record its epochs as `phase` in history.csv.
+
+    `train` are `Batches`; `val` are `Samples`, or None for training without validation, which is then silent. `callbacks` are
+    the recipe's. Training begins after `initial_epoch` epochs, or in a resumed run after the newest checkpoint; a phase that
+    is over trains no epoch and gets its weights back.
+
+    Ctrl-C after one whole epoch or more ends the phase quietly: `run.status` becomes `interrupted`, and the callbacks see the
+    end of training, so EarlyStopping restores the best weights. Before that, KeyboardInterrupt is raised. A loss that is not
+    a finite number raises TrainingError.
+    """
+    run.samples_per_epoch[phase] = train.samples * train.passes
+    run.passes[phase] = train.passes
+    run.planned_epochs[phase] = epochs - initial_epoch
+    checkpoint = Checkpoint(
+        run.checkpoints, phase, epochs, callbacks, run.args.seed,
+        note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds},
+    )  # fmt: skip
+    initial_epoch = _first_epoch(run, phase, checkpoint, epochs, initial_epoch)
+    recorder = Recorder(phase, run.history.append)
+    callbacks = [train.follow_fit(), *callbacks, recorder]
+    if run.args.tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(run.folder / "tensorboard" / files.stem(phase)))
+    callbacks.append(checkpoint)  # last, so that it sees what the others decided
+    try:
+        model.fit(
+            train,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            validation_data=None if val is None else (val.images, val.labels),
+            validation_batch_size=run.args.batch_size,
+            callbacks=callbacks,
+            shuffle=False,  # Batches has its own order, from seed and epoch alone
+            verbose=0 if val is None else run.verbose,
+        )
+    except KeyboardInterrupt:
+        run.status = "interrupted"
+        if not recorder.epochs and not checkpoint.is_restored:
+            run.history.drop(phase)  # the weights of these epochs are not back yet
+            raise
+        print(f"\ninterrupted after {len(run.history.rows(phase))} whole epochs of {phase}")
+        for callback in callbacks:
+            callback.on_train_end()
+    finally:
+        run.history.flush()
+
+
+@contextlib.contextmanager
+def better_of(run, model, before, phase, keep_best):
+    """Around the `fit` of a second phase: the model ends with the weights of the phase with the lower val loss.
+
+    `before` and `phase` name the two; `keep_best` is the second phase's EarlyStopping. A second phase that diverges, or that
+    Ctrl-C ends in its first epoch, leaves the weights of the first. Without a first phase TrainingError and KeyboardInterrupt
+    are raised as usual.
+    """
+    weights = model.get_weights()
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.interrupt(run.history.rows(before))
+    except TrainingError as error:
+        if not run.history.rows(before, phase):
+            raise
+        print(f"{error}; the best weights so far are kept", flush=True)
+        run.status = "early-stopped"
+        keep_best.on_train_end()
+    if run.history.lowest(before, "val_loss") <= run.history.lowest(phase, "val_loss"):
+        model.set_weights(weights)
+
+
+def _first_epoch(run, phase, checkpoint, epochs, initial_epoch):
+    """The epoch, counted from 0, at which a phase begins; a resumed run also says so."""
+    if not checkpoint.state:
+        if run.args.resume:
+            print(f"{phase}: no checkpoint, starting at epoch {initial_epoch + 1}", flush=True)
+        return initial_epoch
+    run.history.extend(checkpoint.state["rows"])
+    run.started = min(run.started, time.perf_counter() - checkpoint.state["elapsed"])
+    done = checkpoint.state["epochs_done"]
+    if checkpoint.is_over:
+        print(f"{phase}: already done, {done} epochs", flush=True)
+        return epochs
+    print(f"{phase}: {done} of {epochs} epochs done, resuming at epoch {done + 1}", flush=True)
+    return done

@@ -1,0 +1,65 @@
+"""history.csv: a row for every epoch of every phase, written while training goes on."""
+
+import math
+import time
+
+from common import files
+
+COLUMNS = ("epoch", "phase", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+FLUSH_SECONDS = 1  # the whole file is rewritten each time, which should not slow down epochs of milliseconds
+
+
+class History:
+    """The rows of history.csv, dicts by column name, in the order of training."""
+
+    def __init__(self, path):
+        self.path, self._rows, self._flushed = path, [], time.monotonic()
+
+    def __len__(self):
+        return len(self._rows)
+
+    def rows(self, *phases):
+        """The rows of these phases, in the order of training."""
+        return [row for row in self._rows if row["phase"] in phases]
+
+    def append(self, row):
+        """Add the row of an epoch; it is on disk after a second at most, or at the next `flush`."""
+        self._rows.append(row)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def extend(self, rows):
+        """Add the rows that an earlier process recorded."""
+        self._rows += rows
+
+    def drop(self, phase):
+        """Forget the rows of a phase."""
+        self._rows = [row for row in self._rows if row["phase"] != phase]
+
+    def lowest(self, phase, column):
+        """The lowest value of a column in a phase, infinite for a phase that was not trained."""
+        return min((row[column] for row in self.rows(phase)), default=math.inf)
+
+    def flush(self):
+        """Write history.csv. Metrics beyond `COLUMNS` get columns of their own, before the seconds."""
+        extra = {column: None for row in self._rows for column in row if column not in COLUMNS}
+        files.write_csv(self.path, self._rows, [*COLUMNS[:-1], *extra, COLUMNS[-1]])
+        self._flushed = time.monotonic()
+
+    def summary(self, phases, samples_per_epoch, monitor):
+        """For results.json: epochs, the epoch whose weights are kept, its val accuracy, seconds, images per second.
+
+        The kept epoch is the first with the best `monitor`, the choice of `keras.callbacks.EarlyStopping`, or the last one
+        where there is no val part. Images per second are those of the last phase, with `samples_per_epoch` images an epoch.
+        """
+        rows, last_phase = self.rows(*phases), self.rows(phases[-1])
+        sign = -1 if monitor.endswith("loss") else 1
+        best = max(rows, key=lambda row: sign * row[monitor] if monitor in row else row["epoch"])
+        rate = samples_per_epoch * len(last_phase) / sum(row["seconds"] for row in last_phase)
+        return {
+            "epochs": len(rows),
+            "best_epoch": best["epoch"],
+            "val_accuracy": best.get("val_accuracy"),
+            "seconds": round(sum(row["seconds"] for row in rows), 3),
+            "images_per_second": round(rate, 1),
+        }
