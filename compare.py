@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""Finished runs side by side: a table with the documented numbers, a figure, and whether two models differ by more than luck.
+"""Finished runs side by side: a table with the documented numbers, a figure, and whether two models differ by more than chance.
 
     python compare.py                                                  # all under runs/
     python compare.py runs/vgg19 runs/resnet152v2 --markdown           # or --csv, unrounded, for other programs
     python compare.py runs/ab_split/20261123-020611/b-scratch runs/ab_split/20261123-020611/b-both-fc
 
-RUN_DIR is a run folder, or RUN_DIR/MODEL for one of a run's several models, or a folder with run folders in it. What is no
-finished run of this collection is named on stderr and skipped; if nothing is left, the exit code is 2.
+RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a folder of run folders. Anything else is named on
+stderr and skipped; if nothing is left, the exit code is 2.
 
-Runs that differ only in seed are one row; of two with the same seed the newer counts. A model of the A/B split also has the
-further seeds of points.csv at its number of pictures. What tells the rows of one experiment apart stands behind its name:
-the word of --name where each row has its own, else the flags in which they differ.
-The figure overlays val accuracy and val loss, a thin line for each seed; a row without a val part has none.
+Runs that differ only in seed are one row; of two with the same seed the newer one counts. A model of the A/B split also has the
+other seeds in points.csv with its number of images. Rows of one experiment are told apart by --name where each has its own, else
+by the flags in which they differ. The figure shows val accuracy and val loss, a row of panels for each experiment with its six
+best runs, and a thin line for each seed.
 
-Two models are compared picture by picture: McNemar's exact test of their predictions.csv. Runs keep no test pictures; they
-are taken for the same if their number, the class names and the true class of each agree. The test is of two trained models:
-what other seeds would give, only other seeds can say.
+Two models are also compared image by image, by McNemar's exact test of their predictions.csv. Runs keep no test images, so
+these are considered the same if their number, the class names and the true classes agree. The test is about these two trained
+models; it can't say what other seeds would give.
 """
 
 import csv
@@ -28,26 +28,26 @@ from common.results import comparison, records, tables
 
 LEVEL = 0.05
 COLUMNS = (
-    "experiment", "data, pictures", "weights", "trained, weights", "seeds", "test accuracy [95 % interval]", "documented",
+    "experiment", "data, images", "weights", "trained, weights", "seeds", "test accuracy [95 % interval]", "documented",
     "epochs", "time", "device",
 )  # fmt: skip
 LEGEND = """
-Test accuracy of one seed with the Wilson interval of one model on its test pictures; of several seeds mean ± sample standard
-deviation with the t-interval of the mean. A documented number in brackets can't be compared with ours. Time is that of a run,
-the mean over seeds; where a run trains several models, that of the model's own training."""
+Test accuracy: of one seed with its Wilson interval, of several the mean ± sample standard deviation with the t-interval of the
+mean. A documented number in brackets can't be compared with ours. Time is a run's, the mean over seeds; where a run trains
+several models, it is that of the model's own training."""
 
 
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
     parser.add_argument(
-        "run_dirs", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_DIR", help="run folder, or a folder of them"
+        "run_dirs", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_DIR", help="run folder, or folder of run folders"
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="the table as Markdown, all else on stderr")
-    form.add_argument("--csv", action="store_true", help="the table as CSV with unrounded numbers, all else on stderr")
-    parser.add_argument(
-        "--figure", type=Path, default=Path("compare.png"), metavar="PATH", help="the curves are drawn there, as PNG"
+    form.add_argument("--markdown", action="store_true", help="print the table as Markdown, everything else on stderr")
+    form.add_argument(
+        "--csv", action="store_true", help="print the table as CSV with unrounded numbers, everything else on stderr"
     )
+    parser.add_argument("--figure", type=Path, default=Path("compare.png"), metavar="PATH", help="PNG file for the curves")
     parser.add_argument("--no-figure", action="store_true", help="draw no curves")
     args = parser.parse_args(argv)
     folder, is_png = args.figure.parent, args.figure.suffix.lower() == ".png" and not args.figure.is_dir()
@@ -57,37 +57,37 @@ def parse_args(argv=None):
 
 
 def collect(folders):
-    """The records of all runs in some folders, each once, and by its path why a folder is skipped."""
-    found, skipped = {}, {}
+    """The records of all runs in these folders, each once, and a dict from a skipped folder to the reason."""
+    records_by_model, skipped = {}, {}
     for folder in folders:
         runs, others = records.find(folder)
         for run in (*runs, *others):
             try:
-                found |= {(of.folder.resolve(), of.model): of for of in records.read(run)}
+                records_by_model |= {(record.folder.resolve(), record.model): record for record in records.read(run)}
             except cli.InputError as error:
                 skipped[run] = str(error)
-    return list(found.values()), skipped
+    return list(records_by_model.values()), skipped
 
 
-def cells(of):
-    """What the table shows of a row's summary."""
-    epochs = of["epochs"]
+def cells(summary):
+    """The cells of a row of the table."""
+    epochs, seconds = summary["epochs"], summary["seconds"]
     return (
-        of["name"],
-        f"{of['data']}, {of['train_size']:,}",
-        Path(of["weights"]).name,
-        f"{of['trained']}, {of['trained_weights']:,}",
-        len(of["seeds"].split()),
-        tables.accuracy(of["test_accuracy"], (of["low"], of["high"]), of["deviation"]),
-        tables.documented(of),
+        summary["name"],
+        f"{summary['data']}, {summary['train_size']:,}",
+        Path(summary["weights"]).name,
+        f"{summary['trained']}, {summary['trained_weights']:,}",
+        len(summary["seeds"].split()),
+        tables.accuracy(summary["test_accuracy"], (summary["low"], summary["high"]), summary["deviation"]),
+        tables.documented(summary),
         f"{epochs:.0f}" if epochs == round(epochs) else f"{epochs:.1f}",
-        f"{of['seconds']:.0f} s" if of["seconds"] < 600 else f"{of['seconds'] / 60:.0f} min",
-        f"{of['device']}, {of['precision']}",
+        f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min",
+        f"{summary['device']}, {summary['precision']}",
     )
 
 
 def compare_predictions(first, second):
-    """What McNemar's test says of two rows, in a sentence or two: of their models of the lowest seed."""
+    """McNemar's test of two rows in a sentence or two; it compares their models of the lowest seed."""
     from common.results import metrics
 
     one, other = first.first, second.first
@@ -96,25 +96,27 @@ def compare_predictions(first, second):
     except cli.InputError as error:
         return f"No paired test: {error}."
     if one.results["class_names"] != other.results["class_names"] or true != other_true:
-        return "No paired test: the two were scored on different test pictures."
-    right, other_right = ([guess == of for guess, of in zip(each, true, strict=True)] for each in (predicted, other_predicted))
-    only_first, only_second, chance = metrics.mcnemar(right, other_right)
+        return "No paired test: the two were scored on different test images."
+    right, other_right = (
+        [guess == label for guess, label in zip(guesses, true, strict=True)] for guesses in (predicted, other_predicted)
+    )
+    only_first, only_second, p_value = metrics.mcnemar(right, other_right)
     better = first.name if only_first > only_second else second.name
-    verdict = f"{better} is better, by more than luck" if chance < LEVEL else "the difference may well be luck"
-    names = dict.fromkeys(of.results["data"] for of in (one, other))
-    copies = f" They are the same only if {' and '.join(names)} hold the same." if len(names) > 1 else ""
+    verdict = f"{better} is better, by more than chance" if p_value < LEVEL else "the difference may be chance"
+    names = dict.fromkeys(record.results["data"] for record in (one, other))
+    copies = f" This assumes that {' and '.join(names)} hold the same images." if len(names) > 1 else ""
     has_several = len(first.scores) > 1 or len(second.scores) > 1
-    seeds = f" Compared are seed {one.results['seed']} and seed {other.results['seed']}." if has_several else ""
+    seeds = f" Compared: seed {one.results['seed']} and seed {other.results['seed']}." if has_several else ""
     return (
-        f"Of the same {len(true):,} test pictures {first.name} alone is right on {only_first:,}, {second.name} alone on "
-        f"{only_second:,}. McNemar's exact test: p = {chance:.3g}; {verdict} ({LEVEL * 100:.0f} % level).{seeds}{copies}"
+        f"Of the same {len(true):,} test images, only {first.name} is right on {only_first:,}, only {second.name} on "
+        f"{only_second:,}. McNemar's exact test: p = {p_value:.3g}; {verdict} ({LEVEL * 100:.0f} % level).{seeds}{copies}"
     )
 
 
 def main(argv=None):
     args = parse_args(argv)
-    found, skipped = collect(args.run_dirs)
-    rows, replaced = comparison.group(found)
+    all_records, skipped = collect(args.run_dirs)
+    rows, replaced = comparison.group(all_records)
     skipped |= {folder: f"{newer} is newer, with the same arguments and seed" for folder, newer in replaced.items()}
     if not rows and len(skipped) == 1:
         raise cli.InputError("nothing to compare, {}: {}; name finished runs".format(*skipped.popitem()))
@@ -127,7 +129,8 @@ def main(argv=None):
     summaries = [row.summary() for row in rows]
     remarks = sys.stderr if args.csv or args.markdown else sys.stdout
     if args.csv:
-        writer = csv.DictWriter(sys.stdout, summaries[0], lineterminator="\n")
+        columns = [column for column in summaries[0] if column != "class_names"]
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(summaries)
     else:
@@ -137,7 +140,7 @@ def main(argv=None):
     if len(rows) == 2:
         print("", compare_predictions(*rows), sep="\n", file=remarks)
     elif len(rows) > 2:
-        print("\nFor the paired test of two models give these two alone, as RUN_DIR or RUN_DIR/MODEL.", file=remarks)
+        print("\nFor the paired test of two models give only these two, as RUN_DIR or RUN_DIR/MODEL.", file=remarks)
     if not args.no_figure:
         from common.figures import curves
 

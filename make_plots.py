@@ -4,7 +4,7 @@
     python make_plots.py                                             # redraw
     python make_plots.py runs/resnet152v2/20261123-120000-control    # publish a run first, as resnet152v2/control
 
-A run is published under its `--name`: its arguments, environment, history and scores, none of its weights and pictures. What
+A run is published under its `--name`: its arguments, environment, history and scores, none of its weights and images. What
 was published under the same name before is replaced. Only finished runs, no dry runs.
 """
 
@@ -81,7 +81,7 @@ def draw_ab_split(results, figures):
 
 
 def draw_vgg19(results, figures):
-    """Frozen VGG19: test accuracy by how the pictures were upscaled."""
+    """Frozen VGG19: test accuracy by how the images were upscaled."""
     from common.figures import plots
 
     rows = []

@@ -40,9 +40,7 @@ def parse_args(argv=None):
 
 
 def preprocess_data(X, Y):  # noqa: N803  the document's names
-    """CIFAR-10 as the saved model takes it: images `(m, 32, 32, 3)`, 0 to 255, as float32; labels `(m,)` or `(m, 1)` one-hot
-    `(m, 10)`. Resizing and scaling happen in the model.
-    """
+    """CIFAR-10 for the saved model: images `(m, 32, 32, 3)`, 0 to 255, to float32; labels `(m,)` or `(m, 1)` to one-hot."""
     import keras
     import numpy as np
 

@@ -73,12 +73,12 @@ def build_extractor(args, weights, images):
     """Images, 0 to 255, to VGG19's flattened last feature map: 512 features at 32x32."""
     from keras import Input, Model, layers
 
-    from common.models import backbones
+    from common.models import backbones, initialise
 
     inputs = Input(images.shape[1:])
     backbone = backbones.build("vgg19", args.image_size, weights, seed=args.seed)
     if weights.path is None:
-        backbones.initialise_from_images(backbone, images[:256])
+        initialise.fit_to_images(backbone, images[:256])
     return Model(inputs, layers.Flatten()(backbone(inputs)))
 
 

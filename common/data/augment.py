@@ -25,8 +25,8 @@ def flip_shift_and_rotate(images, random):
 def flip_shift_and_zoom(images, random):
     """Horizontal flip, shift by up to a tenth, zoom by up to a tenth either way.
 
-    What remains of the ResNet152V2 document's augmentation of scenes (rotation by 50 degrees, shift .2, zoom .3, both flips) for
-    objects that stand upright.
+    What remains of the ResNet152V2 document's augmentation of scenes (rotation by 50 degrees, shift .2, zoom .3, both flips)
+    for objects that stand upright.
     """
     return _change(images, random, shift=0.1, zoom=0.1)
 
@@ -59,7 +59,7 @@ def warp(images, flipped, degrees, zooms, shifts):
 
 
 def _change(images, random, shift, rotation=0, zoom=0):
-    """Flip every other image, and draw up to these limits: shift as a share of the size, rotation in degrees, zoom as a share."""
+    """Flip half of the images, and draw the rest up to these limits: shift and zoom as shares, rotation in degrees."""
     count, (height, width) = len(images), images.shape[1:3]
     return warp(
         images,

@@ -1,7 +1,7 @@
 """Training batches in an order that depends on the seed and the epoch alone, on every backend.
 
-With a seed, Keras on TensorFlow repeats one order in every epoch, and the backends shuffle differently. So the order is our own,
-and `fit` is called with `shuffle=False`. Importing this imports Keras.
+With a seed, Keras on TensorFlow repeats one order in every epoch, and backends shuffle differently. So the order is ours, and
+`fit` is called with `shuffle=False`. Importing this imports Keras.
 """
 
 import math

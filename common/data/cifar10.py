@@ -17,12 +17,12 @@ from common.data import downloads
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
-KERAS_NAME = "cifar-10-batches-py-target_archive"  # under this name keras.datasets.cifar10 keeps the archive
+KERAS_NAME = "cifar-10-batches-py-target_archive"  # the name that keras.datasets.cifar10 gives the archive
 TRAIN_FILES, TEST_FILES = [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"]
 
 
 def is_python_version(path):
-    """Whether a path looks like CIFAR-10's python version: a folder with its batches in it, or a tar archive."""
+    """Whether a path looks like CIFAR-10's python version: a folder with its batches, or a tar archive."""
     if path.is_dir():
         return (path / TRAIN_FILES[0]).is_file()
     return path.name.endswith((".tar.gz", ".tgz", ".tar", "_archive"))
@@ -32,7 +32,7 @@ def read(path):
     """Read the python version from its folder or archive.
 
     Returns `(images, labels)` for train and for test: uint8 `(n, 32, 32, 3)` RGB and int64 `(n,)`. Nothing in the files is
-    executed: the pickles may hold arrays, lists, dicts, bytes, strings and numbers. Raises InputError otherwise.
+    executed: a pickle that holds anything but arrays, lists, dicts, bytes, strings and numbers raises InputError.
     """
     try:
         batches = _read_folder(path) if path.is_dir() else _read_archive(path)
@@ -44,31 +44,32 @@ def read(path):
 
 
 def archive():
-    """Path of the archive in Keras's own cache, downloaded through Keras if it is not there.
+    """Path of the archive in Keras's cache, downloaded through Keras if it is not there.
 
-    Raises InputError, which names the ways out, when the download fails.
+    Raises InputError, naming the ways out, when the download fails.
     """
     try:
         return downloads.fetch("datasets", KERAS_NAME, ORIGIN, SHA256)
     except Exception as error:  # Keras raises the bare class when a URL can't be fetched
         raise InputError(
             f"CIFAR-10 could not be downloaded ({' '.join(str(error).split())}). Ways out: --data digits (no network); "
-            "--data PATH (pictures in train/<class>/*, or CIFAR-10's python-version folder or .tar.gz); "
+            "--data PATH (images in train/<class>/*, or CIFAR-10's python-version folder or .tar.gz); "
             f"or put {ORIGIN} at {downloads.place('datasets', KERAS_NAME)}"
         ) from error
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that builds NumPy arrays and plain values and refuses to look up anything else."""
+    """An unpickler that builds NumPy arrays and plain values and refuses everything else."""
 
     def find_class(self, module, name):
+        """The few names that NumPy's arrays need. Raises UnpicklingError for any other."""
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             return np._core.multiarray._reconstruct
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
             return getattr(np, name)
         if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in an old pickle protocol
             return lambda text, encoding: text.encode("latin1") if encoding == "latin1" else _refuse(module, name)
-        _refuse(module, name)
+        return _refuse(module, name)
 
 
 def _refuse(module, name):

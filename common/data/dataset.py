@@ -1,7 +1,7 @@
-"""`--data` to one frozen dataclass: pictures as uint8 NHWC arrays, whole-number labels, class names, train / val / test.
+"""`--data` as one frozen dataclass: train, val and test, each with uint8 NHWC images and integer labels; class names.
 
-Val is a seeded, stratified part of the training pictures. Test is the data set's own held-out part, or, where it has none,
-a stratified fifth that does not depend on `--seed`, so that runs with different seeds are scored on the same pictures.
+Val is a seeded, stratified part of the training images. Test is the data set's own, or a stratified fifth where there is none;
+it does not depend on `--seed`, so that runs with different seeds are scored on the same images.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named data set in its three parts."""
+    """A named data set: train, val and test."""
 
     name: str
     class_names: tuple
@@ -50,12 +50,12 @@ class Dataset:
 
     @property
     def is_cifar10(self):
-        """Whether this is all of CIFAR-10, from whichever source, so that its test accuracy is CIFAR-10's."""
-        whole = len(self.test) == 10_000 and len(self.train) + len(self.val) == 50_000
-        return whole and self.class_names == cifar10.CLASS_NAMES
+        """Whether this is all of CIFAR-10, from any source."""
+        is_whole = len(self.test) == 10_000 and len(self.train) + len(self.val) == 50_000
+        return is_whole and self.class_names == cifar10.CLASS_NAMES
 
     def fingerprint(self):
-        """A hash of the class names, the pictures and labels and their order."""
+        """A hash of class names, images and labels in their order."""
         digest = hashlib.blake2b("/".join(self.class_names).encode(), digest_size=16)
         for part in (self.train, self.val, self.test):
             digest.update(np.ascontiguousarray(part.images))
@@ -64,33 +64,33 @@ class Dataset:
 
 
 def class_names(source):
-    """The class names of `--data SOURCE`, found without reading a picture. Raises InputError if there is no such data."""
+    """The class names of `--data SOURCE`, without reading an image. Raises InputError if there is no such data."""
     if source == "digits":
         return tuple("0123456789")
     if source == "cifar10":
         return cifar10.CLASS_NAMES
     path = Path(source)
-    if not os.path.exists(path):  # Path.exists raises where the user may not look
+    if not os.path.exists(path):  # noqa: PTH110  Path.exists raises where the user may not look
         raise InputError(f"--data {source}: no such folder or file; allowed are cifar10, digits and a path that exists")
     if cifar10.is_python_version(path):
         return cifar10.CLASS_NAMES
     if path.is_file():
-        raise InputError(f"--data {source} is a file; allowed are a folder of pictures and CIFAR-10's python-version archive")
+        raise InputError(f"--data {source} is a file; allowed are a folder of images and CIFAR-10's python-version archive")
     return folders.class_names(path)
 
 
 def load(args, upscaled_later=False):
-    """Read and split the data that the flags of `cli.add_data_arguments` and `--seed` describe, and say what was done to it.
+    """Read and split the data that the data flags and `--seed` ask for, and print what was done to it.
 
-    Returns a Dataset of pictures `(n, image_size, image_size, 3)`; with `upscaled_later`, where the model itself resizes to
-    image_size, pictures that are smaller, square and all of one size keep theirs. Raises InputError, one line, for data that
-    is missing, unreadable or too small to be split.
+    Returns a Dataset of images `(n, image_size, image_size, 3)`. With `upscaled_later` the model itself resizes to image_size,
+    so smaller square images of one size keep it. `--dry-run` leaves two batches of each part. Raises InputError for data that
+    is missing, unreadable or too small to split.
     """
     names = class_names(args.data)
     train, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
     if test is None:
         train, test = _split(train, TEST_FRACTION, TEST_SEED, f"--data {args.data}")
-        notes.append(f"{args.data} has no test part: {len(test)} pictures, a stratified fifth, are held out as test.")
+        notes.append(f"{args.data} has no test part: {len(test)} images, a stratified fifth, are held out as test.")
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     train, val = _split(train, args.validation_split, args.seed, "--validation-split")
@@ -98,42 +98,42 @@ def load(args, upscaled_later=False):
         print(note)
     name = args.data if args.data in ("cifar10", "digits") else Path(args.data).resolve().name
     dataset = Dataset(name, names, train, val, test)
-    if args.dry_run:  # two batches of every stage
+    if args.dry_run:
         dataset = few(dataset, 2 * min(args.batch_size, backend.batch_size(args.image_size)))
     return dataset
 
 
 def choose_samples(labels, num_samples, seed, flag):
-    """Indices of a seeded, stratified choice of `num_samples` pictures with every class among them.
+    """Indices of `num_samples` samples, a seeded and stratified choice with at least one of each class.
 
-    With the same seed a larger choice contains a smaller one. Raises InputError that names `flag` if there are fewer
-    pictures than that, or more classes.
+    With the same seed, a larger choice contains a smaller one. Raises InputError, naming `flag`, for fewer samples than classes
+    or more than there are.
     """
     classes = np.unique(labels)
     if not len(classes) <= num_samples <= len(labels):
-        raise InputError(f"{flag} {num_samples}: allowed are {len(classes)} (one a class) to {len(labels)} pictures")
+        raise InputError(f"{flag} {num_samples}: allowed are {len(classes)} (one per class) to {len(labels)} images")
     order = np.random.default_rng(seed).permutation(len(labels))
-    # Spread each class evenly over 0..1 and take the first: the shares of the classes stay what they are, within one.
-    place = np.empty(len(labels))
+    # Spread each class evenly over 0..1 and take the first ones: this keeps each class's share, to within one sample.
+    position = np.empty(len(labels))
     for label in classes:
         members = order[labels[order] == label]
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-        place[members[0]] = 0
-    return np.argsort(place, kind="stable")[:num_samples]
+        position[members] = (np.arange(len(members)) + 0.5) / len(members)
+        position[members[0]] = 0
+    return np.argsort(position, kind="stable")[:num_samples]
 
 
 def few(dataset, num_samples):
-    """At most `num_samples` pictures of each part, every class among them: what `--dry-run` uses."""
+    """The data set with at most `num_samples` samples in each part, and at least one of each class."""
 
-    def some(part):
+    def shortened(part):
         count = min(max(num_samples, len(dataset.class_names)), len(part))
         return part.take(choose_samples(part.labels, count, 0, "--dry-run"))
 
-    return replace(dataset, train=some(dataset.train), val=some(dataset.val), test=some(dataset.test))
+    return replace(dataset, train=shortened(dataset.train), val=shortened(dataset.val), test=shortened(dataset.test))
 
 
 def find_classes(wanted, class_names, flag):
-    """Numbers of classes that are given by number or by name. Raises InputError for an unknown or repeated one."""
+    """Numbers of classes given by number or name. Raises InputError, naming `flag`, for an unknown or repeated one."""
     by_name = {name.lower(): number for number, name in enumerate(class_names)}
     numbers = []
     for word in map(str, wanted):
@@ -148,9 +148,9 @@ def find_classes(wanted, class_names, flag):
 
 
 def only_classes(dataset, classes, flag):
-    """The pictures of some classes, given by number; these are relabelled from 0 in the given order.
+    """The samples of these class numbers only, relabelled from 0 in the given order.
 
-    Raises InputError that names `flag` if train, val or test has none of them.
+    Raises InputError, naming `flag`, if train, val or test has none of them.
     """
 
     def keep(part):
@@ -161,14 +161,14 @@ def only_classes(dataset, classes, flag):
     parts = {name: keep(getattr(dataset, name)) for name in ("train", "val", "test")}
     for name, part in parts.items():
         if not len(part):
-            raise InputError(f"{flag}: {name} has no picture of {', '.join(names)}; more pictures or other classes are needed")
+            raise InputError(f"{flag}: {name} has no image of {', '.join(names)}; more images or other classes are needed")
     return replace(dataset, class_names=names, **parts)
 
 
 def _read(source, names, image_size, cache_dir, upscaled_later):
-    """Train part, test part or None, and the list of notes."""
+    """Train, test or None, and a list of notes for the user."""
     if source == "digits":
-        from sklearn.datasets import load_digits  # not above: scikit-learn takes longer to import than --help may take
+        from sklearn.datasets import load_digits  # slow to import
 
         digits = load_digits()
         grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # 0..16 in the scans
@@ -180,9 +180,9 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
     height, width = parts[0][0].shape[1:3]
     notes = []
     if upscaled_later:
-        image_size = min(image_size, 32)  # CIFAR-10's own size, to which the digits of 8x8 are brought as well
+        image_size = min(image_size, 32)  # CIFAR-10's size, also for the 8x8 digits
     if (height, width) != (image_size, image_size):
-        notes.append(f"Pictures of {width}x{height} were resized to {image_size}x{image_size}.")
+        notes.append(f"Images of {width}x{height} were resized to {image_size}x{image_size}.")
         parts = [(np.stack([folders.resize(image, image_size) for image in images]), labels) for images, labels in parts]
     train, test = [Samples(*part) for part in parts] if len(parts) == 2 else (Samples(*parts[0]), None)
     return train, test, notes
@@ -196,15 +196,15 @@ def _read_folders(root, names, image_size, cache_dir, upscaled_later):
         sizes = [height, image_size] if height == width and height < image_size else sizes
     for size in sizes:
         *train, num_resized = folders.read_part(train_folder, names, size, cache_dir)
-        if not num_resized:  # all are of the size of the first
+        if not num_resized:  # all have the size of the first
             image_size = size
             break
     if test_folder:
         *test, more_resized = folders.read_part(test_folder, names, image_size, cache_dir, may_lack_classes=True)
         num_resized += more_resized
         if not len(test[1]):
-            raise InputError(f"--data {root}: test/ holds no pictures; fill it, or remove it to hold out a fifth of train/")
-    notes = [f"{num_resized} pictures were resized to {image_size}x{image_size}."] if num_resized else []
+            raise InputError(f"--data {root}: test/ holds no images; fill it, or remove it to hold out a fifth of train/")
+    notes = [f"{num_resized} images were resized to {image_size}x{image_size}."] if num_resized else []
     return Samples(*train), Samples(*test) if test_folder else None, notes
 
 
@@ -214,5 +214,5 @@ def _split(part, held_out, seed, flag):
     try:
         kept, rest = train_test_split(np.arange(len(part)), test_size=held_out, stratify=part.labels, random_state=seed)
     except ValueError as error:
-        raise InputError(f"{flag}: {len(part)} pictures are too few to be split by class ({error})") from error
+        raise InputError(f"{flag}: {len(part)} images are too few for a stratified split ({error})") from error
     return part.take(kept), part.take(rest)

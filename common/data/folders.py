@@ -1,7 +1,7 @@
-"""Folders of pictures, `train/<class>/*` and `test/<class>/*` or just `<class>/*`, as torchvision's ImageFolder has them.
+"""Folders of images, `train/<class>/*` and `test/<class>/*` or just `<class>/*`, as torchvision's ImageFolder has them.
 
-Files are PNG, JPEG, WebP or BMP of any size; OpenCV reads them, grey ones and ones with an alpha channel as RGB. What was
-read is kept decoded in one file under the cache directory, whose name is a hash of every picture's path, size and time.
+Files are PNG, JPEG, WebP or BMP of any size. OpenCV reads them as RGB, grey images and alpha channels included. The decoded
+images are cached in one file, whose name is a hash of every image's path, size and modification time.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ from common.cli import InputError
 from common.files import whole
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-LEFT_BY_DESKTOPS = ("thumbs.db", "desktop.ini")
+DESKTOP_FILES = ("thumbs.db", "desktop.ini")
 CACHE_VERSION = 1
-CHUNK = 256  # pictures that one thread reads in a row
+CHUNK = 256  # images per task of a thread
 
-# An unreadable picture is named by us, once. OpenCV 5 has moved the function; 0 is LOG_LEVEL_SILENT in 4 and 5.
+# Errors are ours to report. OpenCV 5 has moved the function; 0 is LOG_LEVEL_SILENT in both.
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 
 
@@ -41,23 +41,23 @@ def class_names(root):
     except OSError as error:
         raise InputError(f"--data {root} can't be read: {error.strerror}") from error
     if len(names) < 2:
-        found = f"one class only, {names[0]}" if names else "no class folders"
-        raise InputError(f"--data {root}: {train} holds {found}; two or more are needed, as in train/<class>/*.png")
+        content = f"one class only, {names[0]}" if names else "no class folders"
+        raise InputError(f"--data {root}: {train} holds {content}; two or more are needed, as in train/<class>/*.png")
     unknown = sorted(set(names_of_test) - set(names))
     if unknown:
-        raise InputError(f"--data {root}: test/ has classes that train/ has not: {', '.join(unknown)}")
+        raise InputError(f"--data {root}: test/ has classes that train/ lacks: {', '.join(unknown)}")
     return tuple(names)
 
 
 def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False):
-    """Read every picture of one part. Each class must have some, unless it is a test part, which `may_lack_classes`.
+    """Read all images of one part, `train` or `test`. Every class needs some, except in a test part, which `may_lack_classes`.
 
     Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64 and
-    how many pictures had another size and were resized. Raises InputError that names the first file that can't be read.
+    the number of images that were resized. Raises InputError, naming the first file that can't be read.
     """
     files, labels, fingerprint = _list_files(folder, class_names, may_lack_classes)
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
-    if os.path.exists(cache):
+    if cache.exists():
         try:
             with np.load(cache) as stored:
                 images, num_resized = stored["images"], int(stored["num_resized"])
@@ -65,21 +65,21 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
                 return images, labels, num_resized
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             pass
-        print(f"{cache} is damaged: reading the pictures again")
+        print(f"{cache} is damaged: reading the images again")
 
     images = np.empty((len(files), image_size, image_size, 3), np.uint8)
 
     def read(start):
         num_resized = 0
         for index in range(start, min(start + CHUNK, len(files))):
-            picture = read_image(files[index])
-            num_resized += picture.shape[:2] != (image_size, image_size)
-            images[index] = resize(picture, image_size)
+            image = read_image(files[index])
+            num_resized += image.shape[:2] != (image_size, image_size)
+            images[index] = resize(image, image_size)
         return num_resized
 
     bar = tqdm(total=len(files), desc=f"reading {folder}", unit=" images", disable=None, leave=False)
     num_resized = 0
-    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV decodes without holding the interpreter
+    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV releases the GIL while it decodes
         try:
             for count in pool.map(read, range(0, len(files), CHUNK)):
                 num_resized += count
@@ -92,35 +92,34 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
 
 
 def first_size(folder, class_names):
-    """Height and width of the first picture of one part."""
+    """Height and width of the first image of one part."""
     return read_image(_list_files(folder, class_names[:1], False)[0][0]).shape[:2]
 
 
 def read_image(path):
-    """One picture as `(h, w, 3)` uint8 RGB; alpha is dropped. Raises InputError that names the file and what is wrong."""
+    """An image file as `(h, w, 3)` uint8 RGB, without alpha. Raises InputError, naming the file and what is wrong."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
     if _is_cut_off(content):
-        raise InputError(f"{path} is cut off: the end of the picture is missing")
+        raise InputError(f"{path} is cut off: its end is missing")
     try:
-        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     except cv2.error:
-        picture = None
-    if picture is None:
-        raise InputError(f"{path} is not a readable picture ({', '.join(e[1:].upper() for e in EXTENSIONS)})")
-    return picture
+        image = None
+    if image is None:
+        raise InputError(f"{path} is not a readable image ({', '.join(e[1:].upper() for e in EXTENSIONS)})")
+    return image
 
 
-def resize(picture, image_size):
-    """Bring one `(h, w, c)` uint8 picture to a square: `cv2.INTER_AREA` to shrink, `cv2.INTER_CUBIC` to enlarge."""
-    if picture.shape[:2] == (image_size, image_size):
-        return picture
-    shrinks = image_size < max(picture.shape[:2])
+def resize(image, image_size):
+    """An image `(h, w, c)` uint8 resized to a square: by `cv2.INTER_AREA` to shrink, by `cv2.INTER_CUBIC` to enlarge."""
+    if image.shape[:2] == (image_size, image_size):
+        return image
+    shrinks = image_size < max(image.shape[:2])
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(picture, (image_size, image_size), interpolation=interpolation)
+    return cv2.resize(image, (image_size, image_size), interpolation=interpolation)
 
 
 def _subfolders(folder):
@@ -128,19 +127,19 @@ def _subfolders(folder):
 
 
 def _is_cut_off(content):
-    """Whether a PNG or JPEG lacks its end. OpenCV shows half a JPEG without an error, and libpng complains on stderr."""
+    """Whether a PNG or JPEG lacks its end. OpenCV decodes half a JPEG without an error, and libpng complains on stderr."""
     if content.startswith(b"\x89PNG"):
         return b"IEND\xaeB`\x82" not in content
     if not content.startswith(b"\xff\xd8"):
         return False
-    place = 2  # over the segments, an embedded thumbnail among them, to the start of the scan (FF DA)
+    place = 2  # skip the segments, which may hold a thumbnail, up to the start of the scan (FF DA)
     while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
         place += 2 + int.from_bytes(content[place + 2 : place + 4])
     return content.find(b"\xff\xd9", place) < 0
 
 
 def _list_files(folder, class_names, may_lack_classes):
-    """Paths, labels and a hash over path, size and modification time of every picture of one part."""
+    """Paths and labels of one part, and a hash of every image's path, size and modification time."""
     files, labels, fingerprint = [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
     for label, name in enumerate(class_names):
         before = len(files)
@@ -149,25 +148,25 @@ def _list_files(folder, class_names, may_lack_classes):
         except OSError as error:
             raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith(".") or entry.name.lower() in LEFT_BY_DESKTOPS:
+            if entry.name.startswith(".") or entry.name.lower() in DESKTOP_FILES:
                 continue
             if not entry.name.lower().endswith(EXTENSIONS) or not entry.is_file():
                 allowed = ", ".join(EXTENSIONS)
-                raise InputError(f"{entry.path} is not a picture; a class folder holds only {allowed} files: move it away")
+                raise InputError(f"{entry.path} is not an image; a class folder holds only {allowed} files: move it away")
             status = entry.stat()
             fingerprint.update(os.fsencode(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
             files.append(entry.path)
             labels.append(label)
         if len(files) == before and not may_lack_classes:
-            raise InputError(f"{folder / name} holds no pictures; every class needs some, or remove the folder")
+            raise InputError(f"{folder / name} holds no images; add some, or remove the folder")
     return files, np.array(labels, np.int64), fingerprint.hexdigest()[:20]
 
 
 def _store(path, **arrays):
-    """Write the cache file whole or not at all; a cache directory that can't be written to costs only time."""
+    """Write the cache file. A cache directory that can't be written to costs only time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as part:
             np.savez(part, **arrays)
     except OSError as error:
-        print(f"the decoded pictures could not be kept in {path.parent} ({error.strerror}): the next run reads them again")
+        print(f"the decoded images could not be cached in {path.parent} ({error.strerror}): the next run reads them again")

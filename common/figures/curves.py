@@ -92,8 +92,8 @@ def overlay(groups, path):
     """Val accuracy and val loss by epoch of several runs: a row of two panels for each group, with its own legend.
 
     `groups` is a dict from a title to a dict from a run's name to its curves, one for each seed; several are drawn thinner. A
-    curve is rows of history.csv; runs without a val part are left out. A group shows its `MAX_CURVES` best runs by val accuracy,
-    and its title says so. Groups without a curve have no row.
+    curve is rows of history.csv; runs without val are left out. A group shows its `MAX_CURVES` best runs by val accuracy, and
+    its title says so. Groups without a curve have no row.
     """
     groups = {title: _best(curves_by_name) for title, curves_by_name in groups.items()}
     groups = {title: chosen for title, chosen in groups.items() if chosen[0]} or {"": ({}, "")}

@@ -1,4 +1,4 @@
-"""A file of features on disk: written in chunks with a checksum each, whole under its name, resumed and repaired.
+"""A file of features: written in chunks with checksums, resumed, repaired, under its final name only when complete.
 
 Importing this imports Keras.
 """
@@ -27,10 +27,10 @@ SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
 
 
 class FeatureFile:
-    """The features of a set of pictures, on disk, whole or in part."""
+    """The features of a set of images on disk, complete or in part."""
 
     def __init__(self, folder, extractor, digests, batch_size):
-        """`digests` `(n,)` stand for the pictures, in the order of the file's rows."""
+        """`digests` `(n,)` identify the images, in the order of the file's rows."""
         self.extractor = extractor
         self.shape = (len(digests), extractor.output_shape[-1])
         self.batch_size, self.chunk = batch_size, batch_size * BATCHES_PER_CHUNK
@@ -51,7 +51,7 @@ class FeatureFile:
         self.lock = FileLock(folder / f"{key}.lock")
 
     def complete(self, take, title):
-        """The array, memory-mapped, and how many of its rows had to be computed; `take(rows)` gives a range's pictures."""
+        """The memory-mapped array, and how many of its rows had to be computed. `take(rows)` returns the images of a range."""
         try:
             self.whole.parent.mkdir(parents=True, exist_ok=True)
             with self._locked(title):
@@ -65,17 +65,17 @@ class FeatureFile:
                 return np.load(self.whole, mmap_mode="r"), computed
         except OSError as error:
             raise InputError(
-                f"--cache-dir: features can't be kept in {self.whole.parent} ({error.strerror or error}); "
-                "name another folder, or give --no-cache"
+                f"--cache-dir: features can't be written to {self.whole.parent} ({error.strerror or error}); "
+                "give another folder, or --no-cache"
             ) from error
 
     @contextlib.contextmanager
     def _locked(self, title):
-        """One process at a time; the system frees the lock of one that is killed."""
+        """One process at a time; the system frees the lock of a process that is killed."""
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
-            print(f"{title}: another run is computing just these features; waiting for it", flush=True)
+            print(f"{title}: another run is computing these features; waiting for it", flush=True)
             self.lock.acquire()
         try:
             yield
@@ -86,7 +86,7 @@ class FeatureFile:
         return range(self.shape[0])[number * self.chunk : (number + 1) * self.chunk]
 
     def _verified(self):
-        """The checksum of every chunk that is on disk undamaged, None for the others, which it makes room for."""
+        """The checksum of each chunk, None for one that is missing or damaged and has to be computed."""
         missing = [None] * -(-self.shape[0] // self.chunk)
         path = self.whole if self.whole.exists() else self.part
         checksums, complaint = missing, None
@@ -95,7 +95,7 @@ class FeatureFile:
                 note = files.read_json(self.note)
                 array = np.load(path, mmap_mode="r")
                 if note["made_of"] != json.loads(json.dumps(self.made_of)) or len(note["checksums"]) != len(missing):
-                    raise ValueError("it was made of something else")
+                    raise ValueError("it was made from something else")
                 if array.shape != self.shape or array.dtype != np.float32:
                     raise ValueError(f"it holds {array.dtype} {array.shape}")
                 checksums = [
@@ -108,7 +108,7 @@ class FeatureFile:
                 checksums, complaint = missing, " ".join(str(error).split())
                 path.unlink()
         if complaint:
-            print(f"{path} can't be used as it is ({complaint}): computing that again", flush=True)
+            print(f"{path} can't be used as it is ({complaint}): computing it again", flush=True)
         if None in checksums and path == self.whole and path.exists():
             self.whole.rename(self.part)
         return checksums
@@ -122,18 +122,18 @@ class FeatureFile:
             np.lib.format.open_memmap(self.part, "w+", np.float32, self.shape).flush()
         offset, width = np.load(self.part, mmap_mode="r").offset, self.shape[1]
         done = self.shape[0] - sum(len(self._rows(number)) for number in missing)
-        with open(self.part, "r+b") as file, _Progress(title, self.shape[0], done) as progress:
+        with self.part.open("r+b") as file, _Progress(title, self.shape[0], done) as progress:
             for number in missing:
                 rows = self._rows(number)
                 chunk = np.empty((len(rows), width), np.float32)
                 for start in range(0, len(rows), self.batch_size):
                     batch = rows[start : start + self.batch_size]
-                    pictures = take(batch)  # the last batch is filled up: another shape would be traced and compiled anew
-                    pictures = np.resize(pictures, (self.batch_size, *pictures.shape[1:]))
-                    # Not predict: on TensorFlow its convolutions often run on one CPU core only.
-                    chunk[start : start + len(batch)] = self.extractor.predict_on_batch(pictures)[: len(batch)]
+                    images = take(batch)  # the last batch is padded, since another shape would be compiled again
+                    images = np.resize(images, (self.batch_size, *images.shape[1:]))
+                    # predict often keeps TensorFlow's convolutions on one CPU core; predict_on_batch does not.
+                    chunk[start : start + len(batch)] = self.extractor.predict_on_batch(images)[: len(batch)]
                     progress.update(len(batch))
-                file.seek(offset + 4 * width * rows.start)  # written and not mapped: mapped pages count as memory in use
+                file.seek(offset + 4 * width * rows.start)  # written, not mapped: mapped pages count as memory in use
                 file.write(chunk)
                 file.flush()
                 checksums[number] = zlib.crc32(chunk)
@@ -141,25 +141,25 @@ class FeatureFile:
 
 
 class _Progress:
-    """A progress bar with the time left; into a file, a line a minute."""
+    """A progress bar with the time left; without a terminal, a line a minute."""
 
     def __init__(self, title, total, done):
         self.title, self.total, self.done, self.computed = title, total, done, 0
         if done:
-            print(f"{title}: {done:,} of {total:,} pictures are there from an earlier run", flush=True)
+            print(f"{title}: {done:,} of {total:,} images done in an earlier run", flush=True)
         self.bar = tqdm(total=total, initial=done, desc=title, unit=" images", disable=None, leave=False)
-        self.started = self.told = time.monotonic()
+        self.started = self.printed = time.monotonic()
 
     def update(self, count):
         self.bar.update(count)
         self.computed += count
         now = time.monotonic()
-        if self.bar.disable and now - self.told > SECONDS_BETWEEN_LINES:
-            self.told = now
+        if self.bar.disable and now - self.printed > SECONDS_BETWEEN_LINES:
+            self.printed = now
             rate = self.computed / (now - self.started)
             reached = self.done + self.computed
             left = tqdm.format_interval((self.total - reached) / rate)
-            print(f"{self.title}: {reached:,} of {self.total:,} pictures, {rate:.1f} images/s, {left} left", flush=True)
+            print(f"{self.title}: {reached:,} of {self.total:,} images, {rate:.1f} images/s, {left} left", flush=True)
 
     def __enter__(self):
         return self
@@ -169,8 +169,8 @@ class _Progress:
 
 
 def _architecture(model):
-    """The model's configuration without the names of its layers, which Keras numbers through in a process."""
-    config = json.dumps(model.get_config(), default=str)
+    """The model's configuration without the names of its layers, which Keras numbers within a process."""
+    config = model.to_json()
     for number, name in enumerate(dict.fromkeys(re.findall(r'"name": "([^"]+)"', config))):
         config = config.replace(f'"{name}"', f'"#{number}"')
     return config

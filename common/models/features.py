@@ -1,10 +1,10 @@
-"""A frozen base's output, computed once and kept on disk, for all runs that ask for the same.
+"""The feature cache: a frozen backbone's output, computed once and shared by all runs that need it.
 
-A file's name is a hash over the pictures, the extractor with its weights, the precision and the versions, so it is shared
-by runs with other heads, seeds and splits. It is written in chunks with a checksum each: a killed extraction goes on where
-it stopped, and a damaged chunk is found and computed again. Importing this imports Keras.
+A file's name is a hash of the images, the extractor with its weights, the precision and the versions, so runs with other heads,
+seeds and splits share it. It is written in chunks with checksums: a killed extraction continues where it stopped, and a damaged
+chunk is detected and computed again. Importing this imports Keras.
 
-<cache-dir>/features/<key>.npy    float32 (pictures, width); <key>.part.npy as long as chunks are missing
+<cache-dir>/features/<key>.npy    float32 (images, width); <key>.part.npy while chunks are missing
 <cache-dir>/features/<key>.json   what it was made of, and the checksums
 """
 
@@ -23,7 +23,7 @@ from common.models.feature_file import FeatureFile
 
 
 class Rows:
-    """Some rows of a memory-mapped array `(m, width)`, in some order: indexed like an array, without a copy of the whole."""
+    """Rows of a memory-mapped array `(m, width)` in a given order: indexed like an array, without copying the whole."""
 
     def __init__(self, array, rows):
         self.array, self.rows = array, rows
@@ -43,13 +43,13 @@ def batch_size(extractor):
 
 
 def extract(extractor, parts, cache_dir, title):
-    """What `extractor` makes of the pictures in `parts`, arrays uint8 `(n, h, w, 3)`: float32 `Rows` `(n, width)` for each.
+    """The features of several arrays of images uint8 `(n, h, w, 3)`: float32 `Rows` `(n, width)` for each.
 
-    Equal pictures are computed once. Returns the list of Rows and what it took: `pictures`, `computed`, `seconds`. Raises
-    InputError when `cache_dir` can't be written to or its disk is too full.
+    Equal images are computed once. Returns the list of Rows and a dict of what it took: `pictures` (images), `computed`,
+    `seconds`. Raises InputError when `cache_dir` can't be written to or its disk is too full.
     """
     started = time.perf_counter()
-    digests = [hashlib.blake2b(picture, digest_size=16).digest() for part in parts for picture in np.ascontiguousarray(part)]
+    digests = [hashlib.blake2b(image, digest_size=16).digest() for part in parts for image in np.ascontiguousarray(part)]
     unique, first, inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
     starts = np.cumsum([0, *map(len, parts)])
     file = FeatureFile(Path(cache_dir) / "features", extractor, unique, batch_size(extractor))
@@ -59,32 +59,34 @@ def extract(extractor, parts, cache_dir, title):
         return np.stack([parts[number][index - starts[number]] for number, index in zip(numbers, indices, strict=True)])
 
     array, computed = file.complete(lambda rows: take(first[rows]), title)
-    took = {"pictures": len(digests), "computed": computed, "seconds": round(time.perf_counter() - started, 3)}
-    return [Rows(array, rows) for rows in np.split(inverse, starts[1:-1])], took
+    extraction = {"pictures": len(digests), "computed": computed, "seconds": round(time.perf_counter() - started, 3)}
+    return [Rows(array, rows) for rows in np.split(inverse, starts[1:-1])], extraction
 
 
 def of_dataset(extractor, dataset, args, augmentation=None):
     """The data set with features in place of its images, and `{"extraction": {...}}`, what that took, for results.json.
 
-    With an `augmentation`, a function of `common.data.augment`, the train part holds a list of `--views` arrays: the features of
-    the images themselves and of augmented copies. With `--no-cache` or `--unfreeze-last`, where images go through the backbone
-    in every epoch, the data set comes back as it is, with an empty dict.
+    With an `augmentation`, a function of `common.data.augment`, train holds a list of `--views` arrays: the features of the
+    images themselves and of augmented copies. With `--no-cache` or `--unfreeze-last` images go through the backbone in every
+    epoch: the data set comes back as it is, with an empty dict.
     """
     if args.no_cache or getattr(args, "unfreeze_last", 0):
         return dataset, {}
     train, val, test = dataset.train, dataset.val, dataset.test
-    (features, of_val), took = extract(extractor, [train.images, val.images], args.cache_dir, "features of train and val")
-    (of_test,), more = extract(extractor, [test.images], args.cache_dir, "features of test")
-    views, tooks = [features], [took, more]
+    (train_features, val_features), first = extract(
+        extractor, [train.images, val.images], args.cache_dir, "features of train and val"
+    )
+    (test_features,), second = extract(extractor, [test.images], args.cache_dir, "features of test")
+    views, extractions = [train_features], [first, second]
     for view in range(1, args.views if augmentation else 1):
         copies = augment.augment(train.images, augmentation, [args.seed, view])
-        (features,), more = extract(extractor, [copies], args.cache_dir, f"features of view {view + 1} of {args.views}")
-        views.append(features)
-        tooks.append(more)
+        (view_features,), more = extract(extractor, [copies], args.cache_dir, f"features of view {view + 1} of {args.views}")
+        views.append(view_features)
+        extractions.append(more)
     inputs = replace(
         dataset,
-        train=Samples(views if len(views) > 1 else features, train.labels),
-        val=Samples(of_val[:], val.labels),
-        test=Samples(of_test[:], test.labels),
+        train=Samples(views if len(views) > 1 else train_features, train.labels),
+        val=Samples(val_features[:], val.labels),
+        test=Samples(test_features[:], test.labels),
     )
-    return inputs, {"extraction": {key: round(sum(took[key] for took in tooks), 3) for key in took}}
+    return inputs, {"extraction": {key: round(sum(extraction[key] for extraction in extractions), 3) for key in first}}

@@ -2,6 +2,9 @@
 
 import keras
 import numpy as np
+from keras import layers
+
+IMAGES_STDDEV = 64  # of RGB in 0..255 after VGG19's preprocessing, roughly
 
 
 def as_linear_twins(layer, has_twins):
@@ -14,3 +17,30 @@ def as_linear_twins(layer, has_twins):
     half = keras.initializers.Orthogonal()((num_inputs // (2 if has_twins else 1), num_units // 2))
     half = keras.ops.convert_to_numpy(half)
     layer.kernel.assign(np.block([[half, -half], [-half, half]] if has_twins else [[half, -half]]))
+
+
+def fit_to_images(backbone, images):
+    """Give a random VGG19, which has no batch norm, weights with which it can be trained from scratch.
+
+    With Keras's initial weights all images look alike after 16 layers. Here a layer with as many channels as the one before
+    passes them on and adds a tenth of its initial weights (as in DiracNets, https://arxiv.org/abs/1706.00388). Weights and
+    biases of the other layers are scaled so that on these images, uint8 `(n, h, w, 3)`, every channel has mean 0 and the same
+    deviation before its relu (Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868, section 3): about half of that in the
+    layer before, and at least 2.
+    """
+    convolutions = [layer for layer in backbone.layers if isinstance(layer, layers.Conv2D)]
+    deviation = IMAGES_STDDEV
+    x = keras.Model(backbone.input, convolutions[0].input).predict_on_batch(images)
+    for layer in backbone.layers[backbone.layers.index(convolutions[0]) :]:
+        if isinstance(layer, layers.Conv2D):
+            kernel, bias = layer.get_weights()
+            if kernel.shape[2] == kernel.shape[3]:
+                kernel *= 0.1
+                kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] += np.eye(kernel.shape[2], dtype=kernel.dtype)
+            else:
+                deviation = max(2, deviation / (4 if layer is convolutions[0] else 2))
+                outputs = keras.ops.convert_to_numpy(keras.ops.conv(keras.ops.cast(x, "float32"), kernel, padding="same"))
+                scale = deviation / (outputs.std((0, 1, 2)) + 1e-6)
+                kernel, bias = kernel * scale, -outputs.mean((0, 1, 2)) * scale
+            layer.set_weights([kernel, bias])
+        x = layer(x)

@@ -1,7 +1,7 @@
-"""The one place where pictures of 32x32 become pictures of N x N: as OpenCV does it, in batches, on the device.
+"""Where images of 32x32 become images of N x N: in batches, on the device, as OpenCV does it.
 
-A resize is linear and works on rows and columns separately. Which source pixels a target pixel takes, and how much of each,
-is read off `cv2.resize` itself. Keras's own `Resizing` has another bicubic kernel, no XLA kernel for it on TensorFlow, and
+A resize is linear, and works on rows and columns separately. Which source pixels a target pixel is made of, and in what shares,
+is read off `cv2.resize` itself. Keras's own `Resizing` has a different bicubic kernel, no XLA kernel for it on TensorFlow, and
 returns uint8 for uint8 on JAX and torch. Importing this imports Keras.
 """
 
@@ -22,20 +22,20 @@ INTERPOLATIONS = {
 
 
 def resize_matrices(source, target, interpolation):
-    """The matrices `(H, h)` and `(W, w)` with `rows @ picture @ columns.T == cv2.resize(picture, (W, H))`, float32.
+    """The matrices `(H, h)` and `(W, w)` with `rows @ image @ columns.T == cv2.resize(image, (W, H))`, float32.
 
-    `source` is `(h, w)`, `target` is `(H, W)`. Both are needed for each: where one side shrinks and the other grows,
-    `cv2.INTER_AREA` treats both unlike it treats either alone.
+    `source` is `(h, w)`, `target` is `(H, W)`. Each matrix depends on both sides: where one shrinks and the other grows,
+    `cv2.INTER_AREA` works differently.
     """
 
     def response(axis):
-        """What each row (axis 0) or column (axis 1) of the target takes of each of the source."""
+        """The share of each source row (axis 0) or column (axis 1) in each one of the target."""
         matrix = np.empty((target[axis], source[axis]), np.float32)
-        for place in range(source[axis]):
+        for index in range(source[axis]):
             unit = np.zeros(source, np.float32)
-            unit[(place, slice(None)) if axis == 0 else (slice(None), place)] = 1
+            unit[(index, slice(None)) if axis == 0 else (slice(None), index)] = 1
             resized = cv2.resize(unit, target[::-1], interpolation=INTERPOLATIONS[interpolation])
-            matrix[:, place] = resized[:, 0] if axis == 0 else resized[0]
+            matrix[:, index] = resized[:, 0] if axis == 0 else resized[0]
         return matrix
 
     return response(0), response(1)
@@ -43,9 +43,9 @@ def resize_matrices(source, target, interpolation):
 
 @functools.cache
 def _taps(source, target, interpolation):
-    """For rows and for columns: the source indices `(taps, target)` of each target pixel and their shares, float32.
+    """For rows and for columns: the source indices `(taps, target)` of each target pixel, and their shares, float32.
 
-    At most four for bicubic. Summed one by one and not as a matrix product, which a GPU would round to TF32.
+    Bicubic has four taps. They are added one by one, since a GPU would round a matrix product to TF32.
     """
     taps = []
     for matrix in resize_matrices(source, target, interpolation):
@@ -57,9 +57,12 @@ def _taps(source, target, interpolation):
 
 @keras.saving.register_keras_serializable("cifar10_transfer")
 def upscale(images, size, interpolation="bicubic"):
-    """Resize pictures `(n, h, w, c)` of any dtype to `(n, H, W, c)` float32, as `cv2.resize` does on float32.
+    """Resize images `(n, h, w, c)` of any dtype to `(n, H, W, c)` float32, as `cv2.resize` does on float32, to within 1e-3.
 
-    `size` is `(H, W)`. For a `Lambda` layer, with dtype float32; the layer is `Upscale`.
+    `size` is N for a square, or `(H, W)`; `interpolation` is one of `INTERPOLATIONS`. Bicubic and lanczos4 go a little below 0
+    and above 255, as OpenCV's do on float32. The result is float32 under mixed precision too: in bfloat16 a grey level would be
+    off by up to 3. On a `keras.Input` this builds a graph of `keras.ops`, so that the saved model loads with nothing but Keras.
+    Raises ValueError for an unknown interpolation.
     """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation={interpolation!r}: allowed are {', '.join(INTERPOLATIONS)}")
@@ -76,27 +79,21 @@ def upscale(images, size, interpolation="bicubic"):
 
 @keras.saving.register_keras_serializable("cifar10_transfer")
 class Upscale(keras.layers.Layer):
-    """Resize pictures as `cv2.resize` does on float32, to within 1e-3 of a grey level; growing, shrinking, any shape.
-
-    Input `(n, h, w, c)` of any dtype, output `(n, H, W, c)` float32, also under mixed precision: in bfloat16 a grey level
-    would be off by up to 3. Bicubic and lanczos4 go a little below 0 and above 255, as OpenCV's do on float32.
-
-    `size` is N for a square or `(H, W)`; `interpolation` one of nearest, bilinear, bicubic, area, lanczos4. Raises ValueError
-    for another one.
-    """
+    """`upscale` as a layer, only so that models saved by earlier versions still load."""
 
     def __init__(self, size, interpolation="bicubic", dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation={interpolation!r}: allowed are {', '.join(INTERPOLATIONS)}")
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
-        self.interpolation = interpolation
+        self.size, self.interpolation = size, interpolation
 
     def call(self, images):
+        """The resized images."""
         return upscale(images, self.size, self.interpolation)
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], *self.size, input_shape[3])
+        """The shape after resizing."""
+        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
+        return (input_shape[0], height, width, input_shape[3])
 
     def get_config(self):
+        """The constructor's arguments."""
         return {**super().get_config(), "size": self.size, "interpolation": self.interpolation}

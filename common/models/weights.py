@@ -1,6 +1,6 @@
-"""`--weights`: where the weights of a pretrained base come from, found before any picture is read.
+"""`--weights`: where the weights of a backbone come from, found and checked before any image is read.
 
-ImageNet's come through Keras's own cache with its hash check. Importing this imports nothing heavy.
+ImageNet weights come through Keras's cache with its hash check. Importing this imports nothing heavy.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applicatio
 
 @dataclass(frozen=True)
 class Official:
-    """Keras's own ImageNet file of a base, as in `keras.applications`: name, address and MD5.
+    """Keras's ImageNet file of a backbone, as in `keras.applications`: name, address and MD5.
 
-    `others` are the MD5s of files that will do as well: those with the classifier on top.
+    `others` are the MD5s of files that serve as well: those with the classifier on top.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Official:
 
     @property
     def origin(self):
+        """The file's address."""
         return f"{self.folder}/{self.name}"
 
 
@@ -53,12 +54,12 @@ OFFICIAL = {
         ("8c03f828fec3ef71311cd463b6759d99",),
     ),
 }
-MIN_IMAGE_SIZE = 32  # below it the last poolings have nothing left to pool
+MIN_IMAGE_SIZE = 32  # below it there is nothing left to pool
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What `--weights` means: the `path` of a weights file or model, None for random ones; whether they are ImageNet's; and
+    """What `--weights` stands for: the `path` of a weights file or model, None for random weights; whether they are ImageNet's;
     a `label` for titles.
     """
 
@@ -68,13 +69,13 @@ class Weights:
 
 
 def find(source, base, image_size):
-    """The Weights that `--weights source` means for a base, a name of `OFFICIAL`; imagenet is downloaded if need be.
+    """The Weights that `--weights source` stands for. `base` is a key of `OFFICIAL`; ImageNet's are downloaded if need be.
 
-    Raises InputError for a path that does not exist, a download that fails, and a size that the base or its weights don't
+    Raises InputError for a path that does not exist, a download that fails, or a size that the backbone or its weights don't
     allow.
     """
     if image_size < MIN_IMAGE_SIZE:
-        raise InputError(f"--image-size {image_size}: the base needs at least {MIN_IMAGE_SIZE}")
+        raise InputError(f"--image-size {image_size}: the backbone needs at least {MIN_IMAGE_SIZE}")
     if source == "none":
         return Weights(None, False, "random weights (control)")
     if source == "imagenet":

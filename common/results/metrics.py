@@ -11,22 +11,22 @@ def confusion_matrix(labels, predicted, num_classes):
 
 
 def per_class_accuracy(matrix):
-    """Share of each class's pictures that are recognised (recall), `(num_classes,)`; NaN for a class without pictures."""
+    """Recall: the share of each class's images that is recognised, `(num_classes,)`; NaN for a class without images."""
     totals = matrix.sum(axis=1)
     return np.divide(np.diag(matrix), totals, out=np.full(len(matrix), np.nan), where=totals > 0)
 
 
 def most_confused(matrix, count=3):
-    """The largest counts off the diagonal as `(true, predicted, pictures)`, largest first, zeros left out."""
+    """The largest counts off the diagonal as `(true, predicted, images)`, largest first, zeros left out."""
     mistakes = matrix - np.diag(np.diag(matrix))
     order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
     pairs = [(int(row), int(column)) for row, column in zip(*np.unravel_index(order, matrix.shape), strict=True)]
     return [(row, column, int(mistakes[row, column])) for row, column in pairs if mistakes[row, column]]
 
 
-def accuracy_interval(num_correct, num_pictures):
+def accuracy_interval(num_correct, num_images):
     """The 95 % Wilson interval `(low, high)` of an accuracy (`scipy.stats.binomtest`)."""
-    interval = stats.binomtest(int(num_correct), int(num_pictures)).proportion_ci(0.95, method="wilson")
+    interval = stats.binomtest(int(num_correct), int(num_images)).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -38,11 +38,11 @@ def mean_interval(values):
 
 
 def mcnemar(first_right, second_right):
-    """McNemar's exact test of two models on the same pictures; `first_right`, `second_right` are bool `(n,)`.
+    """McNemar's exact test of two models on the same images; `first_right`, `second_right` are bool `(n,)`.
 
-    Returns how many pictures only the first got right, how many only the second, and the two-sided p-value: how likely a split
-    as uneven as that, or a more uneven one, is if either is as likely to be the right one (`scipy.stats.binomtest`).
-    McNemar 1947; the pictures on which both are right, or both wrong, say nothing.
+    Returns how many images only the first got right, how many only the second, and the two-sided p-value: the probability of a
+    split at least as uneven if both models are equally good (`scipy.stats.binomtest`). McNemar 1947; images on which both are
+    right, or both wrong, carry no information.
     """
     first_right, second_right = np.asarray(first_right, bool), np.asarray(second_right, bool)
     only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
@@ -51,20 +51,20 @@ def mcnemar(first_right, second_right):
 
 
 def cross_entropy(labels, probabilities):
-    """Mean of minus the logarithm of the true class's probability, the loss that Keras trains on (it clips at 1e-7)."""
+    """Mean cross-entropy, the loss that Keras trains on; probabilities are clipped at 1e-7, as Keras does."""
     return float(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean())
 
 
 def spread(values):
-    """Mean and sample standard deviation over seeds; the deviation of a single value is None."""
+    """Mean and sample standard deviation; the deviation of a single value is None."""
     values = np.asarray(values, float)
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def spread_by(rows, keys, value):
-    """Group rows by their `keys`: for each group the keys, the mean and deviation of `value`, and how many rows it has.
+    """Group rows, dicts, by `keys`: for each group the keys, `mean` and `deviation` of `value`, and `runs`, its number of rows.
 
-    `deviation` is the sample standard deviation, None for a single row. The groups are in the order of first sight.
+    `deviation` is the sample standard deviation, None for a single row. Groups come in the order of their first rows.
     """
     groups = {}
     for row in rows:

@@ -61,17 +61,17 @@ def commands(published):
 
 
 def study(published):
-    """A dict for each model and number of B's pictures in the A/B split's study, as `metrics.spread_by` has it."""
+    """A dict for each model and number of B's images in the A/B split's study, as `metrics.spread_by` has it."""
     points = files.read_csv(published / "ab_split" / "study" / "points.csv")
     return metrics.spread_by(points, ("model", "samples"), "test_accuracy")
 
 
 def sizes(published):
-    """The table of the study: a row for each number of B's pictures, a column for each way to train B."""
+    """The table of the study: a row for each number of B's images, a column for each way to train B."""
     columns = {"b-scratch": "B from scratch", "b-last-fc": "B, last FC layer", "b-both-fc": "B, both FC layers"}
     by_size = {}
     for row in study(published):
         if row["model"] in columns:
             by_size.setdefault(row["samples"], {})[row["model"]] = f"{row['mean']:.4f} ± {row['deviation']:.4f}"
     rows = [[f"{size:,.0f}", *(by_size[size][model] for model in columns)] for size in sorted(by_size)]
-    return tables.markdown(rows, ("training pictures of B", *columns.values()))
+    return tables.markdown(rows, ("training images of B", *columns.values()))

@@ -1,7 +1,7 @@
-"""Finished runs as they lie in their folders: found, checked and read, a record for each model. Imports nothing heavy.
+"""Finished runs, read from their folders: a record for each model. Imports nothing heavy.
 
-A run folder holds args.json, environment.json, history.csv and results.json (see runs.py). What can't be used is refused with
-its reason: InputError, without the folder's name.
+A run folder holds args.json, environment.json, history.csv and results.json (see common/training/run.py). A folder that can't
+be used raises InputError with the reason, without the folder's name.
 """
 
 import csv
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common import files
 from common.cli import InputError
+from common.training.job import phase_name
 
 DEPTH = 2  # runs/<experiment>/<run>
 NUMBER = (int, float)
@@ -24,13 +25,13 @@ ENVIRONMENT = {"devices": list, "backend": str, "precision": str}
 HISTORY = {"epoch": float, "phase": str, "val_loss": (float, type(None)), "val_accuracy": (float, type(None))}
 POINTS = {"model": str, "samples": float, "seed": float, "test_accuracy": float, "seconds": float}
 PREDICTIONS = {"true": str, "predicted": str}
-# Batch norm's means and variances count as frozen where its layer is trained, too: under one weight in a hundred of our bases.
+# Batch norm's means and variances count as frozen even where the layer is trained: under one weight in a hundred.
 BATCH_NORM_SHARE = 0.02
 
 
 @dataclass(frozen=True)
 class Score:
-    """A model with one seed: its test accuracy, its seconds and its rows of history.csv."""
+    """One model with one seed: test accuracy, seconds, rows of history.csv."""
 
     test_accuracy: float
     seconds: float
@@ -39,10 +40,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Record:
-    """A model of a finished run: the run's only one, or the one called `model` of several.
+    """A model of a finished run: the run's only one, or the one named `model` of several.
 
-    `results` is what results.json says of it. `scores` are by seed, that of `results` first; a run of the A/B split with
-    --seeds has more of them. `phases` are the model's in history.csv.
+    `results` is what results.json says of it. `scores` are by seed, that of `results` first; an A/B split with --seeds has
+    several. `phases` are the model's in history.csv.
     """
 
     folder: Path
@@ -55,9 +56,9 @@ class Record:
 
     @property
     def trained(self):
-        """What was trained, in words and in the order of the phases: `head`, `head, then all layers`, `all layers` ...
+        """What was trained, in the order of the phases: `head`, `head, then all layers`, `all layers` ...
 
-        Where part of the layers is trained and the script has no base with a head on it, the phase's own name says which.
+        Where some layers are trained and the script has no backbone, the phase's name says which.
         """
         trained, frozen = self.results["trained_weights"], self.results["frozen_weights"]
         if frozen <= BATCH_NORM_SHARE * (trained + frozen):
@@ -69,9 +70,9 @@ class Record:
         return ", then ".join([*self.phases[:-1], last])
 
     def predictions(self):
-        """The true and the predicted class names of the test pictures, two lists. Raises InputError."""
-        own = self.folder / self.model if self.model else self.folder
-        path = (own if own.is_dir() else self.folder) / "predictions.csv"  # one of several models lies at the top
+        """The true and the predicted class names of the test images, two lists. Raises InputError."""
+        subfolder = self.folder / (self.model or "")
+        path = (subfolder if subfolder.is_dir() else self.folder) / "predictions.csv"  # one of several models lies at the top
         if not path.is_file():
             raise InputError(f"{path} is missing")
         rows = _read_csv(path, PREDICTIONS, convert=False)
@@ -83,9 +84,9 @@ class Record:
 
 
 def find(folder):
-    """Run folders that a folder is or has under it, as deep as runs/<experiment>/<run>, and those in which there is none.
+    """Run folders at or under a folder, as deep as runs/<experiment>/<run>, and folders without any: two lists of paths.
 
-    `RUN_DIR/MODEL` stands for one model of a run. Returns two lists of paths.
+    `RUN_DIR/MODEL` stands for one model of a run.
     """
     folder = Path(folder)
     if _is_run(folder) or (folder.name not in ("", "..") and _is_run(folder.parent)):
@@ -94,33 +95,33 @@ def find(folder):
 
 
 def read(folder):
-    """The records of a run folder, or the one of `RUN_DIR/MODEL`. Raises InputError if it is no finished run: the reason."""
+    """The records of a run folder, or the one of `RUN_DIR/MODEL`. Raises InputError, the reason, if it is no finished run."""
     if not _is_run(folder) and _is_run(folder.parent):
         by_model = {record.model: record for record in read(folder.parent)}
         if folder.name not in by_model:
             known = "" if None in by_model else f", it has {', '.join(by_model)}"
             raise InputError(f"the run {folder.parent.name} has no such model{known}")
         return [by_model[folder.name]]
-    if not os.path.isdir(folder):
+    if not os.path.isdir(folder):  # noqa: PTH112  Path.is_dir raises where the user may not look
         raise InputError("no such folder")
     if not _is_run(folder):
-        raise InputError("it is no run of this collection, and holds none (no args.json)")
-    if not os.path.isfile(folder / "results.json"):
+        raise InputError("not a run of this collection, and none inside (no args.json)")
+    if not _is_file(folder / "results.json"):
         raise InputError("unfinished, it holds no results.json")
     args = _read_json(folder / "args.json", {})
     environment = _read_json(folder / "environment.json", ENVIRONMENT)
-    whole = _read_json(folder / "results.json", RESULTS)
-    if whole["dry_run"]:
+    run_results = _read_json(folder / "results.json", RESULTS)
+    if run_results["dry_run"]:
         raise InputError("a dry run, its numbers mean nothing")
-    if whole["status"] not in ("finished", "early-stopped"):
-        raise InputError(f"unfinished, it was {whole['status']}")
+    if run_results["status"] not in ("finished", "early-stopped"):
+        raise InputError(f"unfinished, it was {run_results['status']}")
     checkpoint = folder / "checkpoint"
-    if os.path.isfile(checkpoint / "made_of.json") and not os.path.isfile(checkpoint / "finished.json"):
-        raise InputError("unfinished, it was resumed and has not come to its end")
+    if _is_file(checkpoint / "made_of.json") and not _is_file(checkpoint / "finished.json"):
+        raise InputError("unfinished, it was resumed and has not ended yet")
     history = _read_csv(folder / "history.csv", HISTORY)
     points = folder / "points.csv"
     points = _read_csv(points, POINTS) if points.is_file() else []
-    models = whole.get("models") or {None: whole}
+    models = run_results.get("models") or {None: run_results}
     _check({"models": models}, {"models": dict}, "results.json")
     records = []
     for model, results in models.items():
@@ -132,7 +133,7 @@ def read(folder):
 
 
 def _is_run(folder):
-    return os.path.isfile(folder / "args.json")
+    return _is_file(folder / "args.json")
 
 
 def _find(folder, depth):
@@ -140,7 +141,7 @@ def _find(folder, depth):
         return [folder], []
     try:
         inner = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".") if depth else []
-    except OSError:  # no folder, or one that may not be looked into
+    except OSError:  # not a folder, or not readable
         inner = []
     runs, others = [], []
     for path in inner:
@@ -151,7 +152,7 @@ def _find(folder, depth):
 
 
 def _phases(model, results, history):
-    """The phases of a model, in order: its own, all there are, or, of a sweep, that of the chosen combination."""
+    """A model's phases, in order: its own, all of the run, or, in a sweep, that of the chosen combination."""
     rows_by_phase = {}
     for row in history:
         rows_by_phase.setdefault(row["phase"], []).append(row)
@@ -165,16 +166,20 @@ def _phases(model, results, history):
 
 
 def _scores(model, results, curve, history, points):
-    """Scores by seed: of results.json, and of the further seeds of points.csv with as many pictures."""
+    """Scores by seed: that of results.json, and of points.csv's other seeds with the same number of images."""
     seconds = results["seconds"] if model else results.get("total_seconds", results["seconds"])
     scores = {results["seed"]: Score(results["test_accuracy"], seconds, curve)}
     for point in points:
         seed = point["seed"]
         if (point["model"], point["samples"]) == (model, results["train_size"]) and seed not in scores:
-            phase = f"{model} samples={results['train_size']} seed={seed:.0f}"  # as train_ab_split.py calls it
+            phase = phase_name(model, results["train_size"], int(seed))
             rows = [row for row in history if row["phase"] == phase]
             scores[int(seed)] = Score(point["test_accuracy"], point["seconds"], rows)
     return scores
+
+
+def _is_file(path):
+    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises where the user may not look
 
 
 def _read_json(path, types):
@@ -183,8 +188,8 @@ def _read_json(path, types):
     return content
 
 
-def _read_csv(path, types, **how):
-    rows = _read(path, files.read_csv, **how)
+def _read_csv(path, types, **options):
+    rows = _read(path, files.read_csv, **options)
     if not rows:
         raise InputError(f"damaged, {path.name} has no rows")
     for row in rows:
@@ -192,16 +197,16 @@ def _read_csv(path, types, **how):
     return rows
 
 
-def _read(path, reader, **how):
+def _read(path, reader, **options):
     try:
-        return reader(path, **how)
+        return reader(path, **options)
     except (OSError, ValueError, TypeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"damaged, {path.name} can't be read ({reason})") from error
 
 
 def _check(content, types, name):
-    """Raise InputError unless `content` is a dict that holds values of these types, and an accuracy from 0 to 1."""
+    """Raise InputError unless `content` is a dict with values of these types, and an accuracy from 0 to 1."""
     if not isinstance(content, dict):
         raise InputError(f"damaged or not of this collection, {name} holds something else")
     for key, kind in types.items():
