@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Redraw every figure that the README shows, and rewrite its tables, from the small text files in plots/results/.
+"""Redraw the figures of the README and docs/, and rewrite their tables, from the small text files in plots/results/.
 
     python make_plots.py                                             # redraw
     python make_plots.py runs/resnet152v2/20261123-120000-control    # publish a run first, as resnet152v2/control
 
-A run is published under its `--name`: its arguments, environment, history and scores, none of its weights and images. What
-was published under the same name before is replaced. Only finished runs, no dry runs.
+A run is published under its `--name`: its arguments, environment, history and scores, but not its weights, and none of its
+images except the figures in `COPIED`. It replaces what was published under that name. Only finished runs can be published, no
+dry runs.
 """
 
 import shutil
@@ -15,15 +16,18 @@ import numpy as np
 
 from common import cli, files
 from common.results import records
-from train_ab_split import B_MODELS, MODELS
 
 PLOTS = Path(__file__).parent / "plots"
-README = Path(__file__).parent / "README.md"
 TEXTS = (
     "args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "points.csv",
     "accuracy_by_samples.csv", "sweep.csv",
 )  # fmt: skip
-FINETUNED = {"scratch": "from scratch", "transfer": "from CIFAR-100's weights: head, then all layers"}
+COPIED = {  # figures that show images can't be redrawn from text: they come with the run of this name
+    "resnet152v2/pipeline.png": "control",
+    "vgg19_finetune/examples.png": "scratch",
+}
+STRATEGIES = {"b-scratch": "from scratch", "b-last-fc": "pretrained, last layer", "b-both-fc": "pretrained, both FC layers"}
+FINETUNED = {"scratch": "from scratch", "transfer": "pretrained on CIFAR-100, head first"}
 
 
 def parse_args(argv=None):
@@ -34,7 +38,7 @@ def parse_args(argv=None):
         type=Path,
         default=PLOTS,
         metavar="DIR",
-        help="the figures are written under it; elsewhere than in plots/, the README is left alone",
+        help="parent of the figures; if it is not plots/, README.md and docs/ are left alone",
     )
     return parser.parse_args(argv)
 
@@ -51,101 +55,112 @@ def check(run_dir):
 
 
 def publish(run_dir, experiment, name):
-    """Copy the small text files of a run, and of its models' subfolders, to plots/results/<experiment>/<name>/."""
+    """Copy a run's small text files, and its models', to plots/results/<experiment>/<name>/, and its figures in `COPIED`."""
     target = PLOTS / "results" / experiment / name
     texts = [path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))]
-    contents = {path.relative_to(run_dir): path.read_bytes() for path in texts}  # the run may be the published one itself
+    contents = {path.relative_to(run_dir): path.read_bytes() for path in texts}  # run_dir may be the target itself
     shutil.rmtree(target, ignore_errors=True)
     for path, content in contents.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_bytes(content)
+    for figure, run_name in COPIED.items():
+        source = run_dir / "plots" / Path(figure).name
+        if (Path(figure).parent.name, run_name) == (experiment, name) and source.is_file():
+            (PLOTS / experiment).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, PLOTS / figure)
     return target
 
 
-def draw_ab_split(results, figures):
-    """The A/B split: the four models of the default run, A's confusion matrix, accuracy against size in all of the study."""
-    from common.figures import plots
+def draw_ab_split(results, folder):
+    """The A/B split: the four models of the default run, A's confusion matrix, accuracy by number of images in the study."""
+    from common.figures import comparisons, confusion, curves
     from common.results import readme
 
-    history = files.read_csv(results / "default" / "history.csv")
-    rows_by_title = {title: [row for row in history if row["phase"] == name] for name, title in MODELS.items()}
-    yield plots.overview_of_all(rows_by_title, figures / "overview.png")
+    history, models = files.read_csv(results / "default" / "history.csv"), read_results(results / "default")["models"]
+    rows_by_title = {model["model"]: [row for row in history if row["phase"] == name] for name, model in models.items()}
+    yield curves.overview_of_all(rows_by_title, folder / "overview.png")
 
     matrix, class_names = read_matrix(results / "default" / "a" / "confusion_matrix.csv")
-    yield plots.confusion_matrix(matrix, class_names, figures / "confusion_matrix_a.png", MODELS["a"])
+    yield confusion.confusion_matrix(matrix, class_names, folder / "confusion_matrix_a.png", "Model A on its eight classes")
 
-    titles = {name: MODELS[name] for name in B_MODELS}
-    yield plots.accuracy_by_samples(
-        readme.study(results.parent), figures / "accuracy_by_samples.png", titles, "B is airplane, horse"
-    )
+    title = "Airplane or horse? Test accuracy by number of training images"
+    yield comparisons.accuracy_by_samples(readme.study(results.parent), folder / "accuracy_by_samples.png", STRATEGIES, title)
 
 
-def draw_vgg19(results, figures):
-    """Frozen VGG19: test accuracy by how the images were upscaled."""
-    from common.figures import plots
+def draw_vgg19(results, folder):
+    """Frozen VGG19: test accuracy by upscaling method."""
+    from common.figures import comparisons
 
     rows = []
     for interpolation in cli.INTERPOLATIONS:
-        of = files.read_json(results / interpolation / "results.json")
-        rows.append((interpolation, of["test_accuracy"], of["test_accuracy_interval"]))
+        scores = read_results(results / interpolation)
+        rows.append((interpolation, scores["test_accuracy"], scores["test_accuracy_interval"]))
     size = image_size(results / "bicubic")
-    yield plots.accuracies(
-        rows, figures / "interpolations.png", f"frozen VGG19, random weights (control): 32x32 to {size}x{size}"
-    )
+    title = f"Upscaling from 32x32 to {size}x{size} for frozen VGG19, random weights"
+    yield comparisons.accuracies(rows, folder / "interpolations.png", title)
 
 
-def draw_resnet152v2(results, figures):
-    """ResNet152V2: learning curves and confusion matrix of the control without pretraining."""
-    from common.figures import plots
+def draw_resnet152v2(results, folder):
+    """ResNet152V2: learning curves, learning rate and confusion matrix of the control."""
+    from common.figures import confusion, curves
 
-    title = "frozen ResNet152V2, random weights (control)"
-    yield plots.learning_curves(files.read_csv(results / "control" / "history.csv"), figures / "curves.png", title)
+    title, rows = "Head on frozen ResNet152V2, random weights", files.read_csv(results / "control" / "history.csv")
+    yield curves.learning_curves(rows, folder / "curves.png", title)
+    yield curves.learning_rate(rows, folder / "learning_rate.png", "Learning rate, reduced when val accuracy stalls")
     matrix, class_names = read_matrix(results / "control" / "confusion_matrix.csv")
-    yield plots.confusion_matrix(matrix, class_names, figures / "heatmap.png", title)
+    yield confusion.confusion_matrix(matrix, class_names, folder / "heatmap.png", title)
 
 
-def draw_efficientnetb7(results, figures):
+def draw_efficientnetb7(results, folder):
     """EfficientNetB7: val curves of all combinations of the control, and of one of them with and without the resize layer."""
-    from common.figures import plots
+    from common.figures import curves
 
-    by_point = {}
+    rows_by_point = {}
     for row in files.read_csv(results / "control" / "history.csv"):
-        by_point.setdefault(point(row["phase"]), []).append(row)
-    order = [(of["lr"], of["dropout"]) for of in files.read_csv(results / "control" / "sweep.csv")]
-    curves = {of: by_point[of] for of in order}
-    yield plots.sweep(curves, figures / "sweep.png", "frozen EfficientNetB7, random weights (control)")
+        rows_by_point.setdefault(point(row["phase"]), []).append(row)
+    order = [(row["lr"], row["dropout"]) for row in files.read_csv(results / "control" / "sweep.csv")]
+    title = "Head on frozen EfficientNetB7, random weights: learning rates and dropout rates"
+    yield curves.sweep({point: rows_by_point[point] for point in order}, folder / "sweep.png", title)
 
     not_resized = files.read_csv(results / "no-resize" / "history.csv")
     size = image_size(results / "control")
-    curves = {
-        f"resized to {size}x{size}": [by_point[point(not_resized[0]["phase"])]],
-        "32x32 as they are, --no-resize": [not_resized],
+    groups = {
+        "Frozen EfficientNetB7, random weights": {
+            f"resized to {size}x{size}": [rows_by_point[point(not_resized[0]["phase"])]],
+            "not resized, 32x32": [not_resized],
+        }
     }
-    yield plots.overlay(curves, figures / "collapse.png")
+    yield curves.overlay(groups, folder / "collapse.png")
 
 
-def draw_vgg19_finetune(results, figures):
-    """VGG19 at 32x32: val curves on CIFAR-10 from scratch and from CIFAR-100's weights, the confusion matrix of the better."""
-    from common.figures import plots
+def draw_vgg19_finetune(results, folder):
+    """VGG19 at 32x32: val curves from scratch and pretrained on CIFAR-100, confusion matrix of the better model."""
+    from common.figures import confusion, curves
 
-    curves = {title: [files.read_csv(results / name / "history.csv")] for name, title in FINETUNED.items()}
-    yield plots.overlay(curves, figures / "curves.png")
+    by_name = {title: [files.read_csv(results / name / "history.csv")] for name, title in FINETUNED.items()}
+    yield curves.overlay({"VGG19 at 32x32": by_name}, folder / "curves.png")
     matrix, class_names = read_matrix(results / "transfer" / "confusion_matrix.csv")
-    yield plots.confusion_matrix(matrix, class_names, figures / "confusion_matrix.png", FINETUNED["transfer"])
+    title = "VGG19 at 32x32, pretrained on CIFAR-100"
+    yield confusion.confusion_matrix(matrix, class_names, folder / "confusion_matrix.png", title)
 
 
 def point(phase):
-    """Learning rate and dropout of a phase of EfficientNetB7's history.csv: `lr=0.001 dropout=0.25`."""
+    """Learning rate and dropout rate of a phase of EfficientNetB7's history.csv: `lr=0.001 dropout=0.25`."""
     return tuple(float(word.split("=")[1]) for word in phase.split())
 
 
 def image_size(published):
-    """The edge in pixels of what a published run's base took."""
+    """The edge in pixels of the images in the backbone of a published run."""
     return files.read_json(published / "args.json")["image_size"]
 
 
+def read_results(published):
+    """The results.json of a published run."""
+    return files.read_json(published / "results.json")
+
+
 def read_matrix(path):
-    """A confusion_matrix.csv as counts `(n, n)` and class names."""
+    """Counts `(n, n)` and class names of a confusion_matrix.csv."""
     rows = files.read_csv(path)
     _, *class_names = rows[0]
     return np.array([[int(row[name]) for name in class_names] for row in rows]), class_names
@@ -169,14 +184,14 @@ def main(argv=None):
         (args.output_dir / experiment).mkdir(parents=True, exist_ok=True)
         for figure in draw(PLOTS / "results" / experiment, args.output_dir / experiment):
             print(figure)
-
     if args.output_dir == PLOTS:
         from common.results import readme
 
-        text = readme.update(README.read_text(encoding="utf-8"), PLOTS / "results")
-        with files.whole(README) as part:
-            part.write_text(text, encoding="utf-8")
-        print(README)
+        for path in (PLOTS.parent / name for name in readme.FILES):
+            text = readme.update(path.read_text(encoding="utf-8"), PLOTS / "results")
+            with files.whole(path) as part:
+                part.write_text(text, encoding="utf-8")
+            print(path)
 
 
 if __name__ == "__main__":

@@ -193,7 +193,7 @@ def train(run, a, b, sizes):
 
     study, seeds = Study(run, MODELS, HEADLINE), range(run.args.seed, run.args.seed + run.args.seeds)
     study.collect(point for seed in seeds for point in train_seed(run, study, a, b, sizes, seed))
-    return study.finish(f"B is {', '.join(b.class_names)}")
+    return study.finish(f"Test accuracy on {', '.join(b.class_names)} by number of training images")
 
 
 def main(argv=None):

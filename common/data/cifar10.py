@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import InputError
-from common.data import downloads
+from common.data import classes, downloads
 
-CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASS_NAMES = classes.CIFAR10
 ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 KERAS_NAME = "cifar-10-batches-py-target_archive"  # the name that keras.datasets.cifar10 gives the archive

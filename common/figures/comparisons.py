@@ -13,9 +13,9 @@ def accuracy_by_samples(rows, path, names, title):
     """
     figure, axis = plt.subplots(figsize=(7, 4.2))
     for number, (model, name) in enumerate(names.items()):
-        of_model = sorted((row for row in rows if row["model"] == model), key=lambda row: row["samples"])
+        model_rows = sorted((row for row in rows if row["model"] == model), key=lambda row: row["samples"])
         samples, mean, deviation = (
-            np.array([row[column] or 0 for row in of_model], float) for column in ("samples", "mean", "deviation")
+            np.array([row[column] or 0 for row in model_rows], float) for column in ("samples", "mean", "deviation")
         )
         colour = PALETTE[number + 1]  # the colour that the model has in overview_of_all, where model A is first
         axis.plot(samples, mean, marker=MARKERS[number + 1], color=colour, label=name)
@@ -24,7 +24,7 @@ def accuracy_by_samples(rows, path, names, title):
     axis.set_xscale("log")
     axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axis.minorticks_off()
-    axis.set(xlabel="training images of B (logarithmic)", ylabel="test accuracy", title=title)
+    axis.set(xlabel="training images (logarithmic)", ylabel="test accuracy", title=title)
     axis.legend(loc="lower right")
     return save(figure, path)
 

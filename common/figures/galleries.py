@@ -13,7 +13,7 @@ def pipeline(stages, path):
     largest value, uint8 as they are.
     """
     count = len(next(iter(stages.values())))
-    figure, axes = plt.subplots(len(stages), count, figsize=(1.5 * count + 1.4, 1.55 * len(stages)), squeeze=False)
+    figure, axes = plt.subplots(len(stages), count, figsize=(1.15 * count + 1.3, 1.2 * len(stages)), squeeze=False)
     for row, (name, images) in zip(axes, stages.items(), strict=True):
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         for axis, image in zip(row, images, strict=True):

@@ -53,7 +53,7 @@ def show_spread(spread, titles):
 def _details(results):
     shares = zip(results["per_class_accuracy"], results["class_names"], strict=True)
     weakest = sorted((share, name) for share, name in shares if share is not None)[:3]
-    confused = [f"{pair['true']} taken for {pair['predicted']} {pair['images']}x" for pair in results["most_confused"]]
+    confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
     val = "" if results["val_accuracy"] is None else f", val accuracy {results['val_accuracy']:.4f}"
     return (
         f"\n{results['model']}: {results['train_size']:,} train / {results['val_size']:,} val / {results['test_size']:,} test, "
@@ -72,6 +72,6 @@ def _extraction(results):
         return ""
     rate = f", {extraction['computed'] / extraction['seconds']:.1f} images/s" if extraction["computed"] else ""
     return (
-        f"  features of {extraction['images']:,} images, {extraction['computed']:,} computed, in "
+        f"  features of {extraction['pictures']:,} images, {extraction['computed']:,} computed, in "
         f"{extraction['seconds']:.0f} s{rate}; the rest is the head's\n"
     )

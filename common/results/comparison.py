@@ -36,7 +36,7 @@ class Row:
         `low` and `high` are the Wilson interval of the test accuracy of one seed, or the t-interval of the mean of several,
         within 0 and 1. Epochs and seconds are means over the seeds.
         """
-        from common import metrics  # SciPy is slow to import
+        from common.results import metrics  # SciPy is slow to import
 
         results, accuracies = self.first.results, [score.test_accuracy for score in self.scores.values()]
         mean, deviation = metrics.spread(accuracies)

@@ -11,7 +11,7 @@ from common.results import closing, metrics
 
 BATCH_SIZE = 256
 NUM_EXAMPLES = 25
-NUM_PIPELINE = 5
+NUM_PIPELINE = 4
 
 
 def predict(model, images, batch_size=BATCH_SIZE):

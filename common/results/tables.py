@@ -2,7 +2,7 @@
 
 import re
 
-from common.data.cifar10 import CLASS_NAMES
+from common.data import classes
 
 
 def text(rows, columns):
@@ -39,7 +39,7 @@ def accuracy(mean, interval, deviation=None):
 
 def has_document(results):
     """Whether results, a dict as in results.json, are of CIFAR-10's classes: all documented numbers are of these."""
-    return results["documented_accuracy"] is not None and set(results["class_names"]) <= set(CLASS_NAMES)
+    return results["documented_accuracy"] is not None and set(results["class_names"]) <= set(classes.CIFAR10)
 
 
 def documented(results):

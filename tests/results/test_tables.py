@@ -4,7 +4,7 @@ ROWS = [("a|b", "1,000", "(0.5000)", "20261123"), ("longer", 7, "-", "none")]
 COLUMNS = ("name", "count", "documented", "weights")
 
 
-def test_words_stand_to_the_left_and_figures_to_the_right():
+def test_words_are_aligned_left_and_numbers_right():
     assert tables.text(ROWS, COLUMNS) == [
         "name    count  documented  weights",
         "------  -----  ----------  --------",
@@ -13,7 +13,7 @@ def test_words_stand_to_the_left_and_figures_to_the_right():
     ]
 
 
-def test_markdown_is_aligned_alike_and_keeps_a_bar_in_its_cell():
+def test_markdown_is_aligned_likewise_and_escapes_a_bar():
     assert tables.markdown(ROWS, COLUMNS) == [
         "| name | count | documented | weights |",
         "|---|--:|--:|---|",
@@ -27,7 +27,14 @@ def test_an_accuracy_shows_its_deviation_where_it_has_one():
     assert tables.accuracy(0.97, (0.95, 0.99), 0.004) == "0.9700 ± 0.0040 [0.9500, 0.9900]"
 
 
-def test_a_documented_number_that_can_not_be_compared_is_in_brackets():
-    assert tables.documented({"documented_accuracy": 0.85, "comparable": True}) == "0.8500"
-    assert tables.documented({"documented_accuracy": 0.85, "comparable": False}) == "(0.8500)"
-    assert tables.documented({"documented_accuracy": None, "comparable": False}) == "-"
+def test_a_documented_number_that_cant_be_compared_is_in_brackets():
+    results = {"documented_accuracy": 0.85, "class_names": ["airplane", "horse"]}
+    assert tables.documented(results | {"comparable": True}) == "0.8500"
+    assert tables.documented(results | {"comparable": False}) == "(0.8500)"
+    assert tables.documented(results | {"documented_accuracy": None, "comparable": False}) == "-"
+
+
+def test_a_documented_number_stands_beside_cifar10_only():
+    for class_names in ("0123456789", ["airplane", "rocket"]):
+        results = {"documented_accuracy": 0.85, "comparable": False, "class_names": list(class_names)}
+        assert tables.documented(results) == "-"

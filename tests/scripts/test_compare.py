@@ -17,9 +17,9 @@ import pytest
 
 import compare
 from common import files
-from common.figures import plots
+from common.figures import curves
 from common.results import metrics, report
-from common.training import run as runs
+from common.training.history import COLUMNS as HISTORY_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "plots" / "results"
@@ -41,7 +41,7 @@ def history(phase, epochs, first=1):
 
 
 def make_run(path="runs/resnet152v2/20261123-120000", *, rows=None, wrong=(0, 1), environment=None, args=None, **results):
-    """A run folder like the published control, with other args, environment and results; `wrong` test pictures are wrong."""
+    """A run folder like the published control, with other args, environment and results; `wrong` test images are wrong."""
     control, folder = PUBLISHED / "resnet152v2" / "control", Path(path)
     rows = rows or history("head", 3)
     seed = results.get("seed", 0)
@@ -55,7 +55,7 @@ def make_run(path="runs/resnet152v2/20261123-120000", *, rows=None, wrong=(0, 1)
     files.write_json(folder / "results.json", published | own | results)
     files.write_json(folder / "args.json", files.read_json(control / "args.json") | {"seed": seed, "name": None} | (args or {}))
     files.write_json(folder / "environment.json", on | (environment or {}))
-    files.write_csv(folder / "history.csv", rows, runs.HISTORY_COLUMNS)
+    files.write_csv(folder / "history.csv", rows, HISTORY_COLUMNS)
     write_predictions(folder, guesses)
     return folder
 
@@ -115,7 +115,7 @@ def test_of_two_runs_with_one_seed_the_newer_counts(call):
     assert "skipped runs/r/20261123-120000: runs/r/20261124-120000 is newer" in err
 
 
-def test_one_seed_has_the_wilson_interval_of_its_pictures(call):
+def test_one_seed_has_the_wilson_interval_of_its_images(call):
     make_run(wrong=(0, 1))  # 18 of 20
     _, (row,), _ = show(call)
     z, p, n = 1.959963984540054, 0.9, 20
@@ -126,7 +126,7 @@ def test_one_seed_has_the_wilson_interval_of_its_pictures(call):
 
 
 def make_ab_split():
-    """A run folder of two seeds and two sizes, in which the models of most pictures are trained twice."""
+    """A run folder of two seeds and two sizes, in which the models of most images are trained twice."""
     of = {"train_size": 300, "seed": 0, "documented_accuracy": 0.81, "comparable": True}
     rows = history("a", 2) + history("b-last-fc", 2) + history("b-last-fc samples=300 seed=1", 2)
     rows += history("b-last-fc samples=20 seed=0", 2)
@@ -184,10 +184,10 @@ def test_a_sweep_is_shown_by_its_chosen_combination(call, monkeypatch):
         rows=rows, epochs=3, best_epoch=3, val_accuracy=0.53, learning_rate=0.001, dropout=0.25, args={"lr": [0.0005, 0.001]}
     )
     drawn = {}
-    monkeypatch.setattr(plots, "overlay", lambda curves, path: drawn.update(curves))
+    monkeypatch.setattr(curves, "overlay", lambda curves, path: drawn.update(curves))
     code, out, _ = call(compare.main)
     assert code == 0 and "[lr 0.001, dropout 0.25]" in out
-    ((curve,),) = drawn.values()
+    (((curve,),),) = (group.values() for group in drawn.values())
     assert [row["val_accuracy"] for row in curve] == [0.51, 0.52, 0.53]
 
 
@@ -207,11 +207,11 @@ RESULTS, HISTORY = "results.json", "history.csv"
 COLUMNS = "epoch,phase,val_loss,val_accuracy\n"
 BAD = {
     "no results": (RESULTS, None, "unfinished, it holds no results.json"),
-    "no arguments": ("args.json", None, "it is no run of this collection, and holds none (no args.json)"),
+    "no arguments": ("args.json", None, "not a run of this collection, and none inside (no args.json)"),
     "no environment": ("environment.json", None, "damaged, environment.json can't be read (No such file"),
     "no history": (HISTORY, None, "damaged, history.csv can't be read (No such file"),
     "interrupted": (RESULTS, {"status": "interrupted"}, "unfinished, it was interrupted"),
-    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, it was resumed and has not come to its end"),
+    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, it was resumed and has not ended yet"),
     "dry run": (RESULTS, {"dry_run": True}, "a dry run, its numbers mean nothing"),
     "half a JSON": (RESULTS, '{"experiment": "vgg', "damaged, results.json can't be read (Unterminated string"),
     "no text": ("args.json", b"\xff\xfe\x00", "damaged, args.json can't be read ('utf-8'"),
@@ -273,7 +273,7 @@ def test_with_nothing_to_compare_it_ends_with_2(call):
     assert (code, out, err) == (2, "", "script.py: error: nothing to compare, runs: no such folder; name finished runs\n")
     Path("runs").mkdir()
     code, out, err = call(compare.main)
-    assert code == 2 and err.count("\n") == 1 and "runs: it is no run of this collection" in err
+    assert code == 2 and err.count("\n") == 1 and "runs: not a run of this collection" in err
     for number in (1, 2):
         damage(make_run(f"runs/x/{number}"), RESULTS, None)
     code, out, err = call(compare.main)
@@ -312,7 +312,7 @@ def test_the_three_forms_of_the_table_show_the_same(call):
     shown = dict(zip(compare.COLUMNS, first, strict=True))
     assert shown["test accuracy [95 % interval]"] == f"{accuracy:.4f} ± {deviation:.4f} [{low:.4f}, {high:.4f}]"
     assert (shown["seeds"], shown["documented"], shown["epochs"], shown["time"]) == ("3", "0.8736", "3", "95 min")
-    assert (shown["data, pictures"], shown["trained, weights"]) == ("cifar10, 37,500", "head, 1,316,874")
+    assert (shown["data, images"], shown["trained, weights"]) == ("cifar10, 37,500", "head, 1,316,874")
     other = dict(zip(compare.COLUMNS, second, strict=True))
     assert other["documented"] == "(0.7853)" and other["device"] == "2 x NVIDIA H200, mixed_bfloat16"
     assert rows[1]["comparable"] == "False" and rows[1]["documented_accuracy"] == "0.7853"
@@ -325,20 +325,20 @@ def test_an_interval_of_few_seeds_stays_within_what_an_accuracy_can_be(call):
     assert float(row["high"]) == 1 and 0 < float(row["low"]) < 0.9
 
 
-def test_two_models_on_the_same_pictures_are_tested(call):
-    """The first alone is right on ten pictures, the second alone on two: p = 0.0386 (see test_metrics.py)."""
+def test_two_models_on_the_same_images_are_tested(call):
+    """The first alone is right on ten images, the second alone on two: p = 0.0386 (see test_metrics.py)."""
     first = make_run("runs/r/1", wrong=(0, 1))
     second = make_run("runs/r/2", wrong=range(2, 12), args={"lr": 0.01})
     code, out, _ = call(compare.main, first, second, "--no-figure")
     said = " ".join(out.split())
     assert code == 0
-    assert "same 20 test pictures resnet152v2 --lr 0.001 alone is right on 10, resnet152v2 --lr 0.01 alone on 2." in said
-    assert "p = 0.0386; resnet152v2 --lr 0.001 is better, by more than luck (5 % level)" in said
+    assert "same 20 test images, only resnet152v2 --lr 0.001 is right on 10, only resnet152v2 --lr 0.01 on 2." in said
+    assert "p = 0.0386; resnet152v2 --lr 0.001 is better, by more than chance (5 % level)" in said
     third = make_run("runs/r/3", wrong=(2, 3, 4), args={"lr": 0.1})  # 3 against 2: p = 1
     _, out, _ = call(compare.main, first, third, "--no-figure")
-    assert "p = 1; the difference may well be luck" in out
+    assert "p = 1; the difference may be chance" in out
     _, out, _ = call(compare.main, "--no-figure")  # three
-    assert "McNemar" not in out and "give these two alone" in out
+    assert "McNemar" not in out and "give only these two" in out
     _, out, _ = call(compare.main, first, "--no-figure")
     assert "paired" not in out
 
@@ -348,25 +348,25 @@ def test_of_several_seeds_the_lowest_are_tested(call):
     make_run("runs/r/2", seed=2, wrong=(0, 1))
     make_run("runs/s/1", seed=5, experiment="s", wrong=range(2, 12))
     _, out, _ = call(compare.main, "--no-figure")
-    assert "p = 0.0386" in out and "Compared are seed 2 and seed 5." in out
+    assert "p = 0.0386" in out and "Compared: seed 2 and seed 5." in out
 
 
-def test_models_on_other_pictures_are_not_tested(call):
+def test_models_on_other_images_are_not_tested(call):
     first, second = make_run("runs/r/1"), make_run("runs/s/1", experiment="s")
     swapped = [row | {"true": row["predicted"]} for row in files.read_csv(second / "predictions.csv")]
     right = [
         row | {"predicted": row["true"]} if index > 1 else row | {"predicted": "bird"} for index, row in enumerate(swapped)
     ]
     files.write_csv(second / "predictions.csv", right, right[0])
-    assert "different test pictures" in call(compare.main, first, second, "--no-figure")[1]
+    assert "different test images" in call(compare.main, first, second, "--no-figure")[1]
     damage(second, "predictions.csv", None)
     assert "runs/s/1/predictions.csv is missing" in call(compare.main, first, second, "--no-figure")[1]
     write_predictions(second, 1 - TRUE)
     assert "has 0 right of 20, which is not what results.json says" in call(compare.main, first, second, "--no-figure")[1]
     third = make_run("runs/t/1", experiment="t", class_names=("cat", "wolf"))
-    assert "different test pictures" in call(compare.main, first, third, "--no-figure")[1]
+    assert "different test images" in call(compare.main, first, third, "--no-figure")[1]
     fourth = make_run("runs/u/1", experiment="u", data="copy")
-    assert "only if cifar10 and copy hold the same" in call(compare.main, first, fourth, "--no-figure")[1]
+    assert "assumes that cifar10 and copy hold the same" in call(compare.main, first, fourth, "--no-figure")[1]
 
 
 def test_models_of_one_run_are_tested(call):
@@ -376,28 +376,29 @@ def test_models_of_one_run_are_tested(call):
     files.write_json(folder / "results.json", results)
     write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
     _, out, _ = call(compare.main, folder / "a", folder / "b-last-fc", "--no-figure")
-    assert "A from scratch alone is right on 0, ab_split: B, last FC layer alone on 8" in " ".join(out.split())
+    assert "A from scratch is right on 0, only ab_split: B, last FC layer on 8" in " ".join(out.split())
 
 
 def test_the_figure_has_the_rows_of_history(call, monkeypatch):
     folder = make_ab_split()
     make_run("runs/s/1", experiment="s", rows=history("head", 4))
     figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(curves, "save", lambda figure, path: figures.append(figure) or path)
     code, out, _ = call(compare.main, "runs")
     assert code == 0 and out.splitlines()[-1] == "compare.png"
     (figure,) = figures
-    for axis, column in zip(figure.axes, ("val_accuracy", "val_loss"), strict=True):
-        lines = [(line.get_color(), line.get_xydata().tolist()) for line in axis.get_lines()]
-        rows = files.read_csv(folder / "history.csv") + files.read_csv("runs/s/1/history.csv")
+    histories = (folder / "history.csv", "runs/s/1/history.csv")
+    phases = (("a", "b-last-fc", "b-last-fc samples=300 seed=1"), ("head",))  # seed 1 of A is not in this history
+    for place, axis in enumerate(figure.axes):  # a row for each experiment
+        column, row_number = ("val_accuracy", "val_loss")[place % 2], place // 2
         points = {}
-        for row in rows:
+        for row in files.read_csv(histories[row_number]):
             points.setdefault(row["phase"], []).append([row["epoch"], row[column]])
-        phases = ("a", "b-last-fc", "b-last-fc samples=300 seed=1", "head")  # seed 1 of A is not in this history
-        assert [drawn for _, drawn in lines if drawn] == [points[phase] for phase in phases]
-        assert len({colour for colour, drawn in lines if drawn}) == 3
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["ab_split: A from scratch", "ab_split: B, last FC layer", "s"]
+        lines = [line.get_xydata().tolist() for line in axis.get_lines()]
+        assert lines == [points[phase] for phase in phases[row_number]]
+        assert len({line.get_color() for line in axis.get_lines()}) == (2, 1)[row_number]
+    labels = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in figure.axes[::2]]
+    assert labels == [["ab_split: A from scratch", "ab_split: B, last FC layer"], ["s"]]
     plt.close(figure)
 
 

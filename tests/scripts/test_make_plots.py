@@ -22,10 +22,11 @@ def run_dir(tmp_path):
     for name in ("model.keras", "predictions.csv", "plots/curves.png", "checkpoint/head.npz", "checkpoint/finished.json"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("large, or of this machine")
+    (folder / "plots" / "pipeline.png").write_text("a figure with images")
     return folder
 
 
-def test_only_the_small_texts_of_a_run_are_published_in_place_of_the_old(tmp_path, monkeypatch, run_dir):
+def test_only_small_texts_and_copied_figures_of_a_run_are_published_in_place_of_the_old(tmp_path, monkeypatch, run_dir):
     monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
     shutil.copytree(PUBLISHED, tmp_path / "plots" / "results")
     target = tmp_path / "plots" / "results" / "resnet152v2" / "control"
@@ -37,7 +38,9 @@ def test_only_the_small_texts_of_a_run_are_published_in_place_of_the_old(tmp_pat
     assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before
     assert [path.name for path in (target / "a").iterdir()] == ["confusion_matrix.csv"]
     assert (tmp_path / "figures" / "resnet152v2" / "curves.png").is_file()
+    assert (tmp_path / "plots" / "resnet152v2" / "pipeline.png").read_text() == "a figure with images"
     make_plots.main([str(target), "--output-dir", str(tmp_path / "figures")])  # what is published already
+    assert (tmp_path / "plots" / "resnet152v2" / "pipeline.png").read_text() == "a figure with images"
     assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before
 
 
@@ -64,6 +67,6 @@ def test_what_is_no_finished_run_with_a_name_is_refused_and_replaces_nothing(run
 
 
 def test_figures_are_drawn_without_keras():
-    code = "import sys, make_plots; from common import plots, readme; print({'keras', 'tensorflow'} & set(sys.modules))"
+    code = "import sys, make_plots; from common.figures import curves; from common.results import readme; print({'keras', 'tensorflow'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (told.stdout, told.stderr) == ("set()\n", "")

@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from common.figures import galleries, plots
+from common.figures import comparisons, confusion, curves, galleries, style
 
 ROWS = [
     {"epoch": 1.0, "learning_rate": 0.1, "loss": 2.0, "accuracy": 0.2, "val_loss": 2.1, "val_accuracy": 0.15},
@@ -14,7 +14,8 @@ WITH_TEST = [row | {"test_accuracy": row["val_accuracy"] + 0.01, "test_loss": ro
 @pytest.fixture
 def figure(monkeypatch):
     """The figure that a function draws, still open."""
-    monkeypatch.setattr(plots, "save", lambda figure, path: figure)
+    for module in (comparisons, confusion, curves, galleries):
+        monkeypatch.setattr(module, "save", lambda figure, path: figure)
     yield lambda function, *args, **kwargs: function(*args, path=None, **kwargs)
     plt.close("all")
 
@@ -25,7 +26,7 @@ def lines(axis):
 
 def test_confusion_matrix_has_true_rows_and_predicted_columns(figure):
     matrix = np.array([[5, 3], [0, 7]])  # three cats taken for dogs, no dog for a cat
-    drawn = figure(plots.confusion_matrix, matrix, ["cat", "dog"], title="t")
+    drawn = figure(confusion.confusion_matrix, matrix, ["cat", "dog"], title="t")
     axis = drawn.axes[0]
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted", "true")
     at = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axis.texts}  # (row, column)
@@ -37,7 +38,7 @@ def test_confusion_matrix_has_true_rows_and_predicted_columns(figure):
 
 def test_learning_curves_read_columns_by_name(figure):
     shuffled = [dict(reversed(row.items())) for row in ROWS]
-    accuracy, loss = figure(plots.learning_curves, shuffled, title="t").axes
+    accuracy, loss = figure(curves.learning_curves, shuffled, title="t").axes
     np.testing.assert_array_equal(lines(accuracy)["train"], [0.2, 0.6])
     np.testing.assert_array_equal(lines(accuracy)["val"], [0.15, 0.45])
     np.testing.assert_array_equal(lines(loss)["train"], [2.0, 1.0])
@@ -45,46 +46,58 @@ def test_learning_curves_read_columns_by_name(figure):
 
 
 def test_train_and_test_have_their_own_colours(figure):
-    curves = figure(plots.learning_curves, WITH_TEST, title="t", parts=("train", "test")).axes[0]
-    assert {line.get_label(): line.get_color() for line in curves.get_lines()} == {
-        "train": plots.COLOURS["train"],
-        "test": plots.COLOURS["test"],
+    axis = figure(curves.learning_curves, WITH_TEST, title="t", parts=("train", "test")).axes[0]
+    assert {line.get_label(): line.get_color() for line in axis.get_lines()} == {
+        "train": style.COLOURS["train"],
+        "test": style.COLOURS["test"],
     }
 
 
 def test_figures_of_all_models(figure):
     by_model = {"one": WITH_TEST, "two": WITH_TEST[:1]}
     np.testing.assert_array_equal(
-        lines(figure(plots.curves_of_all, by_model, part="test", metric="loss").axes[0])["two"], [2.11]
+        lines(figure(curves.curves_of_all, by_model, part="test", metric="loss").axes[0])["two"], [2.11]
     )
-    titles = [axis.get_title() for axis in figure(plots.overview_of_all, by_model).axes]
+    titles = [axis.get_title() for axis in figure(curves.overview_of_all, by_model).axes]
     assert titles == ["train accuracy", "test accuracy", "train loss", "test loss"]
 
 
 def test_overlay_has_a_colour_for_each_name_and_thin_lines_for_several_curves(figure):
     without_val = [row | {"val_loss": None, "val_accuracy": None} for row in ROWS]
-    drawn = figure(plots.overlay, {"one": [ROWS], "two": [ROWS[:1], ROWS], "three": [without_val]})
+    drawn = figure(curves.overlay, {"group": {"one": [ROWS], "two": [ROWS[:1], ROWS], "three": [without_val]}})
     for axis, column in zip(drawn.axes, ("val_accuracy", "val_loss"), strict=True):
-        one, two, also_two, three = axis.get_lines()
+        one, two, also_two = axis.get_lines()
         values = [row[column] for row in ROWS]
-        assert [line.get_ydata().tolist() for line in (one, two, also_two, three)] == [values, values[:1], values, []]
+        assert [line.get_ydata().tolist() for line in (one, two, also_two)] == [values, values[:1], values]
         assert two.get_color() == also_two.get_color() != one.get_color()
         assert two.get_linewidth() == also_two.get_linewidth() < one.get_linewidth()
         assert axis.get_ylabel() == column.replace("_", " ")
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["one", "two", "three"]
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["one", "two"]
+    assert drawn.axes[0].get_title(loc="left") == "group"
 
 
-def test_overlay_of_twelve_tells_all_apart_and_stays_small(figure, tmp_path, monkeypatch):
-    rows = [{"epoch": epoch, "val_accuracy": epoch / 30, "val_loss": 1 / epoch} for epoch in range(1, 30)]
-    curves = {f"vgg19 --interpolation bicubic --dropout 0.{number}": [rows] for number in range(12)}
-    lines = figure(plots.overlay, curves).axes[0].get_lines()
-    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == 12
+def test_overlay_has_a_row_for_each_group_and_only_as_many_curves_as_can_be_told_apart(figure, tmp_path, monkeypatch):
+    def rows(best):
+        return [{"epoch": epoch, "val_accuracy": best * epoch / 30, "val_loss": 1 / epoch} for epoch in range(1, 31)]
+
+    groups = {
+        "vgg19": {f"--interpolation bicubic --dropout 0.{number}": [rows(number / 20)] for number in range(12)},
+        "resnet152v2": {"control": [rows(0.5)]},
+    }
+    drawn = figure(curves.overlay, groups)
+    assert len(drawn.axes) == 4
+    vgg19, _, resnet152v2, _ = drawn.axes
+    assert len({(line.get_color(), line.get_marker()) for line in vgg19.get_lines()}) == len(vgg19.get_lines()) == 6
+    best = [text.get_text() for text in vgg19.get_legend().get_texts()]
+    assert best == [f"--interpolation bicubic --dropout 0.{number}" for number in range(6, 12)]
+    assert vgg19.get_title(loc="left") == "vgg19: the best 6 of 12 by val accuracy"
+    assert resnet152v2.get_title(loc="left") == "resnet152v2" and len(resnet152v2.get_lines()) == 1
     monkeypatch.undo()
-    assert plots.overlay(curves, tmp_path / "overlay.png").stat().st_size < 200_000
+    assert curves.overlay(groups, tmp_path / "overlay.png").stat().st_size < 200_000
 
 
 def test_learning_rate_is_logarithmic(figure):
-    axis = figure(plots.learning_rate, ROWS, title="t").axes[0]
+    axis = figure(curves.learning_rate, ROWS, title="t").axes[0]
     assert axis.get_yscale() == "log"
     np.testing.assert_array_equal(axis.get_lines()[0].get_ydata(), [0.1, 0.01])
 
@@ -104,7 +117,7 @@ def test_accuracy_by_samples_shows_mean_and_deviation(figure):
         {"model": "y", "samples": 20, "mean": 0.5, "deviation": None},
         {"model": "a", "samples": 5000, "mean": 0.8, "deviation": None},  # another model, which is not asked for
     ]
-    axis = figure(plots.accuracy_by_samples, rows, names={"x": "X", "y": "Y"}, title="t").axes[0]
+    axis = figure(comparisons.accuracy_by_samples, rows, names={"x": "X", "y": "Y"}, title="t").axes[0]
     line = next(line for line in axis.get_lines() if line.get_label() == "X")
     np.testing.assert_array_equal(line.get_xydata(), [[20, 0.7], [100, 0.9]])
     band = axis.collections[0].get_paths()[0].vertices
@@ -113,9 +126,9 @@ def test_accuracy_by_samples_shows_mean_and_deviation(figure):
 
 
 def test_figures_are_files_of_readable_size(tmp_path):
-    path = plots.accuracy_and_loss(WITH_TEST, tmp_path / "test.png", "t")
+    path = curves.accuracy_and_loss(WITH_TEST, tmp_path / "test.png", "t")
     matrix = np.arange(100).reshape(10, 10)
-    big = plots.confusion_matrix(matrix, [f"class {number}" for number in range(10)], tmp_path / "matrix.png", "t")
+    big = confusion.confusion_matrix(matrix, [f"class {number}" for number in range(10)], tmp_path / "matrix.png", "t")
     for file in (path, big):
         assert file.read_bytes().startswith(b"\x89PNG") and file.stat().st_size < 200_000
     assert sorted(file.name for file in tmp_path.iterdir()) == ["matrix.png", "test.png"]
