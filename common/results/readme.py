@@ -1,63 +1,72 @@
-"""The README's tables and commands, made of the published results: what stands between two of its markers, `<!-- name -->`
-and `<!-- /name -->`.
-"""
+"""The tables and commands of README.md and docs/, made from the published results.
 
-import re
-from pathlib import Path
+They stand between two markers, `<!-- name -->` and `<!-- /name -->`.
+"""
 
 from common import files
 from common.results import metrics, tables
 
-RUNS = {  # in the README's order; the A/B split's four models have names of their own
+FILES = ("README.md", "docs/experiments.md")  # those with markers
+RESULTS = {  # published runs in the table's order; the A/B split's four models have names of their own
     "ab_split/default": "",
-    "vgg19_finetune/scratch": "VGG19 at 32x32, all layers, 5 epochs",
+    "vgg19_finetune/scratch": "VGG19 from scratch, 5 epochs",
     "vgg19_finetune/cifar100": "the same on CIFAR-100",
-    "vgg19_finetune/transfer": "1 epoch of the head, then 4 of all layers",
-    "vgg19_finetune/frozen": "5 epochs of the head on the frozen base",
-    "resnet152v2/control": "**control**: head on frozen ResNet152V2, 200x200, augmented",
-    "vgg19/control": "**control**: head on frozen VGG19, 224x224",
-    "vgg19/lr-03": "**control**: the same, `--lr .03`, the best of five on val",
-    "efficientnetb7/control": "**control**: head on frozen EfficientNetB7, 224x224, augmented, the best of eight on val",
-    "efficientnetb7/no-resize": "**control**: head on frozen EfficientNetB7, 32x32, augmented, not resized",
+    "vgg19_finetune/transfer": "from CIFAR-100: head 1 epoch, all layers 4",
+    "vgg19_finetune/frozen": "from CIFAR-100, frozen: head 5 epochs",
 }
-PRECISIONS = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
+CONTROLS = {  # random weights in a frozen backbone
+    "resnet152v2/control": "head on ResNet152V2, 200x200, augmented",
+    "vgg19/control": "softmax on VGG19, 224x224",
+    "vgg19/lr-03": "the same, `--lr .03`, best of 5 on val",
+    "efficientnetb7/control": "head on EfficientNetB7, 224x224, augmented, best of 8 on val",
+    "efficientnetb7/no-resize": "head on EfficientNetB7, 32x32, augmented, not resized",
+}
+COLUMNS = ("experiment", "what was trained", "test accuracy [95 % interval]", "documented", "time, device")
+NO_BREAK = "\N{NO-BREAK SPACE}"  # keeps an interval, a time or a device on one line of its cell
+MAX_LINE = 100  # characters of a command; the rest goes to a line of its own
 
 
 def update(text, published):
-    """The README's `text` with its tables and commands as the files under `published`, plots/results/, have them."""
-    parts = {"results": results(published), "commands": commands(published), "sizes": sizes(published)}
-    for name, lines in parts.items():
+    """`text` with its tables and commands as the files under `published`, plots/results/, have them."""
+    parts = {"results": results, "controls": controls, "commands": commands, "sizes": sizes}
+    for name, make_lines in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, rest = text.split(begin)
-        text = "\n".join([before + begin, *lines, end + rest.split(end)[1]])
+        if begin in text:
+            before, rest = text.split(begin)
+            text = "\n".join([before + begin, *make_lines(published), end + rest.split(end)[1]])
     return text
 
 
 def results(published):
-    """The table of results: a row for every published run, four for the A/B split's models."""
-    columns = ("run", "what was trained", "pictures", "weights", "test accuracy [95 % interval]", "documented", "time")
-    rows = []
-    for run, what in RUNS.items():
-        whole, environment = (files.read_json(published / run / name) for name in ("results.json", "environment.json"))
-        for of in whole.get("models", {"": whole}).values():
-            seconds = of["total_seconds"] if what else of["seconds"]
-            time = f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
-            rows.append((
-                f"[{run}](plots/results/{run})",
-                what or of["model"],
-                f"{of['data']}: {of['train_size']:,} + {of['val_size']:,} + {of['test_size']:,}",
-                re.sub(r"^\d{8}-\d{6}-", "", Path(of["weights"]).name),
-                tables.accuracy(of["test_accuracy"], of["test_accuracy_interval"]),
-                tables.documented(of) if of["data"] == "cifar10" else "-",
-                f"{time}, {environment['devices'][0]}, {PRECISIONS[environment['precision']]}",
-            ))  # fmt: skip
-    return tables.markdown(rows, columns)
+    """The table of results: a row for each published run, four for the models of the A/B split."""
+    return _table(RESULTS, published)
+
+
+def controls(published):
+    """The same table for the runs with random weights in a frozen backbone."""
+    return _table(CONTROLS, published)
 
 
 def commands(published):
-    """A block of the commands of these runs, in the same order."""
-    environments = [files.read_json(published / run / "environment.json") for run in RUNS]
-    return ["```sh", *(f".venv/bin/python {of['command']}" for of in environments), "```"]
+    """A block of the commands of all these runs, in the same order."""
+    lines = ["```sh"]
+    for run in (*RESULTS, *CONTROLS):
+        command = files.read_json(published / run / "environment.json")["command"]
+        lines += wrap(f".venv/bin/python {command}")
+    return [*lines, "```"]
+
+
+def wrap(command):
+    """The lines of a command, broken before a flag where it is longer than `MAX_LINE`."""
+    first, *flags = command.split(" --")
+    lines = [first]
+    for flag in flags:
+        if len(lines[-1]) + len(f" --{flag} \\") <= MAX_LINE:
+            lines[-1] += f" --{flag}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"    --{flag}")
+    return lines
 
 
 def study(published):
@@ -75,3 +84,28 @@ def sizes(published):
             by_size.setdefault(row["samples"], {})[row["model"]] = f"{row['mean']:.4f} ± {row['deviation']:.4f}"
     rows = [[f"{size:,.0f}", *(by_size[size][model] for model in columns)] for size in sorted(by_size)]
     return tables.markdown(rows, ("training images of B", *columns.values()))
+
+
+def _table(descriptions, published):
+    rows = []
+    for run, description in descriptions.items():
+        run_results, environment = (files.read_json(published / run / name) for name in ("results.json", "environment.json"))
+        for model in run_results.get("models", {"": run_results}).values():
+            seconds = model["total_seconds"] if description else model["seconds"]
+            time = f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
+            accuracy = tables.accuracy(model["test_accuracy"], model["test_accuracy_interval"])
+            rows.append((
+                f"[{run}](plots/results/{run})",
+                description or model["model"],
+                accuracy.replace(", ", f",{NO_BREAK}"),
+                tables.documented(model),
+                f"{time.replace(' ', NO_BREAK)}, {_device(environment['devices'][0])}",
+            ))  # fmt: skip
+    return tables.markdown(rows, COLUMNS)
+
+
+def _device(name):
+    """`2 cores` for `CPU (2 cores)`, and a GPU without its maker: the table is narrow."""
+    if name.startswith("CPU ("):
+        name = name.removeprefix("CPU (").removesuffix(")")
+    return name.removeprefix("NVIDIA ").replace(" ", NO_BREAK)

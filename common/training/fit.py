@@ -15,12 +15,12 @@ from common.training.callbacks import Recorder
 from common.training.checkpoints import Checkpoint
 
 
-def fit(run, phase, model, train, val, *, epochs, callbacks, initial_epoch):
-    """Train `model` up to `epochs`, counted as in Keras, and record its epochs as `phase` in history.csv.
+def fit(run, phase, model, train, val, epochs, callbacks):
+    """Train `model` for a range of `epochs`, counted from 0, and record them as `phase` in history.csv.
 
     `train` are `Batches`; `val` are `Samples`, or None for training without validation, which is then silent. `callbacks` are
-    the recipe's. Training begins after `initial_epoch` epochs, or in a resumed run after the newest checkpoint; a phase that
-    is over trains no epoch and gets its weights back.
+    the recipe's. A resumed run continues after the newest checkpoint; a phase that is done trains no epoch and gets its weights
+    back.
 
     Ctrl-C after one whole epoch or more ends the phase quietly: `run.status` becomes `interrupted`, and the callbacks see the
     end of training, so EarlyStopping restores the best weights. Before that, KeyboardInterrupt is raised. A loss that is not
@@ -28,12 +28,12 @@ def fit(run, phase, model, train, val, *, epochs, callbacks, initial_epoch):
     """
     run.samples_per_epoch[phase] = train.samples * train.passes
     run.passes[phase] = train.passes
-    run.planned_epochs[phase] = epochs - initial_epoch
+    run.planned_epochs[phase] = len(epochs)
     checkpoint = Checkpoint(
-        run.checkpoints, phase, epochs, callbacks, run.args.seed,
+        run.checkpoints, phase, epochs.stop, callbacks, run.args.seed,
         note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds},
     )  # fmt: skip
-    initial_epoch = _first_epoch(run, phase, checkpoint, epochs, initial_epoch)
+    initial_epoch = _first_epoch(run, phase, checkpoint, epochs)
     recorder = Recorder(phase, run.history.append)
     callbacks = [train.follow_fit(), *callbacks, recorder]
     if run.args.tensorboard:
@@ -42,7 +42,7 @@ def fit(run, phase, model, train, val, *, epochs, callbacks, initial_epoch):
     try:
         model.fit(
             train,
-            epochs=epochs,
+            epochs=epochs.stop,
             initial_epoch=initial_epoch,
             validation_data=None if val is None else (val.images, val.labels),
             validation_batch_size=run.args.batch_size,
@@ -85,17 +85,17 @@ def better_of(run, model, before, phase, keep_best):
         model.set_weights(weights)
 
 
-def _first_epoch(run, phase, checkpoint, epochs, initial_epoch):
+def _first_epoch(run, phase, checkpoint, epochs):
     """The epoch, counted from 0, at which a phase begins; a resumed run also says so."""
     if not checkpoint.state:
         if run.args.resume:
-            print(f"{phase}: no checkpoint, starting at epoch {initial_epoch + 1}", flush=True)
-        return initial_epoch
+            print(f"{phase}: no checkpoint, starting at epoch {epochs.start + 1}", flush=True)
+        return epochs.start
     run.history.extend(checkpoint.state["rows"])
     run.started = min(run.started, time.perf_counter() - checkpoint.state["elapsed"])
     done = checkpoint.state["epochs_done"]
     if checkpoint.is_over:
         print(f"{phase}: already done, {done} epochs", flush=True)
-        return epochs
-    print(f"{phase}: {done} of {epochs} epochs done, resuming at epoch {done + 1}", flush=True)
+        return epochs.stop
+    print(f"{phase}: {done} of {epochs.stop} epochs done, resuming at epoch {done + 1}", flush=True)
     return done

@@ -118,10 +118,10 @@ class Run:
         return Batches(samples.images, samples.labels, batch_size, seed, passes, num_samples, augmentation)
 
     def fit(self, phase, model, train, val, *, epochs, callbacks=(), initial_epoch=0):
-        """Train a compiled model and record every epoch under the name `phase`; see `common.training.fit`."""
+        """Train a compiled model up to `epochs`, counted as in Keras, and record every epoch; see `common.training.fit`."""
         from common.training.fit import fit
 
-        fit(self, phase, model, train, val, epochs=epochs, callbacks=callbacks, initial_epoch=initial_epoch)
+        fit(self, phase, model, train, val, range(initial_epoch, epochs), callbacks)
 
     def summary(self, *phases, monitor=None):
         """For results.json: epochs, best epoch, val accuracy, seconds, images per second; see `History.summary`."""
