@@ -9,9 +9,9 @@ RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a f
 stderr and skipped; if nothing is left, the exit code is 2.
 
 Runs that differ only in seed are one row; of two with the same seed the newer one counts. A model of the A/B split also has the
-other seeds in points.csv with its number of images. Rows of one experiment are told apart by --name where each has its own, else
-by the flags in which they differ. The figure shows val accuracy and val loss, a row of panels for each experiment with its six
-best runs, and a thin line for each seed.
+other seeds in points.csv with its number of images. Rows of one experiment are told apart by --name where each has its own,
+else by the flags in which they differ. The figure shows val accuracy and val loss, a row of panels for each experiment with its
+six best runs, and a thin line for each seed.
 
 Two models are also compared image by image, by McNemar's exact test of their predictions.csv. Runs keep no test images, so
 these are considered the same if their number, the class names and the true classes agree. The test is about these two trained

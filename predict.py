@@ -5,8 +5,8 @@
     python predict.py runs/ab_split/20261123-020611/a holiday/ "more/*.jpg"
 
 RUN_DIR is a run folder, or the subfolder of one of its models. IMAGE is an image file, a folder (all images under it) or a
-quoted glob; PNG, JPEG, WebP or BMP of any size, resized to the model's as in training. An image that can't be read is named, the
-others are still predicted, and the exit code is 2.
+quoted glob; PNG, JPEG, WebP or BMP of any size, resized to the model's as in training. An image that can't be read is
+named, the others are still predicted, and the exit code is 2.
 """
 
 import glob

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Augmenting a batch: one cv2.warpAffine a picture against Keras's layers, side by side.
+"""Augmenting a batch: one cv2.warpAffine a image against Keras's layers, side by side.
 
     python benchmarks/augment.py
 
-Batches of 64 pictures of 32x32, mirrored, turned and shifted, alternately by either; medians of 100.
+Batches of 64 images of 32x32, mirrored, turned and shifted, alternately by either; medians of 100.
 """
 
 import sys
@@ -36,18 +36,18 @@ def main(argv=None):
         layers.RandomRotation(15 / 360, fill_mode="nearest"),
         layers.RandomTranslation(0.1, 0.1, fill_mode="nearest"),
     ])  # fmt: skip
-    pictures = np.random.default_rng(0).integers(0, 256, (args.batch_size, 32, 32, 3)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (args.batch_size, 32, 32, 3)).astype(np.uint8)
     ways = {
-        "common/augment.py": lambda number: augment.augment(pictures, augment.flip_shift_and_rotate, number),
-        "Keras's layers": lambda number: keras.ops.convert_to_numpy(sequential(pictures, training=True)),
+        "common/augment.py": lambda number: augment.augment(images, augment.flip_shift_and_rotate, number),
+        "Keras's layers": lambda number: keras.ops.convert_to_numpy(sequential(images, training=True)),
     }
     seconds = {way: [] for way in ways}
     for number in range(args.batches + 2):
-        for way, augmented in ways.items():
+        for way, make_batch in ways.items():
             started = time.perf_counter()
-            augment(number)
+            make_batch(number)
             seconds[way].append(time.perf_counter() - started)
-    medians = {way: 1000 * statistics.median(of[2:]) for way, of in seconds.items()}  # the first ones warm up
+    medians = {way: 1000 * statistics.median(measured[2:]) for way, measured in seconds.items()}  # the first ones warm up
     for way, milliseconds in medians.items():
         print(f"{way:18} {milliseconds:7.2f} ms for a batch of {args.batch_size}")
     ours, layers_ = medians.values()

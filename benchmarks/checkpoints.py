@@ -4,8 +4,8 @@
     python benchmarks/checkpoints.py
 
 For VGG19 with all layers trained, the head on ResNet152V2's features and the CNN of the A/B split: four epochs on fewer random
-pictures or features than there are, each followed by a checkpoint. Prints the seconds of an epoch, brought to the documented
-number of pictures, of a checkpoint, and their ratio. A run writes fewer checkpoints where the ratio would be above 0.05.
+images or features than there are, each followed by a checkpoint. Prints the seconds of an epoch, brought to the documented
+number of images, of a checkpoint, and their ratio. A run writes fewer checkpoints where the ratio would be above 0.05.
 """
 
 import sys

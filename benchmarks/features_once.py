@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What it saves to compute the frozen convolutions of the A/B split once and not in every epoch.
 
-    python benchmarks/features_once.py                              # 2,000 pictures, 20 epochs
-    python benchmarks/features_once.py --pictures 9000 --epochs 20  # B of CIFAR-10
+    python benchmarks/features_once.py                              # 2,000 images, 20 epochs
+    python benchmarks/features_once.py --images 9000 --epochs 20  # B of CIFAR-10
 
-The same head, first weights and batches both ways, on random pictures: speed does not depend on what they show. Prints
+The same head, first weights and batches both ways, on random images: speed does not depend on what they show. Prints
 both times, measured side by side in one run, their ratio, and how far the final losses are apart.
 """
 
@@ -24,12 +24,12 @@ from common.data import dataset as data
 
 def main():
     parser = cli.build_parser(__doc__)
-    parser.add_argument("--pictures", type=cli.positive_int, default=2000, metavar="N", help="training pictures")
+    parser.add_argument("--images", type=cli.positive_int, default=2000, metavar="N", help="training images")
     parser.add_argument("--epochs", type=cli.positive_int, default=20, metavar="N", help="passes over them")
     args = parser.parse_args()
     backend.start(amp=False)
     random = np.random.default_rng(0)
-    images, labels = random.integers(0, 256, (args.pictures, 32, 32, 3), np.uint8), random.integers(0, 2, args.pictures)
+    images, labels = random.integers(0, 256, (args.images, 32, 32, 3), np.uint8), random.integers(0, 2, args.images)
     part = data.Samples(images, labels)
     dataset = data.Dataset("random", ("0", "1"), part, part.take(slice(0, 128)), part.take(slice(0, 128)))
 

@@ -94,28 +94,28 @@ def kill_until_done(name, flags, folder, delays):
 
 def numbers(folder):
     """Every number of a run folder that must be repeated, by where it stands; arrays as they are."""
-    found = {}
+    values = {}
     for path in sorted(folder.rglob("*")):
         place = str(path.relative_to(folder))
         if path.suffix == ".csv":
             for row, cells in enumerate(files.read_csv(path)):
-                found |= {f"{place} {row} {column}": value for column, value in cells.items() if column not in TIMES}
+                values |= {f"{place} {row} {column}": value for column, value in cells.items() if column not in TIMES}
         elif path.name == "results.json":
-            found |= {f"{place} {key}": value for key, value in _leaves(files.read_json(path))}
+            values |= {f"{place} {key}": value for key, value in _leaves(files.read_json(path))}
         elif path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
-                found |= _arrays(place, file)
+                values |= _arrays(place, file)
         elif path.suffix == ".h5":
             with h5py.File(path) as file:
-                found |= _arrays(place, file)
-    return found
+                values |= _arrays(place, file)
+    return values
 
 
-def count_differences(ours, theirs):
+def count_differences(expected, actual):
     """How many numbers of two runs differ, and how many there are; what only one of them has counts as different."""
     total = differing = 0
-    for place in ours.keys() | theirs.keys():
-        one, other = (np.atleast_1d(np.asarray(of.get(place, np.nan))) for of in (ours, theirs))
+    for place in expected.keys() | actual.keys():
+        one, other = (np.atleast_1d(np.asarray(run.get(place, np.nan))) for run in (expected, actual))
         total += one.size
         equal = one.shape == other.shape and one.dtype == other.dtype and (one == other)
         differing += one.size if equal is False else int((~np.atleast_1d(equal)).sum())
@@ -135,9 +135,9 @@ def _leaves(content, path=""):
 
 
 def _arrays(place, file):
-    found = {}
-    file.visititems(lambda name, item: found.update({f"{place} {name}": item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return found
+    values = {}
+    file.visititems(lambda name, item: values.update({f"{place} {name}": item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return values
 
 
 def main(argv=None):

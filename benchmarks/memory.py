@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What memory it saves to upscale pictures in batches, inside the model, and not all of them beforehand.
+"""What memory it saves to upscale images in batches, inside the model, and not all of them beforehand.
 
-    python benchmarks/memory.py                        # 2,000 pictures from 32x32 to 224x224
-    python benchmarks/memory.py --pictures 4000
+    python benchmarks/memory.py                        # 2,000 images from 32x32 to 224x224
+    python benchmarks/memory.py --images 4000
 
 Both ways end with the same features, here the mean of each channel: the base between upscaling and pooling, left out, takes
 what it takes in both. Each way runs in a process of its own; prints what each took above what it had before, and the ratio.
@@ -27,7 +27,7 @@ IMAGE_SIZE = 224
 
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
-    parser.add_argument("--pictures", type=cli.positive_int, default=2000, metavar="N", help="of 32x32")
+    parser.add_argument("--images", type=cli.positive_int, default=2000, metavar="N", help="of 32x32")
     return parser.parse_args(argv)
 
 
@@ -37,13 +37,13 @@ def peak():
 
 
 def in_batches(images):
-    """The features, and the MiB that it took, of pictures that are upscaled in the model, through our cache of features."""
+    """The features, and the MiB that it took, of images that are upscaled in the model, through our cache of features."""
     keras = backend.start(False)
     from common.models import features
-    from common.models.upscale import Upscale
+    from common.models.upscale import upscale
 
     inputs = keras.Input(images.shape[1:])
-    pooled = keras.layers.GlobalAveragePooling2D()(Upscale(IMAGE_SIZE, "bicubic")(inputs))
+    pooled = keras.layers.GlobalAveragePooling2D()(upscale(inputs, IMAGE_SIZE))
     extractor = keras.Model(inputs, pooled)
     extractor.predict(images[:64], batch_size=32, verbose=0)
     before = peak()
@@ -53,7 +53,7 @@ def in_batches(images):
 
 
 def all_at_once(images):
-    """The same of pictures that are upscaled beforehand, by OpenCV."""
+    """The same of images that are upscaled beforehand, by OpenCV."""
     keras = backend.start(False)
     import cv2
 
@@ -68,15 +68,15 @@ def all_at_once(images):
 
 def main(argv=None):
     args = parse_args(argv)
-    images = np.random.default_rng(0).integers(0, 256, (args.pictures, 32, 32, 3), np.uint8)
-    found, took = {}, {}
+    images = np.random.default_rng(0).integers(0, 256, (args.images, 32, 32, 3), np.uint8)
+    features, mebibytes = {}, {}
     for way in (in_batches, all_at_once):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            found[way], took[way] = process.submit(way, images).result()
-        print(f"{way.__name__.replace('_', ' '):12} {took[way]:8.0f} MiB", flush=True)
-    difference = np.abs(found[in_batches] - found[all_at_once]).max()
+            features[way], mebibytes[way] = process.submit(way, images).result()
+        print(f"{way.__name__.replace('_', ' '):12} {mebibytes[way]:8.0f} MiB", flush=True)
+    difference = np.abs(features[in_batches] - features[all_at_once]).max()
     print(f"largest difference between the features {difference:.1e}, of 255")
-    print(f"ratio {took[all_at_once] / took[in_batches]:.1f}")
+    print(f"ratio {mebibytes[all_at_once] / mebibytes[in_batches]:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What it saves to run frozen VGG19 once over the pictures and not once an epoch, and what the feature cache adds to it.
+"""What it saves to run frozen VGG19 once over the images and not once an epoch, and what the feature cache adds to it.
 
-    python benchmarks/one_pass.py                                     # 1,000 pictures at 48x48, 20 epochs
-    python benchmarks/one_pass.py --pictures 200 --image-size 224     # at the documented size
+    python benchmarks/one_pass.py                                     # 1,000 images at 48x48, 20 epochs
+    python benchmarks/one_pass.py --images 200 --image-size 224     # at the documented size
 
-Trains the head of train_vgg19.py both ways, same first weights and batches, on random pictures: speed does not depend on what
+Trains the head of train_vgg19.py both ways, same first weights and batches, on random images: speed does not depend on what
 they show. Then times the extraction, upscaling, hashing and writing included, against a bare `predict` of the same base on
-pictures that were upscaled beforehand. Prints times measured side by side in one run, and their ratios.
+images that were upscaled beforehand. Prints times measured side by side in one run, and their ratios.
 """
 
 import sys
@@ -27,7 +27,7 @@ from common.models import weights
 
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
-    parser.add_argument("--pictures", type=cli.positive_int, default=1000, metavar="N", help="training pictures")
+    parser.add_argument("--images", type=cli.positive_int, default=1000, metavar="N", help="training images")
     parser.add_argument("--image-size", type=cli.positive_int, default=48, metavar="N", help="they are upscaled to N x N")
     parser.add_argument("--epochs", type=cli.positive_int, default=20, metavar="N", help="passes over them")
     parser.add_argument("--amp", action="store_true", help="bfloat16 arithmetic")
@@ -46,7 +46,7 @@ def main(argv=None):
     def part(count):
         return data.Samples(random.integers(0, 256, (count, 32, 32, 3), np.uint8), random.integers(0, 10, count))
 
-    dataset = data.Dataset("random", tuple("0123456789"), part(args.pictures), part(args.pictures // 10), part(32))
+    dataset = data.Dataset("random", tuple("0123456789"), part(args.images), part(args.images // 10), part(32))
     extractor = train_vgg19.build_extractor(flags, weights.find("none", "vgg19-fc2", args.image_size), (32, 32, 3))
     extractor.predict_on_batch(dataset.test.images)  # both ways start with the base traced
 
@@ -60,7 +60,7 @@ def main(argv=None):
             started = time.perf_counter()
             trained, inputs = model, dataset
             if way.startswith("one"):
-                trained, inputs = head, features.of_dataset(extractor, dataset, flags, None)[0]
+                trained, inputs = head, features.of_dataset(extractor, dataset, flags)[0]
             train_vgg19.compile_model(trained, 1e-3)
             batches = Batches(inputs.train.images, inputs.train.labels, 250, 0)
             validation = (inputs.val.images, inputs.val.labels)
@@ -81,7 +81,8 @@ def main(argv=None):
         print(f"ratio {slow / fast:.1f}", flush=True)
 
         images, base = dataset.train.images, extractor.layers[-1]
-        ready = keras.Model(extractor.input, extractor.layers[1].output).predict(images, batch_size=32, verbose=0)
+        before = extractor.operations[extractor.operations.index(base) - 1]
+        ready = keras.Model(extractor.input, before.output).predict(images, batch_size=32, verbose=0)
         base.predict(ready[:64], batch_size=32, verbose=0)
         bare, cached = [], []
         for number in range(3):

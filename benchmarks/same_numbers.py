@@ -3,8 +3,8 @@
 
     python benchmarks/same_numbers.py OLD_RUN NEW_RUN
 
-Start both runs with the same flags. Compared are history, results, predictions and the weights and optimizer state of the saved
-models, bit for bit, but for times and memory; with `--show` the places that differ are listed. Exits with 1 if a number differs.
+Start both runs with the same flags. Compares history, results, predictions, and the weights and optimizer state of the saved
+models, bit for bit, without times and memory. Exits with 1 if a number differs.
 """
 
 import sys

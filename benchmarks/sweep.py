@@ -2,7 +2,7 @@
 """What the document's comparison of 4 learning rates and 2 dropout rates costs against a single run, both without a cache.
 
     python benchmarks/sweep.py                            # scikit-learn's digits, 1,000 for training, at 96x96
-    python benchmarks/sweep.py --data PATH --pictures 5000
+    python benchmarks/sweep.py --data PATH --images 5000
 
 Runs train_efficientnetb7.py, the real EfficientNetB7 with random weights and its usual augmented views, once with one
 combination and once with eight, each in a process of its own with an empty cache. Prints both times and their ratio.
@@ -25,7 +25,7 @@ SWEEP = ("--lr", ".0005", ".0007", ".001", ".0015", "--dropout", ".25", ".35")
 def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
     parser.add_argument("--data", default="digits", metavar="cifar10|digits|PATH", help="as for train_efficientnetb7.py")
-    parser.add_argument("--pictures", type=cli.positive_int, default=1000, metavar="N", help="training pictures, val included")
+    parser.add_argument("--images", type=cli.positive_int, default=1000, metavar="N", help="training images, val included")
     parser.add_argument("--image-size", type=cli.positive_int, default=96, metavar="N", help="they are upscaled to N x N")
     return parser.parse_args(argv)
 
@@ -33,7 +33,7 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     script = Path(__file__).parents[1] / "train_efficientnetb7.py"
-    flags = ("--data", args.data, "--weights", "none", "--max-train-samples", args.pictures, "--image-size", args.image_size)
+    flags = ("--data", args.data, "--weights", "none", "--max-train-samples", args.images, "--image-size", args.image_size)
     seconds = []
     for name, sweep in (("one combination", ()), ("eight combinations", SWEEP)):
         with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,8 @@ import os
 import sys
 import tempfile
 
+BATCH_SIZE = {"cpu": 32, "gpu": 256}  # at 224x224, where VGG19 takes 1.4 GiB for 32 images
+
 
 def import_keras():
     """Import Keras for the backend that `KERAS_BACKEND` or keras.json names (TensorFlow by default) and return it.
@@ -71,11 +73,8 @@ def devices():
 
 
 def batch_size(image_size):
-    """Images that go through a backbone at once: 32 on a CPU, 256 on a GPU, fewer where they are larger than 224x224.
-
-    At 224x224, VGG19 takes 1.4 GiB for 32 images.
-    """
-    most = 32 if devices()[0].startswith("CPU") else 256
+    """Images that go through a backbone at once: `BATCH_SIZE`, and fewer where they are larger than 224x224."""
+    most = BATCH_SIZE["cpu" if devices()[0].startswith("CPU") else "gpu"]
     return max(1, most * 224**2 // max(224, image_size) ** 2)
 
 

@@ -15,7 +15,7 @@ CIFAR10_SUBSET = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset
 
 @pytest.fixture(scope="session")
 def cifar10_subset(tmp_path_factory):
-    """3,000 real CIFAR-10 pictures in train/<class>/ and test/<class>/, where they are at hand."""
+    """3,000 real CIFAR-10 images in train/<class>/ and test/<class>/, where they are at hand."""
     if not CIFAR10_SUBSET.exists():
         pytest.skip("the CIFAR-10 subset is not beside this checkout")
     folder = tmp_path_factory.mktemp("data")

@@ -69,6 +69,6 @@ def test_exit_codes(call):
     assert call(fails_with(cli.InputError("no such thing"))) == (2, "", "script.py: error: no such thing\n")
 
 
-def test_predict_takes_a_run_and_pictures():
+def test_predict_takes_a_run_and_images():
     args = predict.parse_args(["runs/x", "a.png", "b/*.jpg"])
     assert args.images == ["a.png", "b/*.jpg"]

@@ -7,19 +7,19 @@ from keras import layers
 from common.data import augment
 from common.data.batches import Batches
 
-PRESETS = (augment.flip_and_shift, augment.flip_shift_and_rotate, augment.flip_shift_and_zoom)
+AUGMENTATIONS = (augment.flip_and_shift, augment.flip_shift_and_rotate, augment.flip_shift_and_zoom)
 
 
 @pytest.fixture
 def bright_on_the_left():
-    """200 equal pictures, 32x32, whose left half is bright."""
-    picture = np.full((32, 32, 3), 40, np.uint8)
-    picture[:, :16] = 200
-    return np.repeat(picture[None], 200, axis=0)
+    """200 equal images, 32x32, whose left half is bright."""
+    image = np.full((32, 32, 3), 40, np.uint8)
+    image[:, :16] = 200
+    return np.repeat(image[None], 200, axis=0)
 
 
-@pytest.mark.parametrize("augmentation", PRESETS)
-def test_random_per_picture_and_never_upside_down(augmentation, bright_on_the_left):
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_random_per_image_and_never_upside_down(augmentation, bright_on_the_left):
     copies = augment.augment(bright_on_the_left, augmentation, 0).astype(float)
     assert copies.shape == bright_on_the_left.shape and len(np.unique(copies, axis=0)) > 150
     flipped = copies[:, :, 16:].mean((1, 2, 3)) > copies[:, :, :16].mean((1, 2, 3))
@@ -29,7 +29,7 @@ def test_random_per_picture_and_never_upside_down(augmentation, bright_on_the_le
     assert (copies[:, :16].mean((1, 2, 3)) > copies[:, 16:].mean((1, 2, 3))).all()
 
 
-@pytest.mark.parametrize("augmentation", PRESETS)
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_same_seed_same_copies(augmentation, bright_on_the_left):
     one, same, other = (augment.augment(bright_on_the_left, augmentation, seed) for seed in ([0, 1], [0, 1], [0, 2]))
     assert one.dtype == np.uint8
@@ -53,26 +53,26 @@ KERAS_LAYERS = {  # the same change, by a Keras layer
 }
 
 
-def warp(pictures, **changes):
-    count, as_it_is = len(pictures), {"mirrored": False, "degrees": 0, "zooms": 1, "shifts": (0, 0)}
-    return augment.warp(pictures, **{name: np.stack([value] * count) for name, value in (as_it_is | changes).items()})
+def warp(images, **changes):
+    count, as_it_is = len(images), {"flipped": False, "degrees": 0, "zooms": 1, "shifts": (0, 0)}
+    return augment.warp(images, **{name: np.stack([value] * count) for name, value in (as_it_is | changes).items()})
 
 
 @pytest.fixture
 def smooth():
-    """Eight smooth random pictures, 32x32."""
+    """Eight smooth random images, 32x32."""
     small = np.random.default_rng(0).integers(40, 215, (8, 5, 5, 3)).astype(np.uint8)
-    return np.stack([cv2.resize(picture, (32, 32), interpolation=cv2.INTER_CUBIC) for picture in small])
+    return np.stack([cv2.resize(image, (32, 32), interpolation=cv2.INTER_CUBIC) for image in small])
 
 
-RANGES = {  # degrees, zoom, share of the size that a picture is shifted by
+RANGES = {  # degrees, zoom, share of the size that a image is shifted by
     augment.flip_and_shift: (0, 0, 0.1),
     augment.flip_shift_and_rotate: (15, 0, 0.1),
     augment.flip_shift_and_zoom: (0, 0.1, 0.1),
 }
 
 
-@pytest.mark.parametrize("augmentation", PRESETS)
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_changes_reach_as_far_as_they_should_and_no_further(augmentation, monkeypatch):
     monkeypatch.setattr(augment, "warp", lambda images, **changes: changes)
     changes = augment.augment(np.zeros((5000, 20, 40, 3), np.uint8), augmentation, 0)
@@ -97,7 +97,7 @@ def test_changes_are_those_of_keras(change, smooth):
     np.testing.assert_allclose(warp(smooth, **changes), expected, atol=1.5)  # a 32nd of a pixel, and rounding
 
 
-def test_mirrored_first_then_turned_and_zoomed_then_shifted(smooth):
+def test_flipped_first_then_rotated_and_zoomed_then_shifted(smooth):
     np.testing.assert_array_equal(warp(smooth, flipped=True), smooth[:, :, ::-1])
     expected = smooth[:, :, ::-1].astype("float32")
     for change in ("turn", "zoom in", "shift"):

@@ -20,11 +20,11 @@ from common.data import dataset as data
 
 def load(source, tmp_path, **changes):
     flags = {"image_size": 32, "validation_split": 0.1, "max_train_samples": None, "seed": 0, "cache_dir": tmp_path / "cache"}
-    return data.load(argparse.Namespace(data=str(source), **flags | changes))
+    return data.load(argparse.Namespace(data=str(source), dry_run=False, **flags | changes))
 
 
 def in_order(part):
-    """The pictures of a part as a sorted list of bytes: equal for equal sets of pictures."""
+    """The images of a part as a sorted list of bytes: equal for equal sets of images."""
     return sorted((int(label), image.tobytes()) for image, label in zip(part.images, part.labels, strict=True))
 
 
@@ -119,10 +119,10 @@ def test_every_format_grey_and_alpha_come_as_rgb(tmp_path, capsys):
     assert np.abs(reds.astype(int) - [200, 0, 0]).max() <= 3  # JPEG and WebP lose a little
     greys = own.test.images[own.test.labels == 0]
     assert sorted(greys[:, 5, 5].tolist()) == [[0] * 3, [40] * 3, [80] * 3, [120] * 3]
-    assert "10 pictures were resized to 32x32" in capsys.readouterr().out
+    assert "10 images were resized to 32x32" in capsys.readouterr().out
 
 
-def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, image_folder, capsys, monkeypatch):
+def test_decoded_images_are_kept_until_a_file_changes(tmp_path, image_folder, capsys, monkeypatch):
     folder = image_folder({"cat": 20, "dog": 20})
     first = load(folder, tmp_path)
     read = folders.read_image
@@ -134,7 +134,7 @@ def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, image_folder, 
     kept[0].write_bytes(kept[0].read_bytes()[:500])
     kept[1].write_bytes(b"not a cache file")
     assert in_order(load(folder, tmp_path).train) == in_order(first.train)
-    assert capsys.readouterr().out.count("is damaged: reading the pictures again") == 2
+    assert capsys.readouterr().out.count("is damaged: reading the images again") == 2
 
     changed = folder / "train" / "cat" / "000.png"
     Image.fromarray(np.full((32, 32, 3), 77, np.uint8)).save(changed)
@@ -148,20 +148,20 @@ def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, image_folder, ca
     folder = image_folder({"cat": 20, "dog": 20})
     (tmp_path / "cache").touch()
     assert len(load(folder, tmp_path).test) == 40
-    assert "could not be kept" in capsys.readouterr().out
+    assert "could not be cached" in capsys.readouterr().out
 
 
 def test_odd_names_of_folders_and_files(tmp_path, image_folder):
     folder = image_folder({"Katze ä": 20, "true": 20}, root="photos_archive")
-    os.rename(folder / "train" / "true" / "000.png", os.fsencode(folder / "train" / "true") + b"/\xff.png")
+    os.rename(folder / "train" / "true" / "000.png", os.fsencode(folder / "train" / "true") + b"/\xff.png")  # noqa: PTH104
     shutil.rmtree(folder / "test" / "true")  # a class may be missing from test, not from train
     own = load(folder, tmp_path)
     assert own.class_names == ("Katze ä", "true") and len(own.train) + len(own.val) == 40
-    with pytest.raises(cli.InputError, match="--classes-b: test has no picture of true"):
+    with pytest.raises(cli.InputError, match="--classes-b: test has no image of true"):
         data.only_classes(own, [1], "--classes-b")
     (folder / "test" / "true").mkdir()
     assert len(load(folder, tmp_path).test) == 20
-    with pytest.raises(cli.InputError, match="no pictures"):  # as training pictures a folder called test is like any other
+    with pytest.raises(cli.InputError, match="no images"):  # as training images a folder called test is like any other
         load(folder / "test", tmp_path)
 
 
@@ -169,15 +169,15 @@ def test_a_folder_without_test_part_holds_out_a_fifth(tmp_path, image_folder, ca
     folder = image_folder({"cat": 50, "dog": 50}, parts=("train",))
     told = load(folder, tmp_path)
     assert len(told.test) == 20 and np.bincount(told.test.labels).tolist() == [10, 10]
-    assert "no test part: 20 pictures" in capsys.readouterr().out
+    assert "no test part: 20 images" in capsys.readouterr().out
     assert len(load(folder / "train", tmp_path).test) == 20  # <class>/* without train/ as well
 
 
 def python_version(folder, num_each=20, as_python_2=True):
-    """A small CIFAR-10 in its python version; returns its train pictures and labels in order."""
+    """A small CIFAR-10 in its python version; returns its train images and labels in order."""
     random = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    pictures, labels = [], []
+    images, labels = [], []
     for name in cifar10.TRAIN_FILES + cifar10.TEST_FILES:
         some = random.integers(0, 256, (num_each, 32, 32, 3), np.uint8)
         some_labels = [int(label) for label in np.arange(num_each) % 10]
@@ -187,21 +187,21 @@ def python_version(folder, num_each=20, as_python_2=True):
             batch = {key.encode(): value for key, value in batch.items()}
         (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
         if name in cifar10.TRAIN_FILES:
-            pictures.append(some)
+            images.append(some)
             labels += some_labels
-    return np.concatenate(pictures), labels
+    return np.concatenate(images), labels
 
 
 @pytest.mark.parametrize("as_python_2", [True, False])
 def test_python_version_folder_and_archive(tmp_path, as_python_2):
     folder = tmp_path / "cifar-10-batches-py"
-    pictures, labels = python_version(folder, as_python_2=as_python_2)
+    images, labels = python_version(folder, as_python_2=as_python_2)
     archive = tmp_path / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, folder.name)
     for source in (folder, archive):
         (images, numbers), (test_images, _) = cifar10.read(source)
-        assert np.array_equal(images, pictures) and numbers.tolist() == labels and len(test_images) == 20
+        assert np.array_equal(images, images) and numbers.tolist() == labels and len(test_images) == 20
         loaded = load(source, tmp_path)
         assert len(loaded.train) == 90 and loaded.class_names == cifar10.CLASS_NAMES
 
@@ -275,24 +275,24 @@ def test_download_goes_through_keras_and_keeps_a_users_file(tmp_path, monkeypatc
     assert len(load("cifar10", tmp_path).test) == 20
 
 
-def test_a_picture_that_is_cut_off_or_none_is_named(tmp_path):
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+def test_a_image_that_is_cut_off_or_none_is_named(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     for extension in ("png", "jpg", "webp", "bmp"):
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, {"jpg": "jpeg"}.get(extension, extension))
-        path = tmp_path / f"picture.{extension}"
+        Image.fromarray(image).save(buffer, {"jpg": "jpeg"}.get(extension, extension))
+        path = tmp_path / f"image.{extension}"
         path.write_bytes(buffer.getvalue())
         assert folders.read_image(path).shape == (64, 64, 3)
         for share in (0, 0.01, 0.5, 0.95):
             path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * share)])
-            with pytest.raises(cli.InputError, match=f"picture.{extension}"):
+            with pytest.raises(cli.InputError, match=f"image.{extension}"):
                 folders.read_image(path)
     for extension in ("png", "jpg"):  # a telephone appends a film, a camera embeds a thumbnail
         buffer, thumbnail = io.BytesIO(), io.BytesIO()
-        Image.fromarray(picture[::8, ::8]).save(thumbnail, "jpeg")
+        Image.fromarray(image[::8, ::8]).save(thumbnail, "jpeg")
         extra = {"comment": thumbnail.getvalue()} if extension == "jpg" else {}
-        Image.fromarray(picture).save(buffer, {"jpg": "jpeg"}.get(extension, extension), **extra)
-        path = tmp_path / f"picture.{extension}"
+        Image.fromarray(image).save(buffer, {"jpg": "jpeg"}.get(extension, extension), **extra)
+        path = tmp_path / f"image.{extension}"
         path.write_bytes(buffer.getvalue() + bytes(20_000))
         assert folders.read_image(path).shape == (64, 64, 3)
         path.write_bytes(buffer.getvalue()[:-20])

@@ -21,7 +21,7 @@ APPLICATIONS = {
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("float32")
 
 
@@ -29,9 +29,9 @@ def build(name, path=None, seed=0, is_imagenet=False, **options):
     return backbones.build(name, 32, weights.Weights(path, is_imagenet, ""), seed=seed, **options)
 
 
-def call(model, pictures):
+def call(model, images):
     """What a model predicts, without the time that tracing takes."""
-    return keras.ops.convert_to_numpy(model(pictures, training=False))
+    return keras.ops.convert_to_numpy(model(images, training=False))
 
 
 def write_legacy(model, path):
@@ -49,18 +49,18 @@ def have_equal_weights(one, other):
 
 
 @pytest.mark.parametrize("name", ["vgg19", "resnet152v2"])
-def test_equals_keras_on_its_own_preprocessing(name, pictures):
+def test_equals_keras_on_its_own_preprocessing(name, images):
     application, preprocess_input = APPLICATIONS[name]
     base, theirs = build(name), application(include_top=False, weights=None, input_shape=(32, 32, 3))
     theirs.set_weights(base.get_weights())
-    expected = call(theirs, preprocess_input(pictures.copy()))
-    np.testing.assert_allclose(call(base, pictures), expected, rtol=1e-4, atol=1e-5)
+    expected = call(theirs, preprocess_input(images.copy()))
+    np.testing.assert_allclose(call(base, images), expected, rtol=1e-4, atol=1e-5)
     inputs = keras.Input((32, 32, 3))
-    stages = backbones.stages(keras.Model(inputs, base(inputs)), pictures)
-    seen = stages["as the base\nsees it"]
-    np.testing.assert_allclose(seen, preprocess_input(pictures.copy()), atol=1e-4)
-    red, green, blue = pictures[0, 5, 7]
-    by_hand = {"vgg19": (blue - 103.939, green - 116.779, red - 123.68), "resnet152v2": pictures[0, 5, 7] / 127.5 - 1}
+    stages = backbones.stages(keras.Model(inputs, base(inputs)), images)
+    seen = stages["preprocessed"]
+    np.testing.assert_allclose(seen, preprocess_input(images.copy()), atol=1e-4)
+    red, green, blue = images[0, 5, 7]
+    by_hand = {"vgg19": (blue - 103.939, green - 116.779, red - 123.68), "resnet152v2": images[0, 5, 7] / 127.5 - 1}
     np.testing.assert_allclose(seen[0, 5, 7], by_hand[name], atol=1e-4)
 
 
@@ -107,7 +107,7 @@ def test_the_trained_base_of_a_run_is_taken(tmp_path):
         build("resnet152v2", path)
 
 
-def test_imagenets_efficientnetb7_is_scaled_as_keras_scales_it(tmp_path, monkeypatch, pictures):
+def test_imagenets_efficientnetb7_is_scaled_as_keras_scales_it(tmp_path, monkeypatch, images):
     keras.utils.set_random_seed(0)
     official = keras.applications.EfficientNetB7(include_top=False, weights=None, input_shape=(32, 32, 3))
     normalization = next(layer for layer in official.layers if isinstance(layer, layers.Normalization))
@@ -118,13 +118,13 @@ def test_imagenets_efficientnetb7_is_scaled_as_keras_scales_it(tmp_path, monkeyp
     path = write_legacy(official, tmp_path / "efficientnetb7_notop.h5")
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *args, **kwargs: str(path))
     theirs = keras.applications.EfficientNetB7(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
-    expected = call(theirs, pictures)
-    ours = call(build("efficientnetb7", path), pictures)  # known by its normalization
+    expected = call(theirs, images)
+    ours = call(build("efficientnetb7", path), images)  # known by its normalization
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
     # A whole model, which holds the scaling as a layer of its own.
     monkeypatch.setattr(keras.models, "load_model", lambda path, compile: theirs)
-    again = call(build("efficientnetb7", tmp_path / "whole.keras"), pictures)
+    again = call(build("efficientnetb7", tmp_path / "whole.keras"), images)
     np.testing.assert_allclose(again, ours, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
@@ -217,14 +217,14 @@ def test_what_is_frozen_and_what_unfreeze_last_frees():
     assert not any(is_batch_norm[number] for number in trainable(base)) and len(trainable(base)) == len(of_random) - 151
 
 
-def test_stays_exact_under_mixed_precision(pictures):
+def test_stays_exact_under_mixed_precision(images):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         stages = {}
         for name in ("vgg19", "efficientnetb7"):
             inputs = keras.Input((32, 32, 3))
-            stages[name] = backbones.stages(keras.Model(inputs, build(name)(inputs)), pictures)["as the base\nsees it"]
+            stages[name] = backbones.stages(keras.Model(inputs, build(name)(inputs)), images)["preprocessed"]
     finally:
         keras.config.set_dtype_policy("float32")
-    np.testing.assert_allclose(stages["vgg19"], APPLICATIONS["vgg19"][1](pictures.copy()), atol=1e-4)
-    np.testing.assert_allclose(stages["efficientnetb7"], pictures / 255, atol=1e-6)
+    np.testing.assert_allclose(stages["vgg19"], APPLICATIONS["vgg19"][1](images.copy()), atol=1e-4)
+    np.testing.assert_allclose(stages["efficientnetb7"], images / 255, atol=1e-6)

@@ -13,29 +13,29 @@ import numpy as np
 import pytest
 from keras import layers
 
-from common import cli
+from common import backend, cli
 from common.data import dataset as data
 from common.data.augment import flip_and_shift
 from common.models import feature_file, features
-from common.models.upscale import Upscale
+from common.models.upscale import upscale
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(features, "BATCH_SIZE", {"cpu": 4, "gpu": 4})
+    monkeypatch.setattr(backend, "BATCH_SIZE", {"cpu": 4, "gpu": 4})
     monkeypatch.setattr(feature_file, "BATCHES_PER_CHUNK", 2)
 
 
-def make_extractor(seed=0):
+def make_extractor(seed=0, interpolation="bicubic"):
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(6, 3, strides=2, activation="relu")(Upscale(12)(inputs))
+    x = layers.Conv2D(6, 3, strides=2, activation="relu")(upscale(inputs, 12, interpolation))
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
 
 
-def make_pictures(count, seed=0):
+def make_images(count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3), np.uint8)
 
 
@@ -50,52 +50,53 @@ def stored(folder, end=".npy"):
 
 
 def test_equals_predict_part_by_part(tmp_path):
-    extractor, parts = make_extractor(), [make_pictures(21), make_pictures(10, seed=1)]
+    extractor, parts = make_extractor(), [make_images(21), make_images(10, seed=1)]
     (one, other), took = extract(extractor, parts, tmp_path)
     assert one.dtype == np.float32 and (took["pictures"], took["computed"]) == (31, 31)
-    for ours, pictures in ((one, parts[0]), (other, parts[1])):
-        np.testing.assert_allclose(ours, extractor.predict(pictures, verbose=0), rtol=1e-5)
+    for ours, images in ((one, parts[0]), (other, parts[1])):
+        np.testing.assert_allclose(ours, extractor.predict(images, verbose=0), rtol=1e-5)
     assert not list((tmp_path / "features").glob("*.part.npy"))
 
 
-def test_other_splits_and_orders_share_what_is_there_and_equal_pictures_are_computed_once(tmp_path):
-    extractor, pictures = make_extractor(), make_pictures(20)
-    (whole,), _ = extract(extractor, [pictures], tmp_path)
+def test_other_splits_and_orders_share_what_is_there_and_equal_images_are_computed_once(tmp_path):
+    extractor, images = make_extractor(), make_images(20)
+    (whole,), _ = extract(extractor, [images], tmp_path)
     order = np.random.default_rng(0).permutation(20)
-    (one, other), took = extract(extractor, [pictures[order[:13]], pictures[order[13:]]], tmp_path)
+    (one, other), took = extract(extractor, [images[order[:13]], images[order[13:]]], tmp_path)
     assert took["computed"] == 0
     np.testing.assert_array_equal(np.concatenate([one, other]), whole[order])
-    (twice,), took = extract(extractor, [np.concatenate([pictures, pictures[:9]])], tmp_path)
+    (twice,), took = extract(extractor, [np.concatenate([images, images[:9]])], tmp_path)
     assert took["computed"] == 0
     np.testing.assert_array_equal(twice[20:], whole[:9])
 
 
-def test_the_name_depends_on_pictures_weights_layers_and_precision(tmp_path):
-    pictures = make_pictures(5)
+def test_the_name_depends_on_images_weights_layers_and_precision(tmp_path):
+    images = make_images(5)
     names = set()
-    for number, (extractor, images) in enumerate(
+    for number, (extractor, part) in enumerate(
         [
-            (make_extractor(), pictures),
-            (make_extractor(seed=1), pictures),
-            (make_extractor(), make_pictures(5, seed=1)),
-            (keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(6)]), pictures),
+            (make_extractor(), images),
+            (make_extractor(interpolation="bilinear"), images),  # the same layers with other constants
+            (make_extractor(seed=1), images),
+            (make_extractor(), make_images(5, seed=1)),
+            (keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(6)]), images),
         ]
     ):
-        _, took = extract(extractor, [images], tmp_path)
+        _, took = extract(extractor, [part], tmp_path)
         assert took["computed"] == 5
         names |= {path.name for path in (tmp_path / "features").glob("*.npy")}
         assert len(names) == number + 1
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        _, took = extract(make_extractor(), [pictures], tmp_path)
+        _, took = extract(make_extractor(), [images], tmp_path)
     finally:
         keras.config.set_dtype_policy("float32")
     assert took["computed"] == 5
 
 
 def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkeypatch, capsys):
-    extractor, pictures = make_extractor(), make_pictures(37)
-    (unbroken,), _ = extract(extractor, [pictures], tmp_path / "unbroken")
+    extractor, images = make_extractor(), make_images(37)
+    (unbroken,), _ = extract(extractor, [images], tmp_path / "unbroken")
     batches = []
 
     class Interrupted(keras.Model):
@@ -107,10 +108,10 @@ def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkey
 
     monkeypatch.setattr(extractor, "predict_on_batch", Interrupted(extractor.input, extractor.output).predict_on_batch)
     with pytest.raises(KeyboardInterrupt):
-        extract(extractor, [pictures], tmp_path / "broken")
+        extract(extractor, [images], tmp_path / "broken")
     assert not list((tmp_path / "broken").rglob("*[!t].npy"))  # nothing under its own name before it is whole
-    (resumed,), took = extract(extractor, [pictures], tmp_path / "broken")
-    assert took["computed"] == 37 - 16 and "16 of 37 pictures are there" in capsys.readouterr().out
+    (resumed,), took = extract(extractor, [images], tmp_path / "broken")
+    assert took["computed"] == 37 - 16 and "16 of 37 images done" in capsys.readouterr().out
     np.testing.assert_array_equal(resumed, unbroken)
     assert stored(tmp_path / "broken").read_bytes() == stored(tmp_path / "unbroken").read_bytes()
 
@@ -118,15 +119,15 @@ def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkey
 KILLED = """
 import os, signal, sys
 sys.path[:0] = [{root!r}, {tests!r}]
-from test_features import feature_file, features, make_extractor, make_pictures
-features.BATCH_SIZE, feature_file.BATCHES_PER_CHUNK = {{"cpu": 4, "gpu": 4}}, 2
+from test_features import backend, feature_file, features, make_extractor, make_images
+backend.BATCH_SIZE, feature_file.BATCHES_PER_CHUNK = {{"cpu": 4, "gpu": 4}}, 2
 write = feature_file.files.write_json
 def killed_at_the_third(path, content):
     if sum(c is not None for c in content["checksums"]) == 3:
         os.kill(os.getpid(), signal.SIGKILL)  # the chunk is written, its checksum is not
     write(path, content)
 feature_file.files.write_json = killed_at_the_third
-features.extract(make_extractor(), [make_pictures(37)], sys.argv[1], "features")
+features.extract(make_extractor(), [make_images(37)], sys.argv[1], "features")
 """
 
 
@@ -134,44 +135,44 @@ def test_killed_in_earnest_it_goes_on_where_it_stopped(tmp_path):
     program = KILLED.format(root=str(ROOT), tests=str(ROOT / "tests" / "models"))
     ended = subprocess.run([sys.executable, "-c", program, tmp_path / "killed"], capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    (resumed,), took = extract(make_extractor(), [make_pictures(37)], tmp_path / "killed")
-    (unbroken,), _ = extract(make_extractor(), [make_pictures(37)], tmp_path / "unbroken")
+    (resumed,), took = extract(make_extractor(), [make_images(37)], tmp_path / "killed")
+    (unbroken,), _ = extract(make_extractor(), [make_images(37)], tmp_path / "unbroken")
     assert took["computed"] == 37 - 16
     np.testing.assert_array_equal(resumed, unbroken)
 
 
 def overwrite(path, offset, content):
-    with open(path, "r+b") as file:
+    with path.open("r+b") as file:
         file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
         file.write(content)
 
 
 def test_killed_between_the_last_chunk_and_the_name_it_needs_no_second_pass(tmp_path):
-    extractor, pictures = make_extractor(), make_pictures(37)
-    (before,), _ = extract(extractor, [pictures], tmp_path)
+    extractor, images = make_extractor(), make_images(37)
+    (before,), _ = extract(extractor, [images], tmp_path)
     whole = stored(tmp_path)
     whole.rename(whole.with_name(whole.stem + ".part.npy"))
-    (after,), took = extract(extractor, [pictures], tmp_path)
+    (after,), took = extract(extractor, [images], tmp_path)
     assert took["computed"] == 0 and whole.exists()
     np.testing.assert_array_equal(after, before)
 
 
 def test_broken_off_in_the_first_chunk_is_no_damage(tmp_path, monkeypatch, capsys):
-    extractor, pictures = make_extractor(), make_pictures(37)
+    extractor, images = make_extractor(), make_images(37)
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(extractor, "predict_on_batch", lambda pictures: (_ for _ in ()).throw(KeyboardInterrupt))
-        extract(extractor, [pictures], tmp_path)
-    assert extract(extractor, [pictures], tmp_path)[1]["computed"] == 37
+        broken.setattr(extractor, "predict_on_batch", lambda images: (_ for _ in ()).throw(KeyboardInterrupt))
+        extract(extractor, [images], tmp_path)
+    assert extract(extractor, [images], tmp_path)[1]["computed"] == 37
     assert "can't be used" not in capsys.readouterr().out
 
 
-def test_larger_pictures_go_in_smaller_batches(monkeypatch):
-    monkeypatch.setattr(features, "BATCH_SIZE", {"cpu": 32, "gpu": 32})
+def test_larger_images_go_in_smaller_batches(monkeypatch):
+    monkeypatch.setattr(backend, "BATCH_SIZE", {"cpu": 32, "gpu": 32})
 
     def batch_size(size):
         inputs = keras.Input((32, 32, 3))
         base = keras.Sequential([keras.Input((size, size, 3)), layers.GlobalAveragePooling2D()])
-        return features.batch_size(keras.Model(inputs, base(Upscale(size)(inputs))))
+        return features.batch_size(keras.Model(inputs, base(upscale(inputs, size))))
 
     assert [batch_size(size) for size in (32, 224, 448, 4000)] == [32, 32, 8, 1]
 
@@ -191,22 +192,22 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_or_foreign_file_is_noticed_and_computed_again(tmp_path, capsys, damage):
-    extractor, pictures = make_extractor(), make_pictures(37)
-    (before,), _ = extract(extractor, [pictures], tmp_path)
+    extractor, images = make_extractor(), make_images(37)
+    (before,), _ = extract(extractor, [images], tmp_path)
     do, expected = DAMAGES[damage]
     do(stored(tmp_path), stored(tmp_path, ".json"))
-    (after,), took = extract(extractor, [pictures], tmp_path)
+    (after,), took = extract(extractor, [images], tmp_path)
     assert took["computed"] == expected
     assert "can't be used as it is" in capsys.readouterr().out
     np.testing.assert_array_equal(after, before)
-    assert extract(extractor, [pictures], tmp_path)[1]["computed"] == 0
+    assert extract(extractor, [images], tmp_path)[1]["computed"] == 0
 
 
 def test_two_at_once_compute_it_once(tmp_path):
-    pictures, results = make_pictures(60), []
+    images, results = make_images(60), []
 
     def work(extractor):
-        results.append(extract(extractor, [pictures], tmp_path))
+        results.append(extract(extractor, [images], tmp_path))
 
     threads = [threading.Thread(target=work, args=(make_extractor(),)) for _ in range(2)]
     for thread in threads:
@@ -220,20 +221,20 @@ def test_two_at_once_compute_it_once(tmp_path):
 def test_no_room_and_no_right_to_write_are_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(cli.InputError, match="--cache-dir.*--no-cache") as failed:
-        extract(make_extractor(), [make_pictures(5)], tmp_path / "file")
+        extract(make_extractor(), [make_images(5)], tmp_path / "file")
     assert "\n" not in str(failed.value)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(cli.InputError, match="GiB are needed"):
-        extract(make_extractor(), [make_pictures(5)], tmp_path)
+        extract(make_extractor(), [make_images(5)], tmp_path)
 
 
 def test_a_data_set_keeps_labels_and_gets_views(tmp_path):
     labels = np.arange(12) % 3
-    parts = [data.Samples(make_pictures(12, seed), labels) for seed in range(3)]
+    parts = [data.Samples(make_images(12, seed), labels) for seed in range(3)]
     dataset = data.Dataset("random", ("a", "b", "c"), *parts)
 
     class Arguments:
-        cache_dir, seed, views = tmp_path, 0, 3
+        cache_dir, seed, views, no_cache = tmp_path, 0, 3, False
 
     extractor = make_extractor()
     inputs, took = features.of_dataset(extractor, dataset, Arguments, flip_and_shift)
@@ -245,5 +246,5 @@ def test_a_data_set_keeps_labels_and_gets_views(tmp_path):
     assert (inputs.val.labels == labels).all()
     assert features.of_dataset(extractor, dataset, Arguments, flip_and_shift)[1]["extraction"]["computed"] == 0
     alone, took = features.of_dataset(extractor, dataset, Arguments, None)
-    assert took["extraction"]["computed"] == 0  # the first view is the pictures themselves
+    assert took["extraction"]["computed"] == 0  # the first view is the images themselves
     np.testing.assert_array_equal(alone.train.images[:], plain[:])

@@ -1,10 +1,14 @@
+import os
+import subprocess
+import sys
+
 import cv2
 import keras
 import numpy as np
 import pytest
 
 from common import cli
-from common.models.upscale import INTERPOLATIONS, Upscale
+from common.models.upscale import INTERPOLATIONS, Upscale, upscale
 
 SHAPES = [
     ((32, 32), (224, 224)),
@@ -19,7 +23,7 @@ SHAPES = [
 ]
 
 
-def pictures(shape, channels=3, dtype="uint8"):
+def random_images(shape, channels=3, dtype="uint8"):
     return np.random.default_rng(0).integers(0, 256, (3, *shape, channels)).astype(dtype)
 
 
@@ -31,16 +35,16 @@ def with_opencv(images, size, interpolation):
 @pytest.mark.parametrize("source, target", SHAPES)
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_equals_opencv_on_float32(source, target, interpolation):
-    images = pictures(source)
-    resized = keras.ops.convert_to_numpy(Upscale(target, interpolation)(images))
+    images = random_images(source)
+    resized = keras.ops.convert_to_numpy(upscale(images, target, interpolation))
     assert resized.dtype == np.float32
     np.testing.assert_allclose(resized, with_opencv(images, target, interpolation), atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float16", "int64"])
 def test_dtype_of_the_input_is_no_matter(dtype):
-    resized = keras.ops.convert_to_numpy(Upscale(80)(pictures((32, 32), dtype=dtype)))
-    np.testing.assert_allclose(resized, with_opencv(pictures((32, 32)), (80, 80), "bicubic"), atol=1e-3)
+    resized = keras.ops.convert_to_numpy(upscale(random_images((32, 32), dtype=dtype), 80))
+    np.testing.assert_allclose(resized, with_opencv(random_images((32, 32)), (80, 80), "bicubic"), atol=1e-3)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -48,9 +52,9 @@ def test_dtype_of_the_input_is_no_matter(dtype):
 def test_in_a_compiled_model_with_and_without_xla(interpolation, jit_compile):
     # 96, 160 and 224 are the sizes at which XLA on TensorFlow resizes wrongly by itself.
     inputs = keras.Input((32, 32, 1))
-    model = keras.Model(inputs, [Upscale(size, interpolation)(inputs) for size in (96, 160, 224)])
+    model = keras.Model(inputs, [upscale(inputs, size, interpolation) for size in (96, 160, 224)])
     model.compile(jit_compile=jit_compile)
-    images = pictures((32, 32), channels=1)
+    images = random_images((32, 32), channels=1)
     for resized in model.predict(images, verbose=0):
         expected = with_opencv(images, resized.shape[1:3], interpolation)[..., None]
         np.testing.assert_allclose(resized, expected, atol=1e-3)
@@ -61,22 +65,61 @@ def test_stays_float32_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         inputs = keras.Input((32, 32, 3))
-        model = keras.Model(inputs, Upscale(100)(inputs))
-        resized = model.predict(pictures((32, 32)), verbose=0)
+        model = keras.Model(inputs, upscale(inputs, 100))
+        resized = model.predict(random_images((32, 32)), verbose=0)
     finally:
         keras.config.set_dtype_policy(before)
     assert resized.dtype == np.float32
-    np.testing.assert_allclose(resized, with_opencv(pictures((32, 32)), (100, 100), "bicubic"), atol=1e-3)
+    np.testing.assert_allclose(resized, with_opencv(random_images((32, 32)), (100, 100), "bicubic"), atol=1e-3)
+
+
+def save(folder, source=(32, 32), target=(48, 64), interpolation="lanczos4"):
+    """A saved model that upscales."""
+    inputs = keras.Input((*source, 3))
+    model = keras.Model(inputs, upscale(inputs, target, interpolation))
+    model.save(folder / "model.keras")
+    return model
+
+
+ELSEWHERE = """
+import sys
+import keras, numpy as np
+model = keras.models.load_model("model.keras")
+np.save("there.npy", model.predict(np.load("images.npy"), verbose=0))
+assert "common" not in sys.modules and not any(name.startswith("train_") for name in sys.modules)
+"""
+
+
+def test_a_saved_model_loads_where_this_repository_is_not(tmp_path):
+    model, images = save(tmp_path), random_images((32, 32))
+    np.save(tmp_path / "images.npy", images)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-I", "-c", ELSEWHERE]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "there.npy"), model.predict(images, verbose=0))
+
+
+@pytest.mark.parametrize("size", [24, 48, 64])
+def test_an_image_of_another_size_is_refused(tmp_path, size):
+    save(tmp_path)
+    model, wrong = keras.models.load_model(tmp_path / "model.keras"), random_images((size, size))
+    with pytest.raises(ValueError, match=r"expected shape=\(None, 32, 32, 3\)"):
+        model.predict(wrong, verbose=0)
+    model.predict(random_images((32, 32)), verbose=0)
+    with pytest.raises(Exception, match="reshape|expected shape"):  # each backend has its own class
+        model.predict(wrong, verbose=0)
 
 
 @pytest.mark.parametrize("extension", [".keras", ".h5"])
-def test_saved_and_loaded(tmp_path, extension):
+def test_models_saved_with_the_layer_of_earlier_versions_still_load(tmp_path, extension):
     inputs = keras.Input((32, 32, 3))
     model = keras.Model(inputs, Upscale((48, 64), "lanczos4")(inputs))
     model.save(tmp_path / f"model{extension}")
     loaded = keras.models.load_model(tmp_path / f"model{extension}")
-    images = pictures((32, 32))
-    np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
+    images = random_images((32, 32))
+    expected = with_opencv(images, (48, 64), "lanczos4")
+    np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, atol=1e-3)
 
 
 def test_the_flag_names_every_interpolation():
@@ -85,4 +128,4 @@ def test_the_flag_names_every_interpolation():
 
 def test_unknown_interpolation_is_refused():
     with pytest.raises(ValueError, match="bicubik.*nearest, bilinear"):
-        Upscale(224, "bicubik")
+        upscale(random_images((32, 32)), 224, "bicubik")

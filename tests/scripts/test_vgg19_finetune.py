@@ -1,4 +1,4 @@
-"""train_vgg19_finetune.py on digits at 32x32: the real VGG19, both phases, few pictures."""
+"""train_vgg19_finetune.py on digits at 32x32: the real VGG19, both phases, few images."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ import predict
 import train_vgg19_finetune as script
 from common import cli, files
 from common.data import dataset as data
-from common.models import backbones, weights
+from common.models import backbones, initialise, weights
 from common.results import records
 
 SMALL = ("--data", "digits", "--max-train-samples", "100", "--batch-size", "30")
@@ -84,21 +84,21 @@ def test_nothing_to_train_is_refused(call):
     assert code == cli.EXIT_BAD_INPUT and "trains nothing" in told and told.count("\n") == 1
 
 
-def test_a_random_vgg19_tells_pictures_apart_once_it_is_initialised(workplace):
-    pictures = digits(workplace).train.images[:64]
+def test_a_random_vgg19_tells_images_apart_once_it_is_initialised(workplace):
+    images = digits(workplace).train.images[:64]
     base = backbones.build("vgg19", 32, weights.find("none", "vgg19", 32), seed=0)
 
     def likeness():
-        """Mean correlation of two pictures' features."""
-        return np.corrcoef(base.predict(pictures, verbose=0).reshape(len(pictures), -1))[np.triu_indices(64, 1)].mean()
+        """Mean correlation of two images' features."""
+        return np.corrcoef(base.predict(images, verbose=0).reshape(len(images), -1))[np.triu_indices(64, 1)].mean()
 
     drawn = likeness()
     before = [layer.get_weights()[0] for layer in base.layers if isinstance(layer, layers.Conv2D)]
-    backbones.initialise_from_images(base, pictures)
+    initialise.fit_to_images(base, images)
     assert drawn > 0.9 and likeness() < 0.7
     convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D)]
     for number, expected in ((0, 16), (2, 8), (4, 4), (8, 2)):  # 64 channels, 128, 256, 512
-        inputs = keras.Model(base.input, convolutions[number].input).predict(pictures, verbose=0)
+        inputs = keras.Model(base.input, convolutions[number].input).predict(images, verbose=0)
         kernel, bias = convolutions[number].get_weights()
         before_relu = np.asarray(keras.ops.conv(inputs, kernel, padding="same")) + bias
         assert before_relu.mean((0, 1, 2)) == pytest.approx(0, abs=0.02 * expected)
@@ -193,7 +193,7 @@ def test_a_cosine_can_t_be_made_longer(tmp_path, call):
 
     files.write_json(tmp_path / "args.json", resume.stored_form(script.parse_args([*SMALL, "--schedule", "cosine"])))
     code, _, told = call(script.main, "--resume", tmp_path, "--finetune-epochs", "200")
-    assert code == cli.EXIT_BAD_INPUT and "beside it goes no other flag" in told
+    assert code == cli.EXIT_BAD_INPUT and "allowed beside it: no other flag" in told
     files.write_json(tmp_path / "args.json", resume.stored_form(script.parse_args(SMALL)))
     assert script.parse_args(["--resume", str(tmp_path), "--finetune-epochs", "200"]).finetune_epochs == 200
 

@@ -261,7 +261,8 @@ def test_a_damaged_folder_is_refused_in_one_line(tmp_path, name, content):
     if content:
         (run.folder / name).write_text(content)
     if name == "environment.json" and content == "{}":
-        return resume.check(make_args(tmp_path, resume=run.folder))  # nothing in it is needed
+        resume.check(make_args(tmp_path, resume=run.folder))  # nothing in it is needed
+        return
     with pytest.raises(cli.InputError, match=f"{Path(name).name} can't be read"):
         resume.check(make_args(tmp_path, resume=run.folder))
 

@@ -1,4 +1,4 @@
-"""The three scripts on a frozen base, on digits at 32x32: real layers, every stage, few pictures."""
+"""The three scripts on a frozen base, on digits at 32x32: real layers, every stage, few images."""
 
 import subprocess
 import sys
@@ -102,11 +102,11 @@ def split(model):
 
 
 def test_the_joined_model_predicts_what_the_head_predicts_on_cached_features(models, workplace):
-    pictures = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
     for model in models.values():
         extractor, head = split(model)
-        ((rows,), _) = features.extract(extractor, [pictures], workplace / "joined", "features")
-        of_head, joined = (keras.ops.convert_to_numpy(part(x)) for part, x in ((head, rows[:]), (model, pictures)))
+        ((rows,), _) = features.extract(extractor, [images], workplace / "joined", "features")
+        of_head, joined = (keras.ops.convert_to_numpy(part(x)) for part, x in ((head, rows[:]), (model, images)))
         np.testing.assert_allclose(of_head, joined, atol=1e-4)
         assert (of_head.argmax(1) == joined.argmax(1)).all()
 
@@ -124,15 +124,15 @@ def moved(before, base):
 def test_nothing_in_a_frozen_base_moves_or_is_random_in_fit(vgg19, models):
     trained_through = keras.models.load_model(vgg19[1] / "model.keras").get_layer("vgg19")
     assert not moved(weights_by_layer(backbones.build("vgg19-fc2", 32, RANDOM, seed=0)), trained_through)
-    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
     model = models["efficientnetb7"]  # 163 batch norms and 48 dropouts
     base = model.get_layer("efficientnetb7")
     before, head = weights_by_layer(base), model.get_layer("head").get_weights()
     model.run_eagerly = True  # tracing would take longer
-    model.fit(pictures, np.eye(10)[:6], batch_size=3, verbose=0)
+    model.fit(images, np.eye(10)[:6], batch_size=3, verbose=0)
     assert not moved(before, base)
     assert not all(map(np.array_equal, head, model.get_layer("head").get_weights()))
-    images = pictures.astype("float32")
+    images = images.astype("float32")
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(base(images, training=flag)) for flag in (True, False)))
 
 
@@ -187,7 +187,7 @@ model.fit(*preprocess_data(x[:16], y[:16]), batch_size=8, verbose=0)
 
 @pytest.fixture(scope="module")
 def swept(workplace):
-    """A run of eight combinations on a small base, with one augmented copy of each training picture."""
+    """A run of eight combinations on a small base, with one augmented copy of each training image."""
     flags = ("--epochs", "3", "--batch-size", "30", "--views", "2", "--lr", "1e-9", "1e-8", "1e-3", "1e-2")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(backbones, "build", small_backbone)
@@ -213,7 +213,7 @@ def test_the_sweep_trains_every_combination_and_scores_the_chosen_one_only(swept
 def test_compare_shows_the_chosen_combination(swept, vgg19):
     ((record,), (of_vgg19,)) = (records.read(run) for run in (swept, vgg19[0]))
     results = files.read_json(swept / "results.json")
-    assert record.phases == (train_efficientnetb7.PHASE.format(results["learning_rate"], results["dropout"]),)
+    assert record.phases == ("lr={learning_rate} dropout={dropout}".format(**results),)
     (score,) = record.scores.values()
     assert max(row["val_accuracy"] for row in score.curve) == results["val_accuracy"]
     assert of_vgg19.trained == "head" and len(next(iter(of_vgg19.scores.values())).curve) == 4
@@ -255,15 +255,15 @@ def test_a_diverged_rate_leaves_the_base_of_the_next_one_alone(workplace, monkey
 
 def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch):
     monkeypatch.setattr(backbones, "build", small_backbone)
-    fit, calls = train_efficientnetb7.fit, []
+    train_point, calls = train_efficientnetb7.train_point, []
 
     def interrupted(*args):
         calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return fit(*args)
+        return train_point(*args)
 
-    monkeypatch.setattr(train_efficientnetb7, "fit", interrupted)
+    monkeypatch.setattr(train_efficientnetb7, "train_point", interrupted)
     run = sweep(workplace, "--epochs", "1", "--lr", "1e-3", "2e-3", "3e-3", "4e-3")
     assert len(files.read_csv(run / "sweep.csv")) == 2 and len(calls) == 3
     assert files.read_json(run / "results.json")["status"] == "interrupted"
@@ -279,20 +279,27 @@ def test_preprocess_data_takes_what_cifar10_load_data_gives():
     np.testing.assert_array_equal(y, np.eye(10)[[1, 9, 0]])
 
 
-def test_no_resize_leaves_the_lambda_out(monkeypatch):
+def test_only_cifar10_h5_has_the_lambda_and_no_resize_leaves_it_out(monkeypatch):
     monkeypatch.setattr(backbones, "build", small_backbone)
     for flags, expected, size in (((), ["Lambda"], 224), (("--no-resize",), [], 32)):
-        extractor = train_efficientnetb7.build_extractor(train_efficientnetb7.parse_args(flags), None, (32, 32, 3))
-        assert [type(layer).__name__ for layer in extractor.layers if layer.name == "resize"] == expected
+        args = train_efficientnetb7.parse_args(flags)
+        extractor = train_efficientnetb7.build_extractor(args, None, (32, 32, 3))
+        head = train_efficientnetb7.build_head(extractor.output_shape[-1], 10, 0.25)
+        model = keras.Model(extractor.input, head(extractor.output))
+        document = train_efficientnetb7.with_lambda(args, model)
+        assert not [layer for layer in model.layers if isinstance(layer, layers.Lambda)]
+        assert [type(layer).__name__ for layer in document.layers if layer.name == "resize"] == expected
         assert extractor.get_layer("efficientnetb7").input_shape[1] == size
+        images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+        np.testing.assert_allclose(*(part.predict(images, verbose=0) for part in (model, document)), atol=1e-5)
 
 
 def test_the_lambda_resizes_as_opencv_does():
     args = train_efficientnetb7.parse_args(["--image-size", "100", "--interpolation", "lanczos4"])
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     layer = layers.Lambda(upscale.upscale, arguments={"size": [100, 100], "interpolation": args.interpolation}, dtype="float32")
-    expected = [cv2.resize(picture.astype("float32"), (100, 100), interpolation=cv2.INTER_LANCZOS4) for picture in pictures]
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(pictures)), expected, atol=1e-3)
+    expected = [cv2.resize(image.astype("float32"), (100, 100), interpolation=cv2.INTER_LANCZOS4) for image in images]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(images)), expected, atol=1e-3)
 
 
 def test_predict_takes_these_runs(vgg19, tmp_path, call):
@@ -327,7 +334,7 @@ def test_mistakes_are_one_line_and_leave_nothing(script, tmp_path, call, monkeyp
         assert not list((tmp_path / "runs").glob("*/*"))
 
 
-def test_pictures_keep_their_size_up_to_the_upscaling(image_folder, tmp_path, capsys):
+def test_images_keep_their_size_up_to_the_upscaling(image_folder, tmp_path, capsys):
     def load(root, size):
         flags = ("--data", str(root), "--image-size", str(size), "--cache-dir", str(tmp_path / "cache"))
         return data.load(train_vgg19.parse_args(flags), upscaled_later=True).train.images.shape[1:3]
