@@ -44,7 +44,7 @@ def build_model():
 
 
 def fit_phase(run, model, phase, epochs, patience, callbacks=()):
-    reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, cooldcallbacks=1)
+    reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, cooldown=1)
     keep_best = keras.callbacks.EarlyStopping("val_accuracy", patience=patience, restore_best_weights=True)
     samples = Samples(X, Y)
     run.fit(phase, model, run.batches(samples), samples, epochs=epochs, callbacks=[*callbacks, reduce, keep_best])
