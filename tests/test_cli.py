@@ -42,7 +42,7 @@ def test_defaults_are_shown_by_the_parser(capsys):
     assert ended.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "(default: 0.001)" in shown and "(default: 0 7)" in shown and "(default: all)" in shown
-    assert "None" not in shown and "False" not in shown
+    assert "None" not in shown and "False" not in shown and "bfloat16 arithmetic, float32 weights (default: off)" in shown
 
 
 def test_arguments_are_checked_before_anything_heavy_is_imported():

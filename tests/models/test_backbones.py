@@ -211,10 +211,10 @@ def test_what_is_frozen_and_what_unfreeze_last_frees():
     assert free and min(free) >= len(base.layers) - 15
     assert not any(isinstance(base.layers[number], layers.BatchNormalization) for number in free)
     is_batch_norm = [isinstance(layer, layers.BatchNormalization) for layer in base.layers]
-    of_random = trainable(build("resnet152v2", unfreeze_last="all"))
-    assert sum(is_batch_norm[number] for number in of_random) == 151  # from scratch, all of it
+    random_base = trainable(build("resnet152v2", unfreeze_last="all"))
+    assert sum(is_batch_norm[number] for number in random_base) == 151  # from scratch, all of it
     backbones._freeze(base, "all", is_random=False)
-    assert not any(is_batch_norm[number] for number in trainable(base)) and len(trainable(base)) == len(of_random) - 151
+    assert not any(is_batch_norm[number] for number in trainable(base)) and len(trainable(base)) == len(random_base) - 151
 
 
 def test_stays_exact_under_mixed_precision(images):

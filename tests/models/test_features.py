@@ -40,8 +40,8 @@ def make_images(count, seed=0):
 
 
 def extract(extractor, parts, folder):
-    rows, took = features.extract(extractor, parts, folder, "features")
-    return [part[:] for part in rows], took
+    rows, extraction = features.extract(extractor, parts, folder, "features")
+    return [part[:] for part in rows], extraction
 
 
 def stored(folder, end=".npy"):
@@ -51,8 +51,8 @@ def stored(folder, end=".npy"):
 
 def test_equals_predict_part_by_part(tmp_path):
     extractor, parts = make_extractor(), [make_images(21), make_images(10, seed=1)]
-    (one, other), took = extract(extractor, parts, tmp_path)
-    assert one.dtype == np.float32 and (took["pictures"], took["computed"]) == (31, 31)
+    (one, other), extraction = extract(extractor, parts, tmp_path)
+    assert one.dtype == np.float32 and (extraction["pictures"], extraction["computed"]) == (31, 31)
     for ours, images in ((one, parts[0]), (other, parts[1])):
         np.testing.assert_allclose(ours, extractor.predict(images, verbose=0), rtol=1e-5)
     assert not list((tmp_path / "features").glob("*.part.npy"))
@@ -62,11 +62,11 @@ def test_other_splits_and_orders_share_what_is_there_and_equal_images_are_comput
     extractor, images = make_extractor(), make_images(20)
     (whole,), _ = extract(extractor, [images], tmp_path)
     order = np.random.default_rng(0).permutation(20)
-    (one, other), took = extract(extractor, [images[order[:13]], images[order[13:]]], tmp_path)
-    assert took["computed"] == 0
+    (one, other), extraction = extract(extractor, [images[order[:13]], images[order[13:]]], tmp_path)
+    assert extraction["computed"] == 0
     np.testing.assert_array_equal(np.concatenate([one, other]), whole[order])
-    (twice,), took = extract(extractor, [np.concatenate([images, images[:9]])], tmp_path)
-    assert took["computed"] == 0
+    (twice,), extraction = extract(extractor, [np.concatenate([images, images[:9]])], tmp_path)
+    assert extraction["computed"] == 0
     np.testing.assert_array_equal(twice[20:], whole[:9])
 
 
@@ -82,16 +82,16 @@ def test_the_name_depends_on_images_weights_layers_and_precision(tmp_path):
             (keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(6)]), images),
         ]
     ):
-        _, took = extract(extractor, [part], tmp_path)
-        assert took["computed"] == 5
+        _, extraction = extract(extractor, [part], tmp_path)
+        assert extraction["computed"] == 5
         names |= {path.name for path in (tmp_path / "features").glob("*.npy")}
         assert len(names) == number + 1
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        _, took = extract(make_extractor(), [images], tmp_path)
+        _, extraction = extract(make_extractor(), [images], tmp_path)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert took["computed"] == 5
+    assert extraction["computed"] == 5
 
 
 def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkeypatch, capsys):
@@ -110,8 +110,8 @@ def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         extract(extractor, [images], tmp_path / "broken")
     assert not list((tmp_path / "broken").rglob("*[!t].npy"))  # nothing under its own name before it is whole
-    (resumed,), took = extract(extractor, [images], tmp_path / "broken")
-    assert took["computed"] == 37 - 16 and "16 of 37 images done" in capsys.readouterr().out
+    (resumed,), extraction = extract(extractor, [images], tmp_path / "broken")
+    assert extraction["computed"] == 37 - 16 and "16 of 37 images done" in capsys.readouterr().out
     np.testing.assert_array_equal(resumed, unbroken)
     assert stored(tmp_path / "broken").read_bytes() == stored(tmp_path / "unbroken").read_bytes()
 
@@ -135,9 +135,9 @@ def test_killed_in_earnest_it_goes_on_where_it_stopped(tmp_path):
     program = KILLED.format(root=str(ROOT), tests=str(ROOT / "tests" / "models"))
     ended = subprocess.run([sys.executable, "-c", program, tmp_path / "killed"], capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    (resumed,), took = extract(make_extractor(), [make_images(37)], tmp_path / "killed")
+    (resumed,), extraction = extract(make_extractor(), [make_images(37)], tmp_path / "killed")
     (unbroken,), _ = extract(make_extractor(), [make_images(37)], tmp_path / "unbroken")
-    assert took["computed"] == 37 - 16
+    assert extraction["computed"] == 37 - 16
     np.testing.assert_array_equal(resumed, unbroken)
 
 
@@ -152,8 +152,8 @@ def test_killed_between_the_last_chunk_and_the_name_it_needs_no_second_pass(tmp_
     (before,), _ = extract(extractor, [images], tmp_path)
     whole = stored(tmp_path)
     whole.rename(whole.with_name(whole.stem + ".part.npy"))
-    (after,), took = extract(extractor, [images], tmp_path)
-    assert took["computed"] == 0 and whole.exists()
+    (after,), extraction = extract(extractor, [images], tmp_path)
+    assert extraction["computed"] == 0 and whole.exists()
     np.testing.assert_array_equal(after, before)
 
 
@@ -196,8 +196,8 @@ def test_a_damaged_or_foreign_file_is_noticed_and_computed_again(tmp_path, capsy
     (before,), _ = extract(extractor, [images], tmp_path)
     do, expected = DAMAGES[damage]
     do(stored(tmp_path), stored(tmp_path, ".json"))
-    (after,), took = extract(extractor, [images], tmp_path)
-    assert took["computed"] == expected
+    (after,), extraction = extract(extractor, [images], tmp_path)
+    assert extraction["computed"] == expected
     assert "can't be used as it is" in capsys.readouterr().out
     np.testing.assert_array_equal(after, before)
     assert extract(extractor, [images], tmp_path)[1]["computed"] == 0
@@ -214,7 +214,7 @@ def test_two_at_once_compute_it_once(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(took["computed"] for _, took in results) == [0, 60]
+    assert sorted(extraction["computed"] for _, extraction in results) == [0, 60]
     np.testing.assert_array_equal(results[0][0][0], results[1][0][0])
 
 
@@ -237,14 +237,14 @@ def test_a_data_set_keeps_labels_and_gets_views(tmp_path):
         cache_dir, seed, views, no_cache = tmp_path, 0, 3, False
 
     extractor = make_extractor()
-    inputs, took = features.of_dataset(extractor, dataset, Arguments, flip_and_shift)
-    assert took["extraction"]["computed"] == 12 * 5  # train, val and test, and two copies of train
+    inputs, extraction = features.of_dataset(extractor, dataset, Arguments, flip_and_shift)
+    assert extraction["extraction"]["computed"] == 12 * 5  # train, val and test, and two copies of train
     plain, *copies = inputs.train.images
     np.testing.assert_allclose(plain[:], extractor.predict(parts[0].images, verbose=0), rtol=1e-5)
     assert len(copies) == 2 and not any(np.allclose(copy[:], plain[:]) for copy in copies)
     np.testing.assert_allclose(inputs.test.images, extractor.predict(parts[2].images, verbose=0), rtol=1e-5)
     assert (inputs.val.labels == labels).all()
     assert features.of_dataset(extractor, dataset, Arguments, flip_and_shift)[1]["extraction"]["computed"] == 0
-    alone, took = features.of_dataset(extractor, dataset, Arguments, None)
-    assert took["extraction"]["computed"] == 0  # the first view is the images themselves
+    alone, extraction = features.of_dataset(extractor, dataset, Arguments, None)
+    assert extraction["extraction"]["computed"] == 0  # the first view is the images themselves
     np.testing.assert_array_equal(alone.train.images[:], plain[:])

@@ -47,7 +47,7 @@ def test_t_interval_of_a_mean_worked_by_hand():
 
 
 def test_mcnemar_worked_by_hand():
-    # 10 pictures that only the first gets right, 2 that only the second does, 3 both, 4 neither. Of 2**12 ways to share out
+    # 10 images that only the first gets right, 2 that only the second does, 3 both, 4 neither. Of 2**12 ways to share out
     # the 12, 1 + 12 + 66 give one of them two or fewer, and as many the other.
     first = [True] * 10 + [False] * 2 + [True] * 3 + [False] * 4
     second = [False] * 10 + [True] * 2 + [True] * 3 + [False] * 4

@@ -62,8 +62,8 @@ def test_results_hold_what_the_house_promises(finished):
     promised = {"experiment", "data", "weights", "seed", "train_size", "val_size", "test_size", "test_accuracy"}
     promised |= {"test_accuracy_interval", "test_loss", "val_accuracy", "best_epoch", "epochs", "seconds"}
     promised |= {"images_per_second", "documented_accuracy", "comparable", "status"}
-    for of in (results, *results["models"].values()):
-        assert promised <= set(of)
+    for scores in (results, *results["models"].values()):
+        assert promised <= set(scores)
     assert results["model"] == "B, both FC layers" and results["documented_accuracy"] == 0.81
     assert not results["comparable"]  # digits are not CIFAR-10
     assert results["status"] == summary["status"] == "finished"
@@ -115,7 +115,7 @@ def test_both_strategies_start_from_the_weights_of_a(tmp_path, monkeypatch):
     for of_b in (last, both):
         assert are_equal(a[0] + a[1][:1], of_b[0] + of_b[1][:1]) == [True] * 9
     assert not np.array_equal(last[2][0], a[2][0][:, :2])  # the last FC layer is new
-    assert [of["comparable"] for of in files.read_json(run / "results.json")["models"].values()] == [True] * 4
+    assert [scores["comparable"] for scores in files.read_json(run / "results.json")["models"].values()] == [True] * 4
 
 
 def splits():
@@ -146,9 +146,9 @@ def test_the_kept_weights_are_those_of_the_best_val_epoch(finished):
     assert best_epochs != {3}  # otherwise the last weights would pass for the best
     for name in MODELS:
         results = files.read_json(model_folder(run, name) / "results.json")
-        of_model = [row for row in rows if row["phase"] == name]
-        assert [row["epoch"] for row in of_model] == [1, 2, 3]
-        best = max(of_model, key=lambda row: row["val_accuracy"])
+        model_rows = [row for row in rows if row["phase"] == name]
+        assert [row["epoch"] for row in model_rows] == [1, 2, 3]
+        best = max(model_rows, key=lambda row: row["val_accuracy"])
         assert results["best_epoch"] == best["epoch"] and results["val_accuracy"] == best["val_accuracy"]
         # Scored once more after training, the model is the one of that epoch: the same test accuracy as on the curve.
         assert results["test_accuracy"] == pytest.approx(best["test_accuracy"], abs=1e-6)
@@ -159,9 +159,9 @@ def test_every_size_and_seed_is_trained_and_a_once_a_seed(finished):
     points = files.read_csv(run / "points.csv")
     largest = max(point["samples"] for point in points if point["model"] != "a")
     expected = {(name, size, seed) for name in MODELS[1:] for size in (20, largest) for seed in (0, 1)}
-    found = [(point["model"], point["samples"], point["seed"]) for point in points]
-    assert len(found) == len(set(found)) == len(expected) + 2
-    assert {point for point in found if point[0] != "a"} == expected
+    trained_points = [(point["model"], point["samples"], point["seed"]) for point in points]
+    assert len(trained_points) == len(set(trained_points)) == len(expected) + 2
+    assert {point for point in trained_points if point[0] != "a"} == expected
     phases = {row["phase"] for row in files.read_csv(run / "history.csv")}
     assert [phase for phase in phases if phase.startswith("a ")] == [f"a samples={summary['models']['a']['train_size']} seed=1"]
     accuracies = [point["test_accuracy"] for point in points if point["model"] == "b-both-fc" and point["samples"] == 20]
@@ -243,6 +243,7 @@ def test_ctrl_c_scores_and_saves_what_was_learned(call, monkeypatch, tmp_path):
     assert results["model"] == "B from scratch" and results["epochs"] == 1
     assert (run / "b-scratch" / "model.keras").is_file() and (run / "plots" / "overview.png").is_file()
     assert "interrupted after 1 whole epochs of b-scratch" in out
+    assert "documented:" not in out and "MB on disk" in out  # digits are not what the document is about
 
 
 def test_ctrl_c_while_test_is_scored_reports_the_weights_it_saves(call, monkeypatch, tmp_path):
@@ -422,7 +423,7 @@ def test_compare_shows_every_model_with_all_its_seeds(finished, call):
     assert [summary["name"] for summary in summaries] == [f"ab_split: {train_ab_split.MODELS[name]}" for name in MODELS]
     for name, summary in zip(MODELS, summaries, strict=True):
         most = max(point["samples"] for point in points if point["model"] == name)
-        accuracies = [of["test_accuracy"] for of in points if (of["model"], of["samples"]) == (name, most)]
+        accuracies = [scores["test_accuracy"] for scores in points if (scores["model"], scores["samples"]) == (name, most)]
         assert summary["seeds"] == "0 1" and len(accuracies) == 2 and summary["train_size"] == most
         assert summary["test_accuracy"] == pytest.approx(np.mean(accuracies))
         assert summary["deviation"] == pytest.approx(np.std(accuracies, ddof=1))

@@ -299,8 +299,8 @@ def test_the_three_forms_of_the_table_show_the_same(call):
     headings, _, *lines = text.split("\n\n")[0].splitlines()
     _, markdown, err = call(compare.main, "--markdown", "--no-figure")
     assert "Wilson" in err and markdown.count("\n") == 4  # the table and nothing else
-    of_markdown = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
-    columns, _, first, second = of_markdown
+    markdown_cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+    columns, _, first, second = markdown_cells
     assert columns == list(compare.COLUMNS)
     for line, cells in zip((headings, *lines), (columns, first, second), strict=True):
         at = 0
@@ -416,14 +416,14 @@ def test_the_published_results_can_be_compared(call):
     expected = []
     for path in sorted(PUBLISHED.glob("*/*/results.json")):
         whole = files.read_json(path)
-        expected += [of["test_accuracy"] for of in whole.get("models", {path: whole}).values()]
+        expected += [scores["test_accuracy"] for scores in whole.get("models", {path: whole}).values()]
     again = files.read_json(PUBLISHED / "vgg19" / "again" / "results.json")["test_accuracy"]
     assert expected.count(again) == 2
     expected.remove(again)
     study = PUBLISHED / "ab_split" / "study"
     largest = {row["model"]: row["mean"] for row in files.read_csv(study / "accuracy_by_samples.csv")}  # sizes ascend
-    for model, of in files.read_json(study / "results.json")["models"].items():
-        expected.remove(of["test_accuracy"])
+    for model, scores in files.read_json(study / "results.json")["models"].items():
+        expected.remove(scores["test_accuracy"])
         expected.append(largest[model])  # of five seeds
     assert sorted(float(row["test_accuracy"]) for row in rows) == pytest.approx(sorted(expected))
 

@@ -89,8 +89,8 @@ def test_the_cache_and_the_base_in_every_epoch_train_the_same(vgg19):
     one, other = (keras.models.load_model(run / "model.keras") for run in vgg19)
     for ours, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    took = files.read_json(vgg19[0] / "results.json")["extraction"]
-    assert took["computed"] == took["pictures"] == 480  # 108 train, 12 val, 360 test: each once
+    extraction = files.read_json(vgg19[0] / "results.json")["extraction"]
+    assert extraction["computed"] == extraction["pictures"] == 480  # 108 train, 12 val, 360 test: each once
 
 
 def split(model):
@@ -206,8 +206,8 @@ def test_the_sweep_trains_every_combination_and_scores_the_chosen_one_only(swept
     assert not any("test" in column for row in rows for column in row)
     phases = {f"lr={lr} dropout={rate}" for lr, rate in combinations}
     assert {row["phase"] for row in files.read_csv(swept / "history.csv")} == phases
-    took = results["extraction"]  # one pass: train, val and test once, and one augmented copy of train
-    assert took["pictures"] == 480 + 108
+    extraction = results["extraction"]  # one pass: train, val and test once, and one augmented copy of train
+    assert extraction["pictures"] == 480 + 108
 
 
 def test_compare_shows_the_chosen_combination(swept, vgg19):
@@ -311,10 +311,10 @@ def test_predict_takes_these_runs(vgg19, tmp_path, call):
 
 
 def test_a_run_hands_its_base_to_the_next(vgg19):
-    found = weights.find(str(vgg19[0]), "vgg19-fc2", 32)
-    assert vgg19[0].name in found.label
+    base_weights = weights.find(str(vgg19[0]), "vgg19-fc2", 32)
+    assert vgg19[0].name in base_weights.label
     flags = train_vgg19.parse_args(["--image-size", "32", "--seed", "3"])
-    base = train_vgg19.build_extractor(flags, found, (32, 32, 3)).get_layer("vgg19")
+    base = train_vgg19.build_extractor(flags, base_weights, (32, 32, 3)).get_layer("vgg19")
     assert all(map(np.array_equal, base.get_weights(), backbones.build("vgg19-fc2", 32, RANDOM, seed=0).get_weights()))
 
 

@@ -49,9 +49,9 @@ def digits(workplace):
 
 def test_the_head_is_the_documents():
     head = script.build_head(512, 10, 0.25)
-    words = {layers.Dropout: "drop", layers.BatchNormalization: "BN"}
-    found = [words.get(type(layer)) or f"{layer.units} {layer.activation.__name__}" for layer in head.layers]
-    assert ", ".join(found) == (
+    short_names = {layers.Dropout: "drop", layers.BatchNormalization: "BN"}
+    described = [short_names.get(type(layer)) or f"{layer.units} {layer.activation.__name__}" for layer in head.layers]
+    assert ", ".join(described) == (
         "1024 relu, drop, 512 relu, drop, BN, 512 relu, drop, 256 relu, drop, BN, 256 relu, drop, 128 relu, drop, BN, "
         "128 relu, drop, 64 relu, drop, BN, 64 relu, drop, 64 relu, drop, BN, 10 softmax"
     )
