@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 from common import cli
@@ -39,6 +40,12 @@ def image_folder(tmp_path):
         return tmp_path / root
 
     return make
+
+
+@pytest.fixture
+def empty_figures(monkeypatch):
+    """Figures are files without content: a run of several models draws thirty, which takes seconds."""
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: path.touch())
 
 
 @pytest.fixture

@@ -105,11 +105,13 @@ def test_which_tensors_moved_bit_for_bit(finished):
     assert last[2][0].shape == (128, 2) and not np.array_equal(last[2][0], both[2][0])
 
 
-def test_both_strategies_start_from_the_weights_of_a(tmp_path, monkeypatch):
+def test_both_strategies_start_from_the_weights_of_a(tmp_path, monkeypatch, empty_figures):
     monkeypatch.setattr(data.Dataset, "is_cifar10", True)
     monkeypatch.setattr(train_ab_split, "MIN_STEPS", 1)
     # At this rate a step is lost in float32: what a layer holds after training is what it started from.
-    train_ab_split.main([*SMALL, "--lr", "1e-30", "--output-dir", str(tmp_path), "--cache-dir", str(tmp_path / "cache")])
+    train_ab_split.main(
+        [*SMALL, "--epochs", "1", "--lr", "1e-30", "--output-dir", str(tmp_path), "--cache-dir", str(tmp_path / "cache")]
+    )
     (run,) = (tmp_path / "ab_split").iterdir()
     a, last, both = (weights(load_model(run, name)) for name in ("a", "b-last-fc", "b-both-fc"))
     for of_b in (last, both):
@@ -233,7 +235,7 @@ def interrupt_before(monkeypatch, phase, epoch):
     monkeypatch.setattr(Recorder, "on_epoch_begin", on_epoch_begin)
 
 
-def test_ctrl_c_scores_and_saves_what_was_learned(call, monkeypatch, tmp_path):
+def test_ctrl_c_scores_and_saves_what_was_learned(call, monkeypatch, tmp_path, empty_figures):
     interrupt_before(monkeypatch, "b-scratch", 1)
     code, out, _ = call(lambda: train_ab_split.main([*SMALL, "--output-dir", str(tmp_path)]))
     assert code == 130
@@ -246,7 +248,7 @@ def test_ctrl_c_scores_and_saves_what_was_learned(call, monkeypatch, tmp_path):
     assert "documented:" not in out and "MB on disk" in out  # digits are not what the document is about
 
 
-def test_ctrl_c_while_test_is_scored_reports_the_weights_it_saves(call, monkeypatch, tmp_path):
+def test_ctrl_c_while_test_is_scored_reports_the_weights_it_saves(call, monkeypatch, tmp_path, empty_figures):
     evaluate, tests_scored = keras.Model.evaluate, []
 
     def interrupted(self, *args, **kwargs):
@@ -282,7 +284,7 @@ def test_a_learning_rate_that_explodes_is_named_with_its_epoch(call, tmp_path):
     assert "in epoch 1 of a: try a lower learning rate than 1e+30" in err and err.count("\n") == 1
 
 
-def test_dry_run_takes_two_batches_of_every_stage(call, monkeypatch, tmp_path):
+def test_dry_run_takes_two_batches_of_every_stage(call, monkeypatch, tmp_path, empty_figures):
     monkeypatch.setattr(data.Dataset, "is_cifar10", True)
     code, out, _ = call(lambda: train_ab_split.main([*SMALL, "--dry-run", "--output-dir", str(tmp_path)]))
     assert code == 0 and "a dry run, the numbers mean nothing" in out
@@ -372,7 +374,7 @@ def test_bad_input_is_one_line_exit_2_and_nothing_left_behind(call, monkeypatch,
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Keras and scikit-learn wonder at a single class, as they should
-def test_images_of_ones_own_with_one_class_in_b(tmp_path, image_folder, capsys, monkeypatch):
+def test_images_of_ones_own_with_one_class_in_b(tmp_path, image_folder, capsys, monkeypatch, empty_figures):
     monkeypatch.setattr(train_ab_split, "MIN_STEPS", 1)
     folder = image_folder({"bird": 12, "cat": 12, "dog": 12})
     flags = ["--data", str(folder), "--classes-b", "dog", "--epochs", "1", "--image-size", "16"]

@@ -162,7 +162,7 @@ def test_heads_are_the_documents():
         assert sum(np.prod(weight.shape) for weight in head.trainable_weights) == trained[name]
 
 
-def test_the_learning_rate_falls_when_val_accuracy_stands_still(workplace, monkeypatch):
+def test_the_learning_rate_falls_when_val_accuracy_stands_still(workplace, monkeypatch, empty_figures):
     monkeypatch.setattr(backbones, "build", small_backbone)
     run = train(train_resnet152v2, workplace, "--epochs", "9", "--lr", "1e-12", "--min-lr", "3e-13", "--lr-patience", "2")
     rates = history(run, "learning_rate")[:, 0]
@@ -233,7 +233,7 @@ def test_cifar10_h5_in_a_fresh_process(swept, tmp_path):
     assert said[2] == "Lambda"
 
 
-def test_a_sweep_survives_a_rate_that_diverges_and_stops_early(workplace, monkeypatch, capsys):
+def test_a_sweep_survives_a_rate_that_diverges_and_stops_early(workplace, monkeypatch, empty_figures, capsys):
     monkeypatch.setattr(backbones, "build", small_backbone)
     run = sweep(workplace, "--epochs", "9", "--patience", "2", "--lr", "1e38", "1e-12", "1e-12")
     assert "try a lower learning rate" in capsys.readouterr().out
@@ -242,7 +242,7 @@ def test_a_sweep_survives_a_rate_that_diverges_and_stops_early(workplace, monkey
     assert files.read_json(run / "results.json")["status"] == "early-stopped"
 
 
-def test_a_diverged_rate_leaves_the_base_of_the_next_one_alone(workplace, monkeypatch):
+def test_a_diverged_rate_leaves_the_base_of_the_next_one_alone(workplace, monkeypatch, empty_figures):
     monkeypatch.setattr(backbones, "build", small_backbone)
     flags = ("--epochs", "2", "--unfreeze-last", "1", "--lr")
     after_another, alone = (sweep(workplace, *flags, *rates) for rates in (("1e38", "1e-3"), ("1e-3",)))
@@ -253,7 +253,7 @@ def test_a_diverged_rate_leaves_the_base_of_the_next_one_alone(workplace, monkey
     assert ours == theirs and len(ours) == 2
 
 
-def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch):
+def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch, empty_figures):
     monkeypatch.setattr(backbones, "build", small_backbone)
     train_point, calls = train_efficientnetb7.train_point, []
 

@@ -152,7 +152,7 @@ def test_the_best_epoch_of_both_phases_is_kept(workplace, spoiled):
     assert scores["mse"] == pytest.approx(best["val_mse"], rel=1e-4)
 
 
-def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path, monkeypatch):
+def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path, monkeypatch, empty_figures):
     monkeypatch.setattr(backbones, "build", small_backbone)
     flags = ("--weights", "none", "--batch-size", "16", "--finetune-epochs", "20", "--finetune-lr", "0.03")
     run, results = train(tmp_path, *flags, "--head-epochs", "1", "--head-lr", "1e-6", "--lr-patience", "1", "--patience", "2")
@@ -170,7 +170,7 @@ def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path, mo
     assert scores["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
 
 
-def test_a_second_phase_that_diverges_leaves_the_first_ones_weights(tmp_path, monkeypatch, capsys):
+def test_a_second_phase_that_diverges_leaves_the_first_ones_weights(tmp_path, monkeypatch, empty_figures, capsys):
     monkeypatch.setattr(backbones, "build", small_backbone)
     flags = ("--weights", "none", "--batch-size", "16", "--head-epochs", "1", "--finetune-lr", "1e30")
     run, results = train(tmp_path, *flags)
