@@ -24,7 +24,7 @@ def learning_curves(rows, path, title, parts=("train", "val")):
 def accuracy_and_loss(rows, path, title):
     """Test accuracy and test loss by epoch in one panel with two axes."""
     figure, axis = plt.subplots(figsize=(6, 3.4))
-    _line(axis, rows, "test_accuracy", color=PALETTE[2], marker="o", label="test accuracy")
+    _line(axis, rows, "test_accuracy", color=COLOURS["test"], marker="o", label="test accuracy")
     loss_axis = axis.twinx()
     loss_axis.grid(False)
     _line(loss_axis, rows, "test_loss", color=PALETTE[3], marker="s", linestyle="--", label="test loss")

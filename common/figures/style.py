@@ -1,4 +1,4 @@
-"""How every figure looks: the colours of train, val and test, the palette, the size on disk. Importing this picks Agg.
+"""How figures look: the colours of train, val and test, the palette, the size on disk. Importing this picks Agg.
 
 The palette is seaborn's colour-blind one.
 """
@@ -13,7 +13,7 @@ import seaborn as sns  # noqa: E402
 from common import files  # noqa: E402
 
 PALETTE = sns.color_palette("colorblind")
-COLOURS = {"train": PALETTE[0], "val": PALETTE[1], "test": PALETTE[2]}  # in every figure
+COLOURS = {"train": PALETTE[0], "val": PALETTE[1], "test": PALETTE[2]}  # where a figure shows one model
 MARKERS = "osD^vP"
 LINE_STYLES = ("-", "--", ":", "-.")
 DPI = 110

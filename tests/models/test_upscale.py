@@ -104,10 +104,11 @@ def test_a_saved_model_loads_where_this_repository_is_not(tmp_path):
 def test_an_image_of_another_size_is_refused(tmp_path, size):
     save(tmp_path)
     model, wrong = keras.models.load_model(tmp_path / "model.keras"), random_images((size, size))
-    with pytest.raises(ValueError, match=r"expected shape=\(None, 32, 32, 3\)"):
+    # Each backend has its own words, and TensorFlow its own class once the model is compiled.
+    with pytest.raises(ValueError, match="32, 32, 3"):
         model.predict(wrong, verbose=0)
     model.predict(random_images((32, 32)), verbose=0)
-    with pytest.raises(Exception, match="reshape|expected shape"):  # each backend has its own class
+    with pytest.raises(Exception, match="reshape|expected shape|32, 32, 3"):
         model.predict(wrong, verbose=0)
 
 

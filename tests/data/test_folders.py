@@ -1,0 +1,127 @@
+import io
+import os
+import shutil
+
+import numpy as np
+import pytest
+from images import in_order, load
+from PIL import Image
+
+from common import cli
+from common.data import cifar10, folders
+from common.data import dataset as data
+
+
+def test_folder_reads_as_pillow_does(tmp_path, cifar10_subset):
+    subset = load(cifar10_subset, tmp_path)
+    assert subset.class_names == cifar10.CLASS_NAMES and not subset.is_cifar10
+    assert (len(subset.train), len(subset.val), len(subset.test)) == (2250, 250, 500)
+    expected = sorted(
+        (label, np.asarray(Image.open(file).convert("RGB")).tobytes())
+        for label, name in enumerate(cifar10.CLASS_NAMES)
+        for file in (cifar10_subset / "test" / name).iterdir()
+    )
+    assert in_order(subset.test) == expected
+
+
+def test_every_format_grey_and_alpha_come_as_rgb(tmp_path, capsys):
+    red = np.zeros((20, 30, 3), np.uint8)
+    red[..., 0] = 200
+    folder = tmp_path / "own"
+    for name in ("train/red", "train/grey", "test/red", "test/grey"):
+        (folder / name).mkdir(parents=True)
+    for part in ("train", "test"):
+        for extension in ("png", "jpg", "webp", "bmp"):
+            Image.fromarray(red).save(folder / part / "red" / f"1.{extension}")
+        Image.fromarray(np.dstack([red, np.full((20, 30), 255, np.uint8)])).save(folder / part / "red" / "alpha.PNG")
+        for number in range(4):
+            Image.fromarray(np.full((32, 32), 40 * number, np.uint8)).save(folder / part / "grey" / f"{number}.png")
+        (folder / part / "grey" / ".DS_Store").write_text("left by a desktop")
+    own = load(folder, tmp_path, validation_split=0.3)
+    assert own.class_names == ("grey", "red")
+    reds = own.test.images[own.test.labels == 1]
+    assert len(reds) == 5 and reds.shape[1:] == (32, 32, 3)
+    assert np.abs(reds.astype(int) - [200, 0, 0]).max() <= 3  # JPEG and WebP lose a little
+    greys = own.test.images[own.test.labels == 0]
+    assert sorted(greys[:, 5, 5].tolist()) == [[0] * 3, [40] * 3, [80] * 3, [120] * 3]
+    assert "10 images were resized to 32x32" in capsys.readouterr().out
+
+
+def test_decoded_images_are_kept_until_a_file_changes(tmp_path, image_folder, capsys, monkeypatch):
+    folder = image_folder({"cat": 20, "dog": 20})
+    first = load(folder, tmp_path)
+    read = folders.read_image
+    monkeypatch.setattr(folders, "read_image", lambda path: pytest.fail("read again"))
+    assert in_order(load(folder, tmp_path).train) == in_order(first.train)
+
+    monkeypatch.setattr(folders, "read_image", read)
+    kept = sorted((tmp_path / "cache" / "pictures").iterdir())
+    kept[0].write_bytes(kept[0].read_bytes()[:500])
+    kept[1].write_bytes(b"not a cache file")
+    assert in_order(load(folder, tmp_path).train) == in_order(first.train)
+    assert capsys.readouterr().out.count("is damaged: reading the images again") == 2
+
+    changed = folder / "train" / "cat" / "000.png"
+    Image.fromarray(np.full((32, 32, 3), 77, np.uint8)).save(changed)
+    os.utime(changed, ns=(1, 1))
+    after = load(folder, tmp_path)
+    images = np.concatenate([after.train.images, after.val.images])
+    assert (images == 77).all(axis=(1, 2, 3)).sum() == 1
+
+
+def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, image_folder, capsys):
+    folder = image_folder({"cat": 20, "dog": 20})
+    (tmp_path / "cache").touch()
+    assert len(load(folder, tmp_path).test) == 40
+    assert "could not be cached" in capsys.readouterr().out
+
+
+def test_odd_names_of_folders_and_files(tmp_path, image_folder):
+    folder = image_folder({"Katze ä": 20, "true": 20}, root="photos_archive")
+    os.rename(folder / "train" / "true" / "000.png", os.fsencode(folder / "train" / "true") + b"/\xff.png")  # noqa: PTH104
+    shutil.rmtree(folder / "test" / "true")  # a class may be missing from test, not from train
+    own = load(folder, tmp_path)
+    assert own.class_names == ("Katze ä", "true") and len(own.train) + len(own.val) == 40
+    with pytest.raises(cli.InputError, match="--classes-b: test has no image of true"):
+        data.only_classes(own, [1], "--classes-b")
+    (folder / "test" / "true").mkdir()
+    assert len(load(folder, tmp_path).test) == 20
+    with pytest.raises(cli.InputError, match="no images"):  # as training images a folder called test is like any other
+        load(folder / "test", tmp_path)
+
+
+def test_a_folder_without_test_part_holds_out_a_fifth(tmp_path, image_folder, capsys):
+    folder = image_folder({"cat": 50, "dog": 50}, parts=("train",))
+    told = load(folder, tmp_path)
+    assert len(told.test) == 20 and np.bincount(told.test.labels).tolist() == [10, 10]
+    assert "no test part: 20 images" in capsys.readouterr().out
+    assert len(load(folder / "train", tmp_path).test) == 20  # <class>/* without train/ as well
+
+
+def test_an_image_that_is_cut_off_or_none_is_named(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for extension in ("png", "jpg", "webp", "bmp"):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, {"jpg": "jpeg"}.get(extension, extension))
+        path = tmp_path / f"image.{extension}"
+        path.write_bytes(buffer.getvalue())
+        assert folders.read_image(path).shape == (64, 64, 3)
+        for share in (0, 0.01, 0.5, 0.95):
+            path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * share)])
+            with pytest.raises(cli.InputError, match=f"image.{extension}"):
+                folders.read_image(path)
+    for extension in ("png", "jpg"):  # a telephone appends a film, a camera embeds a thumbnail
+        buffer, thumbnail = io.BytesIO(), io.BytesIO()
+        Image.fromarray(image[::8, ::8]).save(thumbnail, "jpeg")
+        extra = {"comment": thumbnail.getvalue()} if extension == "jpg" else {}
+        Image.fromarray(image).save(buffer, {"jpg": "jpeg"}.get(extension, extension), **extra)
+        path = tmp_path / f"image.{extension}"
+        path.write_bytes(buffer.getvalue() + bytes(20_000))
+        assert folders.read_image(path).shape == (64, 64, 3)
+        path.write_bytes(buffer.getvalue()[:-20])
+        with pytest.raises(cli.InputError, match="cut off"):
+            folders.read_image(path)
+    (tmp_path / "text.png").write_text("hello")
+    for name in ("text.png", "absent.png"):
+        with pytest.raises(cli.InputError, match=name):
+            folders.read_image(tmp_path / name)

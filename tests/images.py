@@ -1,0 +1,16 @@
+"""What the tests of data sets share."""
+
+import argparse
+
+from common.data import dataset as data
+
+
+def load(source, tmp_path, **changes):
+    """The data set that `--data source` names, at 32x32."""
+    flags = {"image_size": 32, "validation_split": 0.1, "max_train_samples": None, "seed": 0, "cache_dir": tmp_path / "cache"}
+    return data.load(argparse.Namespace(data=str(source), dry_run=False, **flags | changes))
+
+
+def in_order(part):
+    """The images of a part as a sorted list of bytes: equal for equal sets of images."""
+    return sorted((int(label), image.tobytes()) for image, label in zip(part.images, part.labels, strict=True))
