@@ -48,7 +48,7 @@ def in_batches(images):
     extractor.predict(images[:64], batch_size=32, verbose=0)
     before = peak()
     with tempfile.TemporaryDirectory() as cache_dir:
-        (rows,), _ = features.extract(extractor, [images], cache_dir, "features")
+        (rows,), _ = features.FeatureCache(extractor, cache_dir).extract(features.Images([images]), "features")
         return rows[:], peak() - before
 
 

@@ -90,7 +90,7 @@ def main(argv=None):
             base.predict(ready, batch_size=32, verbose=0)
             bare.append(time.perf_counter() - started)
             started = time.perf_counter()
-            features.extract(extractor, [images], Path(folder) / str(number), "features")
+            features.FeatureCache(extractor, Path(folder) / str(number)).extract(features.Images([images]), "features")
             cached.append(time.perf_counter() - started)
     print(f"bare predict of the base {min(bare):.2f} s, extraction into the cache {min(cached):.2f} s (the best of three each)")
     print(f"ratio {min(cached) / min(bare):.2f}")

@@ -13,6 +13,7 @@ from keras import layers
 
 from common import backend
 from common.cli import InputError
+from common.models.inference import ForwardPass
 from common.models.upscale import upscale
 from common.models.weights import OFFICIAL
 
@@ -81,8 +82,10 @@ def _give_scale(base, seed):
     """
     last = next(layer for layer in reversed(base.layers) if isinstance(layer, layers.BatchNormalization))
     coarse = np.random.default_rng(seed).integers(0, 256, (16, 8, 8, 3), np.uint8)
-    images = upscale(coarse, base.input_shape[1:3])
-    outputs = keras.ops.convert_to_numpy(keras.Model(base.input, last.input)([images], training=False)).astype(np.float32)
+    images = keras.ops.convert_to_numpy(upscale(coarse, base.input_shape[1:3]))
+    outputs = ForwardPass(keras.Model(base.input, last.input), len(images))(
+        images
+    )  # a third of the time that eager layers take
     mean, variance = outputs.mean((0, 1, 2)), outputs.var((0, 1, 2))
     last.moving_mean.assign(mean)
     last.moving_variance.assign(variance)

@@ -6,11 +6,13 @@ Importing this imports Keras.
 import contextlib
 import hashlib
 import importlib
+import itertools
 import json
 import re
 import shutil
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import keras
@@ -18,10 +20,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from common import files
+from common import backend, files
 from common.cli import InputError
 
-FORMAT = 1
+FORMAT = 2
 BATCHES_PER_CHUNK = 16
 SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
 
@@ -29,29 +31,21 @@ SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
 class FeatureFile:
     """The features of a set of images on disk, complete or in part."""
 
-    def __init__(self, folder, extractor, digests, batch_size):
-        """`digests` `(n,)` identify the images, in the order of the file's rows."""
-        self.extractor = extractor
-        self.shape = (len(digests), extractor.output_shape[-1])
-        self.batch_size, self.chunk = batch_size, batch_size * BATCHES_PER_CHUNK
-        backend = keras.backend.backend()
-        self.made_of = {
-            "format": FORMAT,
-            "pictures": hashlib.sha256(digests.tobytes()).hexdigest(),
-            "shape": self.shape,
-            "layers": [type(layer).__name__ for layer in extractor.layers],
-            "extractor": hashlib.sha256(_architecture(extractor).encode()).hexdigest(),
-            "weights": _hash_of_weights(extractor),
-            "precision": keras.config.dtype_policy().name,
-            "versions": {module.__name__: module.__version__ for module in (importlib.import_module(backend), keras, cv2)},
-            "batch_size": batch_size,
-        }
+    def __init__(self, folder, digests, width, identity):
+        """`digests` `(n,)` identify the images, in the order of the file's rows; `identity` is that of their extractor."""
+        self.shape = (len(digests), width)
+        self.batch_size, self.chunk = identity["batch_size"], identity["batch_size"] * BATCHES_PER_CHUNK
+        pictures = hashlib.sha256(digests.tobytes()).hexdigest()
+        self.made_of = {"format": FORMAT, "pictures": pictures, "shape": self.shape, **identity}
         key = hashlib.sha256(json.dumps(self.made_of).encode()).hexdigest()[:20]
         self.whole, self.part, self.note = (folder / f"{key}{end}" for end in (".npy", ".part.npy", ".json"))
         self.lock = FileLock(folder / f"{key}.lock")
 
-    def complete(self, take, title):
-        """The memory-mapped array, and how many of its rows had to be computed. `take(rows)` returns the images of a range."""
+    def complete(self, compute, title):
+        """The memory-mapped array, and how many of its rows had to be computed.
+
+        `compute` takes a list of ranges of rows, a batch each, and yields the features of each.
+        """
         try:
             self.whole.parent.mkdir(parents=True, exist_ok=True)
             with self._locked(title):
@@ -59,7 +53,7 @@ class FeatureFile:
                 missing = [number for number, checksum in enumerate(checksums) if checksum is None]
                 computed = sum(len(self._rows(number)) for number in missing)
                 if missing:
-                    self._compute(missing, checksums, take, title)
+                    self._compute(missing, checksums, compute, title)
                 if self.part.exists():
                     self.part.replace(self.whole)
                 return np.load(self.whole, mmap_mode="r"), computed
@@ -84,6 +78,10 @@ class FeatureFile:
 
     def _rows(self, number):
         return range(self.shape[0])[number * self.chunk : (number + 1) * self.chunk]
+
+    def _batches(self, number):
+        rows = self._rows(number)
+        return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
 
     def _verified(self):
         """The checksum of each chunk, None for one that is missing or damaged and has to be computed."""
@@ -113,7 +111,7 @@ class FeatureFile:
             self.whole.rename(self.part)
         return checksums
 
-    def _compute(self, missing, checksums, take, title):
+    def _compute(self, missing, checksums, compute, title):
         if not self.part.exists():
             needed, free = 4 * self.shape[0] * self.shape[1], shutil.disk_usage(self.part.parent).free
             if needed > free:
@@ -122,16 +120,14 @@ class FeatureFile:
             np.lib.format.open_memmap(self.part, "w+", np.float32, self.shape).flush()
         offset, width = np.load(self.part, mmap_mode="r").offset, self.shape[1]
         done = self.shape[0] - sum(len(self._rows(number)) for number in missing)
+        batches = [self._batches(number) for number in missing]
+        outputs = compute(list(itertools.chain(*batches)))  # computes the next batches while a chunk is written
         with self.part.open("r+b") as file, _Progress(title, self.shape[0], done) as progress:
-            for number in missing:
+            for number, batches_of_chunk in zip(missing, batches, strict=True):
                 rows = self._rows(number)
                 chunk = np.empty((len(rows), width), np.float32)
-                for start in range(0, len(rows), self.batch_size):
-                    batch = rows[start : start + self.batch_size]
-                    images = take(batch)  # the last batch is padded, since another shape would be compiled again
-                    images = np.resize(images, (self.batch_size, *images.shape[1:]))
-                    # predict often keeps TensorFlow's convolutions on one CPU core; predict_on_batch does not.
-                    chunk[start : start + len(batch)] = self.extractor.predict_on_batch(images)[: len(batch)]
+                for batch in batches_of_chunk:
+                    chunk[batch.start - rows.start : batch.stop - rows.start] = next(outputs)
                     progress.update(len(batch))
                 file.seek(offset + 4 * width * rows.start)  # written, not mapped: mapped pages count as memory in use
                 file.write(chunk)
@@ -168,6 +164,19 @@ class _Progress:
         self.bar.close()
 
 
+def identity(extractor, batch_size):
+    """What features depend on beside the images: the extractor with its weights, precision, versions, batch size."""
+    modules = (importlib.import_module(backend.name()), keras, cv2)
+    return {
+        "layers": [type(layer).__name__ for layer in extractor.layers],
+        "extractor": hashlib.sha256(_architecture(extractor).encode()).hexdigest(),
+        "weights": _hash_of_weights(extractor),
+        "precision": keras.config.dtype_policy().name,
+        "versions": {module.__name__: module.__version__ for module in modules},
+        "batch_size": batch_size,
+    }
+
+
 def _architecture(model):
     """The model's configuration without the names of its layers, which Keras numbers within a process."""
     config = model.to_json()
@@ -177,7 +186,8 @@ def _architecture(model):
 
 
 def _hash_of_weights(model):
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)))
-    return digest.hexdigest()
+    def hash_of(weight):
+        return hashlib.sha256(np.ascontiguousarray(keras.ops.convert_to_numpy(weight))).digest()
+
+    with ThreadPoolExecutor(backend.num_cores()) as threads:  # hashing leaves Python to others
+        return hashlib.sha256(b"".join(threads.map(hash_of, model.weights))).hexdigest()

@@ -10,6 +10,7 @@ chunk is detected and computed again. Importing this imports Keras.
 
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import numpy as np
 from common import backend
 from common.data import augment
 from common.data.dataset import Samples
-from common.models.feature_file import FeatureFile
+from common.models import feature_file
+from common.models.inference import ForwardPass
 
 
 class Rows:
@@ -42,25 +44,47 @@ def batch_size(extractor):
     return backend.batch_size(backbone.input_shape[1])
 
 
-def extract(extractor, parts, cache_dir, title):
-    """The features of several arrays of images uint8 `(n, h, w, 3)`: float32 `Rows` `(n, width)` for each.
+class Images:
+    """Several arrays of images uint8 `(n, h, w, 3)`, hashed, so that equal images are computed once."""
 
-    Equal images are computed once. Returns the list of Rows and a dict of what it took: `pictures` (images), `computed`,
-    `seconds`. Raises InputError when `cache_dir` can't be written to or its disk is too full.
-    """
-    started = time.perf_counter()
-    digests = [hashlib.blake2b(image, digest_size=16).digest() for part in parts for image in np.ascontiguousarray(part)]
-    unique, first, inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
-    starts = np.cumsum([0, *map(len, parts)])
-    file = FeatureFile(Path(cache_dir) / "features", extractor, unique, batch_size(extractor))
+    def __init__(self, parts):
+        self._parts, self._starts = parts, np.cumsum([0, *map(len, parts)])
+        digests = [hashlib.blake2b(image, digest_size=16).digest() for part in parts for image in np.ascontiguousarray(part)]
+        self.digests, self._first, self._inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
 
-    def take(indices):
-        numbers = np.searchsorted(starts, indices, side="right") - 1
-        return np.stack([parts[number][index - starts[number]] for number, index in zip(numbers, indices, strict=True)])
+    def __len__(self):
+        return self._starts[-1]
 
-    array, computed = file.complete(lambda rows: take(first[rows]), title)
-    extraction = {"pictures": len(digests), "computed": computed, "seconds": round(time.perf_counter() - started, 3)}
-    return [Rows(array, rows) for rows in np.split(inverse, starts[1:-1])], extraction
+    def take(self, numbers):
+        """The images with these numbers in `digests`, as one array."""
+        indices = self._first[numbers]
+        parts = np.searchsorted(self._starts, indices, side="right") - 1
+        return np.stack([self._parts[part][index - self._starts[part]] for part, index in zip(parts, indices, strict=True)])
+
+    def split(self, array):
+        """`Rows` of each part, from an array that has a row for each of `digests`."""
+        return [Rows(array, rows) for rows in np.split(self._inverse, self._starts[1:-1])]
+
+
+class FeatureCache:
+    """The features of one extractor under `cache_dir`. The extractor's weights are read and hashed once, here."""
+
+    def __init__(self, extractor, cache_dir):
+        self._folder, self._width = Path(cache_dir) / "features", extractor.output_shape[-1]
+        self._forward = ForwardPass(extractor, batch_size(extractor))
+        self._identity = feature_file.identity(extractor, batch_size(extractor))
+
+    def extract(self, images, title):
+        """The features of `Images`: a list of float32 `Rows` `(n, width)`, one for each part.
+
+        Also returns a dict of what it took: `pictures` (images), `computed`, `seconds`. Raises InputError when the folder can't
+        be written to or its disk is too full.
+        """
+        started = time.perf_counter()
+        file = feature_file.FeatureFile(self._folder, images.digests, self._width, self._identity)
+        array, computed = file.complete(lambda batches: self._forward.over(map(images.take, batches)), title)
+        extraction = {"pictures": len(images), "computed": computed, "seconds": round(time.perf_counter() - started, 3)}
+        return images.split(array), extraction
 
 
 def of_dataset(extractor, dataset, args, augmentation=None):
@@ -72,21 +96,38 @@ def of_dataset(extractor, dataset, args, augmentation=None):
     """
     if args.no_cache or getattr(args, "unfreeze_last", 0):
         return dataset, {}
+    started = time.perf_counter()
     train, val, test = dataset.train, dataset.val, dataset.test
-    (train_features, val_features), first = extract(
-        extractor, [train.images, val.images], args.cache_dir, "features of train and val"
-    )
-    (test_features,), second = extract(extractor, [test.images], args.cache_dir, "features of test")
-    views, extractions = [train_features], [first, second]
-    for view in range(1, args.views if augmentation else 1):
-        copies = augment.augment(train.images, augmentation, [args.seed, view])
-        (view_features,), more = extract(extractor, [copies], args.cache_dir, f"features of view {view + 1} of {args.views}")
-        views.append(view_features)
-        extractions.append(more)
+    cache, num_views = FeatureCache(extractor, args.cache_dir), args.views if augmentation else 1
+    titles = ["train and val", "test", *(f"view {view} of {num_views}" for view in range(2, num_views + 1))]
+
+    def images_of(number):
+        if number < 2:
+            return Images([train.images, val.images] if number == 0 else [test.images])
+        return Images([augment.augment(train.images, augmentation, [args.seed, number - 1])])
+
+    rows, extractions = [], []
+    for title, images in zip(titles, _one_ahead(images_of, len(titles)), strict=True):
+        parts, extraction = cache.extract(images, f"features of {title}")
+        rows += parts
+        extractions.append(extraction)
+    train_features, val_features, test_features, *views = rows
     inputs = replace(
         dataset,
-        train=Samples(views if len(views) > 1 else train_features, train.labels),
+        train=Samples([train_features, *views] if views else train_features, train.labels),
         val=Samples(val_features[:], val.labels),
         test=Samples(test_features[:], test.labels),
     )
-    return inputs, {"extraction": {key: round(sum(extraction[key] for extraction in extractions), 3) for key in first}}
+    total = {key: sum(extraction[key] for extraction in extractions) for key in ("pictures", "computed")}
+    return inputs, {"extraction": total | {"seconds": round(time.perf_counter() - started, 3)}}
+
+
+def _one_ahead(make, count):
+    """Yield `make(0)`, `make(1)` and so on, each made in a thread while the caller is busy with the one before."""
+    with ThreadPoolExecutor(1) as background:
+        following = background.submit(make, 0)
+        for number in range(1, count + 1):
+            made = following.result()
+            if number < count:
+                following = background.submit(make, number)
+            yield made

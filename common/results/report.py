@@ -16,7 +16,9 @@ NUM_PIPELINE = 4
 
 def predict(model, images, batch_size=BATCH_SIZE):
     """Class probabilities `(n, num_classes)` float32 of images `(n, h, w, 3)`, or of features for a head."""
-    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
+    from common.models.inference import ForwardPass  # imports Keras
+
+    return ForwardPass(model, min(batch_size, len(images)))(images)
 
 
 def score(model, test, batch_size=BATCH_SIZE):

@@ -17,6 +17,7 @@ from common import backend, cli
 from common.data import dataset as data
 from common.data.augment import flip_and_shift
 from common.models import feature_file, features
+from common.models.inference import ForwardPass
 from common.models.upscale import upscale
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(backend, "BATCH_SIZE", {"cpu": 4, "gpu": 4})
+    monkeypatch.setattr(backend, "BATCH_SIZE", {"cpu": 1, "gpu": 1})  # at 224x224: 4 of these small images
     monkeypatch.setattr(feature_file, "BATCHES_PER_CHUNK", 2)
 
 
@@ -40,7 +41,7 @@ def make_images(count, seed=0):
 
 
 def extract(extractor, parts, folder):
-    rows, extraction = features.extract(extractor, parts, folder, "features")
+    rows, extraction = features.FeatureCache(extractor, folder).extract(features.Images(parts), "features")
     return [part[:] for part in rows], extraction
 
 
@@ -97,17 +98,16 @@ def test_the_name_depends_on_images_weights_layers_and_precision(tmp_path):
 def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkeypatch, capsys):
     extractor, images = make_extractor(), make_images(37)
     (unbroken,), _ = extract(extractor, [images], tmp_path / "unbroken")
-    batches = []
+    over = ForwardPass.over
 
-    class Interrupted(keras.Model):
-        def predict_on_batch(self, x):
-            batches.append(len(x))
-            if len(batches) == 6:  # in the middle of the third chunk of 8
+    def interrupted(forward, batches):
+        for number, outputs in enumerate(over(forward, batches)):
+            if number == 5:  # in the middle of the third chunk of 8
                 raise KeyboardInterrupt
-            return super().predict_on_batch(x)
+            yield outputs
 
-    monkeypatch.setattr(extractor, "predict_on_batch", Interrupted(extractor.input, extractor.output).predict_on_batch)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(ForwardPass, "over", interrupted)
         extract(extractor, [images], tmp_path / "broken")
     assert not list((tmp_path / "broken").rglob("*[!t].npy"))  # nothing under its own name before it is whole
     (resumed,), extraction = extract(extractor, [images], tmp_path / "broken")
@@ -120,14 +120,14 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from test_features import backend, feature_file, features, make_extractor, make_images
-backend.BATCH_SIZE, feature_file.BATCHES_PER_CHUNK = {{"cpu": 4, "gpu": 4}}, 2
+backend.BATCH_SIZE, feature_file.BATCHES_PER_CHUNK = {{"cpu": 1, "gpu": 1}}, 2
 write = feature_file.files.write_json
 def killed_at_the_third(path, content):
     if sum(c is not None for c in content["checksums"]) == 3:
         os.kill(os.getpid(), signal.SIGKILL)  # the chunk is written, its checksum is not
     write(path, content)
 feature_file.files.write_json = killed_at_the_third
-features.extract(make_extractor(), [make_images(37)], sys.argv[1], "features")
+features.FeatureCache(make_extractor(), sys.argv[1]).extract(features.Images([make_images(37)]), "features")
 """
 
 
@@ -160,7 +160,7 @@ def test_killed_between_the_last_chunk_and_the_name_it_needs_no_second_pass(tmp_
 def test_broken_off_in_the_first_chunk_is_no_damage(tmp_path, monkeypatch, capsys):
     extractor, images = make_extractor(), make_images(37)
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(extractor, "predict_on_batch", lambda images: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(ForwardPass, "over", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         extract(extractor, [images], tmp_path)
     assert extract(extractor, [images], tmp_path)[1]["computed"] == 37
     assert "can't be used" not in capsys.readouterr().out
@@ -174,7 +174,7 @@ def test_larger_images_go_in_smaller_batches(monkeypatch):
         base = keras.Sequential([keras.Input((size, size, 3)), layers.GlobalAveragePooling2D()])
         return features.batch_size(keras.Model(inputs, base(upscale(inputs, size))))
 
-    assert [batch_size(size) for size in (32, 224, 448, 4000)] == [32, 32, 8, 1]
+    assert [batch_size(size) for size in (32, 112, 224, 448, 4000)] == [128, 128, 32, 8, 1]
 
 
 DAMAGES = {

@@ -105,7 +105,7 @@ def test_the_joined_model_predicts_what_the_head_predicts_on_cached_features(mod
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
     for model in models.values():
         extractor, head = split(model)
-        ((rows,), _) = features.extract(extractor, [images], workplace / "joined", "features")
+        ((rows,), _) = features.FeatureCache(extractor, workplace / "joined").extract(features.Images([images]), "features")
         of_head, joined = (keras.ops.convert_to_numpy(part(x)) for part, x in ((head, rows[:]), (model, images)))
         np.testing.assert_allclose(of_head, joined, atol=1e-4)
         assert (of_head.argmax(1) == joined.argmax(1)).all()
