@@ -93,16 +93,18 @@ def join(convolutions, head):
 
 def extract(convolutions, dataset):
     """The data set with the convolutions' features `(n, num_features)` in place of its images."""
+    from common.models.inference import ForwardPass
+
+    forward = ForwardPass(convolutions, batch_size=256)
     parts = {name: getattr(dataset, name) for name in ("train", "val", "test")}
-    features = {name: convolutions.predict(part.images, batch_size=256, verbose=0) for name, part in parts.items()}
-    return replace(dataset, **{name: data.Samples(features[name], part.labels) for name, part in parts.items()})
+    return replace(dataset, **{name: data.Samples(forward(part.images), part.labels) for name, part in parts.items()})
 
 
 def compile_model(model, learning_rate):
     """Adam, cross-entropy, accuracy. Keras's jit_compile="auto" is right here: off on a CPU, where it is slower, else on."""
     from keras.optimizers import Adam
 
-    model.compile(Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(Adam(learning_rate), loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def fit(run, job, model, dataset):
@@ -115,8 +117,7 @@ def fit(run, job, model, dataset):
     args, test, epochs = run.args, dataset.test, run.epochs(run.args.epochs)
 
     def score_test(epoch, logs):
-        scores = model.evaluate(test.images, test.labels, batch_size=args.batch_size, verbose=0, return_dict=True)
-        logs.update({f"test_{name}": value for name, value in scores.items()})
+        logs.update({f"test_{name}": value for name, value in run.evaluate(model, test).items()})
 
     print(f"\n{MODELS[job.name]}, {job.samples:,} images, seed {job.seed}", flush=True)
     compile_model(model, args.lr)

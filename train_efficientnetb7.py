@@ -80,7 +80,7 @@ def build_head(num_features, num_classes, dropout_rate):
 def compile_model(model, learning_rate):
     from keras.optimizers import Adam
 
-    model.compile(Adam(learning_rate), loss="categorical_crossentropy", metrics=["accuracy"])
+    model.compile(Adam(learning_rate), loss="categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def with_lambda(args, model):
@@ -124,7 +124,6 @@ def train(run, dataset, weights):
     args, image_shape = run.args, dataset.test.images.shape[1:]
     augmentation = augment.flip_shift_and_rotate if args.augment else None
     extractor = build_extractor(args, weights, image_shape)
-    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)  # one pass, for all combinations
 
     def train_next(point, phase):
@@ -132,6 +131,7 @@ def train(run, dataset, weights):
         return train_point(run, point, phase, fresh, inputs, augmentation)
 
     (learning_rate, dropout), phase, (model, trained) = sweep.train_best(run, train_next)
+    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     for saved in (model, document := with_lambda(args, model)):
         compile_model(saved, learning_rate)

@@ -59,7 +59,7 @@ def build_head(num_features, num_classes, dropout_rate):
 def compile_model(model, learning_rate):
     from keras.optimizers import Adam
 
-    model.compile(Adam(learning_rate), loss="categorical_crossentropy", metrics=["accuracy"])
+    model.compile(Adam(learning_rate), loss="categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def train(run, dataset, weights):
@@ -74,16 +74,16 @@ def train(run, dataset, weights):
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
     model = Model(extractor.input, head(extractor.output))
-    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)  # or images: --no-cache
-    trained, augmentation = (head, None) if extraction else (model, augmentation)
+    trained = head if extraction else model
 
     compile_model(trained, args.lr)
-    batches = run.batches(inputs.train.one_hot(num_classes), augmentation=augmentation)
+    batches = run.batches(inputs.train.one_hot(num_classes), augmentation=None if extraction else augmentation)
     plateau = callbacks.ReduceLROnPlateau("val_accuracy", factor=args.lr_factor, patience=args.lr_patience, min_lr=args.min_lr)
     keep_best = callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True)
     run.fit("head", trained, batches, inputs.val.one_hot(num_classes), epochs=epochs, callbacks=[plateau, keep_best])
 
+    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     compile_model(model, args.lr)
     return report.finish(run, model, dataset, ["head"], scores=scores, extra=extraction)

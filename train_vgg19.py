@@ -56,7 +56,7 @@ def build_head(num_features, num_classes, dropout_rate):
 def compile_model(model, learning_rate):
     from keras.optimizers import Adam
 
-    model.compile(Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(Adam(learning_rate), loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def train(run, dataset, weights):
@@ -71,16 +71,16 @@ def train(run, dataset, weights):
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
     model = Model(extractor.input, head(extractor.output))
-    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     # The frozen backbone runs once and the head learns from its features; with --no-cache images go through it in every epoch.
     inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)
-    trained, augmentation = (head, None) if extraction else (model, augmentation)
+    trained = head if extraction else model
 
     compile_model(trained, args.lr)
-    batches = run.batches(inputs.train, num_samples=args.samples_per_epoch, augmentation=augmentation)
+    batches = run.batches(inputs.train, num_samples=args.samples_per_epoch, augmentation=None if extraction else augmentation)
     keep_best = callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True)
     run.fit("head", trained, batches, inputs.val, epochs=epochs, callbacks=[keep_best])
 
+    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     compile_model(model, args.lr)
     return report.finish(run, model, dataset, ["head"], scores=scores, extra=extraction)

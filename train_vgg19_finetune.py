@@ -103,7 +103,7 @@ def compile_model(model, learning_rate):
     from keras.optimizers import SGD
 
     optimizer = SGD(learning_rate, momentum=0.9, nesterov=True, clipnorm=1.0)
-    model.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy", "mse"])
+    model.compile(optimizer, loss="categorical_crossentropy", weighted_metrics=["accuracy", "mse"])
 
 
 def schedule(args, steps_per_epoch, first_epoch, epochs):

@@ -1,61 +1,105 @@
-"""Training batches in an order that depends on the seed and the epoch alone, on every backend.
+"""Training batches in an order that depends on seed and epoch alone, on every backend; validation data in whole batches.
 
 With a seed, Keras on TensorFlow repeats one order in every epoch, and backends shuffle differently. So the order is ours, and
 `fit` is called with `shuffle=False`. Importing this imports Keras.
 """
 
+import functools
 import math
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 
 from common.data.augment import augment
 
+MAX_AHEAD = 16  # batches that are made before they are asked for,
+MAX_AHEAD_BYTES = 2**26  # and the memory that they may take
+
+_THREADS = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "batches")
+
 
 class Batches(keras.utils.PyDataset):
-    """Batches `(x, y)` from arrays of equal length, in a new order in each epoch; the last batch of a pass may be smaller.
+    """Batches `(x, y)` of one size from arrays of equal length, in a new order in each pass over them.
 
     `x` is an array, or a list of arrays: views of the same samples, of which each pass draws one per sample. `samples` limits a
     pass to that many, drawn at random. With an `augmentation`, a function of `common.data.augment`, `x` are images and batches
-    hold augmented copies of them. An epoch is `passes` passes, each in its own order.
+    hold augmented copies of them.
 
-    `fit` needs the callback `follow_fit` to tell the batches which epoch it is. Keras asks for batches before the first epoch
-    too, so they can't count epochs themselves.
+    An epoch is as many batches as `passes` passes fill, rounded up. Passes follow one another without a gap: a batch that one
+    pass does not fill is filled up from the next, with which the next epoch goes on. So all batches have one shape, and no
+    sample is left out or preferred.
+
+    A batch depends on seed, epoch and index alone. Threads make the next ones while a step is computed. `fit` needs the
+    callback `follow_fit` to tell the batches which epoch it is. Keras asks for batches before the first epoch too, so they
+    can't count epochs themselves.
     """
 
     def __init__(self, x, y, batch_size, seed, passes=1, samples=None, augmentation=None):
         super().__init__()
         self.views, self.y = x if isinstance(x, list) else [x], y
-        self.batch_size, self.seed, self.passes = batch_size, seed, passes
         self.samples = min(samples or len(y), len(y))
+        self.batch_size, self.seed, self.passes = min(batch_size, self.samples), seed, passes
         self.augmentation = augmentation
         self.epoch = 0  # counted from 0
-        self._order, self._view, self._order_key = None, None, None
+        self._order = functools.lru_cache(maxsize=2)(self._draw_order)
+        self._ahead, self._lock = {}, threading.Lock()
 
     def __len__(self):
-        return self.passes * self._steps_per_pass
+        return math.ceil(self.passes * self.samples / self.batch_size)
 
     def __getitem__(self, index):
-        pass_number, step = divmod(index, self._steps_per_pass)
-        key = (self.epoch, pass_number)
-        if self._order_key != key:
-            random = np.random.default_rng([self.seed, *key])
-            self._order = random.permutation(len(self.y))[: self.samples]
-            self._view = random.integers(len(self.views), size=self.samples)
-            self._order_key = key
-        steps = slice(step * self.batch_size, (step + 1) * self.batch_size)
-        chosen, view = self._order[steps], self._view[steps]
-        x = np.empty((len(chosen), *self.views[0].shape[1:]), self.views[0].dtype)
-        for number in np.unique(view):
-            x[view == number] = self.views[number][chosen[view == number]]
-        if self.augmentation:
-            x = augment(x, self.augmentation, [self.seed, *key, step])
-        return x, self.y[chosen]
+        step = self.epoch * len(self) + index
+        with self._lock:
+            steps = range(step, step + 1 + self._num_ahead)
+            self._ahead = {step: self._ahead.get(step) or _THREADS.submit(self._make, step) for step in steps}
+            batch = self._ahead[step]
+        return batch.result()
 
     def follow_fit(self):
         """The callback that tells these batches which epoch it is."""
         return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(self, "epoch", epoch))
 
     @property
-    def _steps_per_pass(self):
-        return math.ceil(self.samples / self.batch_size)
+    def batch_bytes(self):
+        """Bytes of the images or features in a batch."""
+        return self.batch_size * self.views[0][:1].nbytes
+
+    @property
+    def _num_ahead(self):
+        return min(MAX_AHEAD, MAX_AHEAD_BYTES // self.batch_bytes)
+
+    def _make(self, step):
+        """The batch of a step, counted from the first epoch on."""
+        number, start = divmod(step * self.batch_size, self.samples)
+        order, views = self._order(number)
+        if start + self.batch_size > self.samples:
+            order, views = (np.concatenate(parts) for parts in zip((order, views), self._order(number + 1), strict=True))
+        chosen, view = order[start : start + self.batch_size], views[start : start + self.batch_size]
+        x = np.empty((self.batch_size, *self.views[0].shape[1:]), self.views[0].dtype)
+        for number_of_view in np.unique(view):
+            x[view == number_of_view] = self.views[number_of_view][chosen[view == number_of_view]]
+        if self.augmentation:
+            x = augment(x, self.augmentation, [self.seed, *divmod(number, self.passes), start // self.batch_size])
+        return x, self.y[chosen]
+
+    def _draw_order(self, number):
+        """The samples of a pass, counted from the first epoch on, in their order, and the view of each."""
+        random = np.random.default_rng([self.seed, *divmod(number, self.passes)])
+        order = random.permutation(len(self.y))[: self.samples]
+        return order, random.integers(len(self.views), size=self.samples)
+
+
+def whole_batches(samples, batch_size):
+    """`Samples` as `(x, y, sample_weight)` in whole batches of `batch_size` or fewer; and the batch size, and a factor.
+
+    The last batch is filled up with samples of weight 0, the others have weight 1. `weighted_metrics` are exact then. Keras
+    divides the loss by the number of all samples: times the factor it is that of the samples of weight 1.
+    """
+    count = len(samples)
+    batch_size = min(batch_size, count)
+    total = math.ceil(count / batch_size) * batch_size
+    x, y = (np.resize(part, (total, *part.shape[1:])) if total > count else part for part in (samples.images, samples.labels))
+    return (x, y, (np.arange(total) < count).astype(np.float32)), batch_size, total / count

@@ -11,8 +11,10 @@ import keras
 
 from common import files
 from common.cli import TrainingError
+from common.data.batches import whole_batches
 from common.training.callbacks import Recorder
 from common.training.checkpoints import Checkpoint
+from common.training.fused import fuse, num_steps
 
 
 def fit(run, phase, model, train, val, epochs, callbacks):
@@ -26,7 +28,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     end of training, so EarlyStopping restores the best weights. Before that, KeyboardInterrupt is raised. A loss that is not
     a finite number raises TrainingError.
     """
-    run.samples_per_epoch[phase] = train.samples * train.passes
+    run.samples_per_epoch[phase] = len(train) * train.batch_size
     run.passes[phase] = train.passes
     run.planned_epochs[phase] = len(epochs)
     checkpoint = Checkpoint(
@@ -35,17 +37,24 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     )  # fmt: skip
     initial_epoch = _first_epoch(run, phase, checkpoint, epochs)
     recorder = Recorder(phase, run.history.append)
-    callbacks = [train.follow_fit(), *callbacks, recorder]
+    validation, batch_size, factor = (None, None, 1) if val is None else whole_batches(val, run.args.batch_size)
+    if val is not None and model.get_compile_config()["metrics"]:
+        raise ValueError("compile the model with weighted_metrics: metrics would count the samples that fill up a batch of val")
+    right_val_loss = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(val_loss=logs["val_loss"] * factor) if validation else None
+    )
+    callbacks = [train.follow_fit(), right_val_loss, *callbacks, recorder]
     if run.args.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(run.folder / "tensorboard" / files.stem(phase)))
     callbacks.append(checkpoint)  # last, so that it sees what the others decided
+    fuse(model, num_steps(model, train))
     try:
         model.fit(
             train,
             epochs=epochs.stop,
             initial_epoch=initial_epoch,
-            validation_data=None if val is None else (val.images, val.labels),
-            validation_batch_size=run.args.batch_size,
+            validation_data=validation,
+            validation_batch_size=batch_size,
             callbacks=callbacks,
             shuffle=False,  # Batches has its own order, from seed and epoch alone
             verbose=0 if val is None else run.verbose,
@@ -60,6 +69,14 @@ def fit(run, phase, model, train, val, epochs, callbacks):
             callback.on_train_end()
     finally:
         run.history.flush()
+        fuse(model, 1)
+
+
+def evaluate(model, samples, batch_size):
+    """Loss and `weighted_metrics` of a compiled model on `Samples`, a dict by name."""
+    (x, y, weights), batch_size, factor = whole_batches(samples, batch_size)
+    scores = model.evaluate(x, y, batch_size=batch_size, sample_weight=weights, verbose=0, return_dict=True)
+    return scores | {"loss": scores["loss"] * factor}
 
 
 @contextlib.contextmanager

@@ -26,4 +26,5 @@ class Job:
 
     def passes(self, args, min_steps):
         """Passes over the train images in an epoch, so that all epochs together have at least `min_steps` steps."""
-        return 1 if args.dry_run else math.ceil(min_steps / (args.epochs * math.ceil(self.samples / args.batch_size)))
+        images = min_steps * min(args.batch_size, self.samples)
+        return 1 if args.dry_run else math.ceil(images / (args.epochs * self.samples))

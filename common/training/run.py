@@ -52,7 +52,7 @@ class Run:
         for scripts with a backbone. Raises InputError for a resumed run that was started with something else, or that another
         process is training.
         """
-        backend.start(args.amp)
+        backend.start(args.amp, args.cache_dir)
         self.experiment, self.args = experiment, args
         self.status, self.started = "finished", time.perf_counter()
         self.samples_per_epoch, self.passes, self.planned_epochs = {}, {}, {}  # by phase
@@ -122,6 +122,12 @@ class Run:
         from common.training.fit import fit
 
         fit(self, phase, model, train, val, range(initial_epoch, epochs), callbacks)
+
+    def evaluate(self, model, samples):
+        """Loss and `weighted_metrics` of a compiled model on `Samples`, a dict by name, in batches of `--batch-size`."""
+        from common.training.fit import evaluate
+
+        return evaluate(model, samples, self.args.batch_size)
 
     def summary(self, *phases, monitor=None):
         """For results.json: epochs, best epoch, val accuracy, seconds, images per second; see `History.summary`."""

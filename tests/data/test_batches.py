@@ -1,7 +1,13 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss
 
-from common.data.batches import Batches
+from common.data import augment
+from common.data.batches import Batches, whole_batches
+from common.data.dataset import Samples
 
 
 def seen_in_fit(seed, epochs):
@@ -27,19 +33,20 @@ def seen_in_fit(seed, epochs):
     return seen[:-1]
 
 
-def test_fit_sees_the_order_of_seed_and_epoch():
-    expected = [np.random.default_rng([3, epoch, 0]).permutation(10).tolist() for epoch in range(3)]
-    seen = seen_in_fit(seed=3, epochs=3)
-    assert [epoch[-10:] for epoch in seen] == expected
-    assert len({tuple(order) for order in expected}) == 3
+def test_fit_sees_the_order_of_seed_and_pass_in_batches_of_one_size():
+    orders = [np.random.default_rng([3, number, 0]).permutation(10).tolist() for number in range(4)]
+    assert len({tuple(order) for order in orders}) == 4
+    stream = sum(orders, [])
+    seen = seen_in_fit(seed=3, epochs=3)  # 3 batches of 4: each epoch goes on where the one before ended
+    assert [epoch[-12:] for epoch in seen] == [stream[:12], stream[12:24], stream[24:36]]
 
 
 def test_every_pass_of_an_epoch_has_every_sample_once():
     x = np.arange(10)
     batches = Batches(x, x, 4, seed=0, passes=3)
-    assert len(batches) == 9
-    given = np.concatenate([batches[index][0] for index in range(9)])
-    passes = given.reshape(3, 10)
+    assert len(batches) == 8
+    given = np.concatenate([batches[index][0] for index in range(8)])
+    passes = given[:30].reshape(3, 10)
     assert (np.sort(passes, axis=1) == x).all()
     assert len({tuple(order) for order in passes.tolist()}) == 3
 
@@ -48,7 +55,7 @@ def test_x_and_y_stay_together():
     batches = Batches(np.arange(100)[:, None], np.arange(100), 32, seed=1)
     for index in range(len(batches)):
         x, y = batches[index]
-        assert (x[:, 0] == y).all()
+        assert len(x) == 32 and (x[:, 0] == y).all()
 
 
 def test_an_epoch_of_fewer_samples_draws_anew_each_time():
@@ -58,15 +65,17 @@ def test_an_epoch_of_fewer_samples_draws_anew_each_time():
     for epoch in range(30):
         batches.epoch = epoch
         given = np.concatenate([batches[index][0] for index in range(len(batches))])
-        assert len(batches) == 3 and len(np.unique(given)) == 20
+        assert len(batches) == 3 and given.shape == (24,) and len(np.unique(given)) >= 20
         drawn.append(given)
     assert len(np.unique(drawn)) == 100
     assert Batches(x, x, 8, seed=0, samples=500).samples == 100
+    (batch,) = Batches(x, x, 64, seed=0, samples=20)  # a batch has no sample twice
+    assert len(np.unique(batch[0])) == len(batch[0]) == 20
 
 
 def test_each_epoch_draws_a_view_for_each_sample():
     views = [np.arange(40) + 1000 * number for number in range(4)]
-    batches = Batches(views, np.arange(40), 7, seed=0)
+    batches = Batches(views, np.arange(40), 8, seed=0)
     chosen = []
     for epoch in (0, 1, 0):
         batches.epoch = epoch
@@ -75,3 +84,50 @@ def test_each_epoch_draws_a_view_for_each_sample():
         chosen.append((x // 1000)[np.argsort(y)])
     assert (np.bincount(chosen[0], minlength=4) > 3).all()
     assert (chosen[0] == chosen[2]).all() and (chosen[0] != chosen[1]).any()
+
+
+def test_batches_are_the_same_in_any_order_and_from_any_thread():
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), np.uint8)
+
+    def make():
+        return Batches(images, np.arange(50), 16, seed=5, augmentation=augment.flip_and_shift)
+
+    batches, expected = make(), {}
+    for epoch in range(3):
+        batches.epoch = epoch
+        expected |= {(epoch, index): batches[index] for index in range(len(batches))}
+    assert len({x.tobytes() for x, _ in expected.values()}) == 12
+    for order in (reversed(expected), np.random.default_rng(0).permutation(list(expected)).tolist()):
+        others = make()
+        for epoch, index in order:
+            others.epoch = epoch
+            x, y = others[index]
+            assert (x == expected[epoch, index][0]).all() and (y == expected[epoch, index][1]).all()
+    batches = make()
+    with ThreadPoolExecutor(8) as threads:
+        for (x, y), index in zip(threads.map(lambda index: batches[index % 4], range(64)), range(64), strict=True):
+            assert (x == expected[0, index % 4][0]).all() and (y == expected[0, index % 4][1]).all()
+
+
+def test_what_is_made_ahead_is_bounded_in_memory():
+    batches = Batches(np.zeros((300, 224, 224, 3), np.uint8), np.zeros(300), 100, seed=0)
+    batches[0]
+    assert 1 <= len(batches._ahead) * batches.batch_bytes <= 2 * 2**26
+    many = Batches(np.zeros((1000, 2), np.uint8), np.zeros(1000), 10, seed=0)
+    many[0]
+    assert len(many._ahead) == 17
+
+
+@pytest.mark.parametrize("count, batch_size", [(23, 8), (24, 8), (5, 8)])
+def test_scores_of_whole_batches_are_those_of_the_samples(count, batch_size):
+    random = np.random.default_rng(0)
+    samples = Samples(random.normal(size=(count, 4)).astype("float32"), random.integers(0, 3, count))
+    (x, y, weights), batch_size, factor = whole_batches(samples, batch_size)
+    assert len(x) % batch_size == 0 and weights.sum() == count and (x[:count] == samples.images).all()
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    scores = model.evaluate(x, y, batch_size=batch_size, sample_weight=weights, verbose=0, return_dict=True)
+    probabilities = model.predict(samples.images, verbose=0)
+    assert scores["accuracy"] == pytest.approx(accuracy_score(samples.labels, probabilities.argmax(axis=1)), abs=1e-7)
+    assert scores["loss"] * factor == pytest.approx(log_loss(samples.labels, probabilities, labels=range(3)), rel=1e-5)

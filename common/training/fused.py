@@ -1,0 +1,56 @@
+"""Several steps in one execution, so that the device need not wait for the host between them. Importing this imports Keras.
+
+Keras's `steps_per_execution` does it on TensorFlow and, from 3.16 on, on JAX. Before, Keras on JAX runs the steps one after the
+other: there `_fused` is a bridge. On torch, steps stay single.
+"""
+
+import functools
+import itertools
+import math
+
+import keras
+
+from common import backend
+
+MAX_STEPS = 64
+MAX_BYTES = 2**26  # of the stacked batches
+# Of all images in an execution, in the largest size that they have in the model. A step over more takes far longer than what
+# fusing saves, and Ctrl-C waits for the end of an execution. XLA on a CPU runs the convolutions in a loop on one core.
+MAX_PIXELS = {"cpu": 2**16, "gpu": 2**22}
+
+
+def num_steps(model, train):
+    """How many steps of `fit` on `train`, which are `Batches`, to run in one execution."""
+    if backend.name() == "torch":
+        return 1
+    inputs = [model.input_shape, *(layer.input_shape for layer in model.layers if isinstance(layer, keras.Model))]
+    pixels = train.batch_size * max(math.prod(shape[1:-1]) for shape in inputs)
+    return max(1, min(len(train), MAX_STEPS, MAX_BYTES // train.batch_bytes, MAX_PIXELS[backend.kind()] // pixels))
+
+
+def fuse(model, steps):
+    """Let `fit` and `evaluate` of a compiled model run `steps` steps in one execution; with 1, Keras's usual way."""
+    model.steps_per_execution = steps
+    model.train_function = model.test_function = None
+    needs_bridge = backend.name() == "jax" and tuple(map(int, keras.__version__.split(".")[:2])) < (3, 16)
+    if steps > 1 and needs_bridge and not model.run_eagerly:
+        model.train_function, model.test_function = _fused(model.train_step, steps), _fused(model.test_step, steps)
+
+
+def _fused(step, num_steps):
+    """`step(state, batch)` as a function `(state, iterator)` that takes `num_steps` batches, or what is left, at once."""
+    import jax
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run(state, batches, count):
+        stacked = jax.tree.map(lambda *parts: jax.numpy.stack(parts), *batches)
+        logs = jax.tree.map(lambda log: jax.numpy.zeros(log.shape, log.dtype), jax.eval_shape(step, state, batches[0])[0])
+        body = lambda number, carry: step(carry[1], jax.tree.map(lambda part: part[number], stacked))  # noqa: E731
+        return jax.lax.fori_loop(0, count, body, (logs, state))
+
+    def function(state, iterator):
+        batches = [next(iterator), *itertools.islice(iterator, num_steps - 1)]
+        padded = batches + batches[:1] * (num_steps - len(batches))  # one shape: nothing is compiled again
+        return run(state, tuple(padded), len(batches))
+
+    return function
