@@ -28,9 +28,9 @@ class Batches(keras.utils.PyDataset):
     pass to that many, drawn at random. With an `augmentation`, a function of `common.data.augment`, `x` are images and batches
     hold augmented copies of them.
 
-    An epoch is as many batches as `passes` passes fill, rounded up. Passes follow one another without a gap: a batch that one
-    pass does not fill is filled up from the next, with which the next epoch goes on. So all batches have one shape, and no
-    sample is left out or preferred.
+    An epoch is as many batches as `passes` passes fill, rounded. Passes follow one another without a gap: a batch that one pass
+    does not fill is filled up from the next, and the next epoch goes on where this one ends. So all batches have one shape,
+    and no sample is left out or preferred.
 
     A batch depends on seed, epoch and index alone. Threads make the next ones while a step is computed. `fit` needs the
     callback `follow_fit` to tell the batches which epoch it is. Keras asks for batches before the first epoch too, so they
@@ -48,7 +48,7 @@ class Batches(keras.utils.PyDataset):
         self._ahead, self._lock = {}, threading.Lock()
 
     def __len__(self):
-        return math.ceil(self.passes * self.samples / self.batch_size)
+        return max(1, round(self.passes * self.samples / self.batch_size))
 
     def __getitem__(self, index):
         step = self.epoch * len(self) + index

@@ -26,5 +26,5 @@ class Job:
 
     def passes(self, args, min_steps):
         """Passes over the train images in an epoch, so that all epochs together have at least `min_steps` steps."""
-        images = min_steps * min(args.batch_size, self.samples)
-        return 1 if args.dry_run else math.ceil(images / (args.epochs * self.samples))
+        images = math.ceil(min_steps / args.epochs) * min(args.batch_size, self.samples)
+        return 1 if args.dry_run else math.ceil(images / self.samples)

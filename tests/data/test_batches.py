@@ -37,8 +37,13 @@ def test_fit_sees_the_order_of_seed_and_pass_in_batches_of_one_size():
     orders = [np.random.default_rng([3, number, 0]).permutation(10).tolist() for number in range(4)]
     assert len({tuple(order) for order in orders}) == 4
     stream = sum(orders, [])
-    seen = seen_in_fit(seed=3, epochs=3)  # 3 batches of 4: each epoch goes on where the one before ended
-    assert [epoch[-12:] for epoch in seen] == [stream[:12], stream[12:24], stream[24:36]]
+    seen = seen_in_fit(seed=3, epochs=3)  # 2 batches of 4: each epoch goes on where the one before ended
+    assert [epoch[-8:] for epoch in seen] == [stream[:8], stream[8:16], stream[16:24]]
+
+
+def test_an_epoch_has_as_many_batches_as_come_closest_to_its_passes():
+    for count, batch_size, passes, expected in ((9, 4, 1, 2), (11, 4, 1, 3), (11, 4, 2, 6), (3, 4, 1, 1), (3, 4, 5, 5)):
+        assert len(Batches(np.zeros(count), np.zeros(count), batch_size, 0, passes)) == expected
 
 
 def test_every_pass_of_an_epoch_has_every_sample_once():
@@ -65,7 +70,7 @@ def test_an_epoch_of_fewer_samples_draws_anew_each_time():
     for epoch in range(30):
         batches.epoch = epoch
         given = np.concatenate([batches[index][0] for index in range(len(batches))])
-        assert len(batches) == 3 and given.shape == (24,) and len(np.unique(given)) >= 20
+        assert len(batches) == 2 and given.shape == (16,) and len(np.unique(given)) >= 12
         drawn.append(given)
     assert len(np.unique(drawn)) == 100
     assert Batches(x, x, 8, seed=0, samples=500).samples == 100
@@ -96,7 +101,7 @@ def test_batches_are_the_same_in_any_order_and_from_any_thread():
     for epoch in range(3):
         batches.epoch = epoch
         expected |= {(epoch, index): batches[index] for index in range(len(batches))}
-    assert len({x.tobytes() for x, _ in expected.values()}) == 12
+    assert len({x.tobytes() for x, _ in expected.values()}) == len(expected) == 9
     for order in (reversed(expected), np.random.default_rng(0).permutation(list(expected)).tolist()):
         others = make()
         for epoch, index in order:
@@ -105,8 +110,8 @@ def test_batches_are_the_same_in_any_order_and_from_any_thread():
             assert (x == expected[epoch, index][0]).all() and (y == expected[epoch, index][1]).all()
     batches = make()
     with ThreadPoolExecutor(8) as threads:
-        for (x, y), index in zip(threads.map(lambda index: batches[index % 4], range(64)), range(64), strict=True):
-            assert (x == expected[0, index % 4][0]).all() and (y == expected[0, index % 4][1]).all()
+        for (x, y), index in zip(threads.map(lambda index: batches[index % 3], range(64)), range(64), strict=True):
+            assert (x == expected[0, index % 3][0]).all() and (y == expected[0, index % 3][1]).all()
 
 
 def test_what_is_made_ahead_is_bounded_in_memory():

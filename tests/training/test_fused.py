@@ -46,7 +46,7 @@ def train(run, model, monkeypatch, steps, samples=SAMPLES, val=VAL, callbacks=()
 
 @pytest.mark.parametrize("make, samples, val", [(make_head, SAMPLES, VAL), (make_cnn, IMAGES, IMAGES)])
 def test_weights_and_history_are_equal_to_the_last_bit(tmp_path, monkeypatch, make, samples, val):
-    # 7 and 4 batches an epoch, 3 and 4 of val: 3 leaves a rest, 64 is more than there are.
+    # 7 and 3 batches an epoch, 3 and 4 of val: 3 leaves a rest, 64 is more than there are.
     rows, weights = train(make_run(tmp_path / "1"), make(), monkeypatch, 1, samples, val)
     for steps in (3, 64):
         fused_rows, fused_weights = train(make_run(tmp_path / str(steps)), make(), monkeypatch, steps, samples, val)
