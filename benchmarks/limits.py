@@ -1,4 +1,4 @@
-"""The least that a device needs: compiled functions on data that stay on it, for `speed.py`. Each returns a function to time."""
+"""The least that a device needs, for `speed.py`: compiled functions on data that stay on it. All return a function to time."""
 
 import importlib.util
 import itertools

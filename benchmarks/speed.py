@@ -6,9 +6,9 @@
 
 Extraction: images/s of each backbone, hashing and writing included, beside the limit: the bare compiled forward pass. Where
 torch, torchvision and timm are installed, also theirs through torch.compile. Training: milliseconds a step in `fit`, beside the
-limit: the compiled step alone, single or fused, whichever is faster. What the limits work on stays on the device. Start: seconds
-from the command to the end of a dry run's first two steps, in two runs that share a cache folder. Images are random: speed does
-not depend on what they show.
+limit: the compiled step alone, single or fused, whichever is faster. What the limits work on stays on the device. Start:
+seconds from the command to the end of a dry run's first two steps, in two runs that share a cache folder. Images are random:
+speed does not depend on what they show.
 """
 
 import sys
