@@ -64,14 +64,16 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def best(work, repeats=3):
-    """The shortest time of several, in seconds, after one that compiles."""
-    times = []
+def best(*works, repeats=3):
+    """The shortest time of several of each, in seconds, by turns, after one that compiles. None for None."""
+    times = [[] for _ in works]
     for _ in range(repeats + 1):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times[1:])
+        for work, measured in zip(works, times, strict=True):
+            started = time.perf_counter()
+            if work:
+                work()
+            measured.append(time.perf_counter() - started)
+    return [min(measured[1:]) if work else None for work, measured in zip(works, times, strict=True)]
 
 
 def random_samples(count):
@@ -101,10 +103,10 @@ def extract_with(script, name, size, torch_name, kind, amp):
             images[:] += 1  # others, which the cache does not have
             cache.extract(features.Images([images]), name)
 
-        ours = best(extract)
-    bare = best(limits.forward(extractor, images[:batch_size], count))
-    theirs = limits.torch_forward(torch_name, (batch_size, 3, size, size), amp, count)
-    rates = [f"{len(images) / seconds:,.1f}" if seconds else "-" for seconds in (ours, bare, theirs and best(theirs))]
+        bare = limits.forward(extractor, images[:batch_size], count)
+        theirs = limits.torch_forward(torch_name, (batch_size, 3, size, size), amp, count)
+        ours, bare, theirs = best(extract, bare, theirs)
+    rates = [f"{len(images) / seconds:,.1f}" if seconds else "-" for seconds in (ours, bare, theirs)]
     return [f"{name} @{size}, batch {batch_size}", *rates, f"{ours / bare:.2f}"]
 
 
@@ -141,10 +143,9 @@ def training(kind, amp):
 def train_with(title, make, samples, augmentation, kind, amp):
     batch_size, count = 64, NUM_STEPS[kind]
     batch = samples.images[:batch_size], samples.labels[:batch_size]
-    single, fused = (
-        best(limits.step(make(samples.images), batch, steps, count), 2) / count if steps > 1 or number == 0 else None
-        for number, steps in enumerate((1, FUSED[kind]))
-    )
+    single = limits.step(make(samples.images), batch, 1, count)
+    fused = limits.step(make(samples.images), batch, FUSED[kind], count) if FUSED[kind] > 1 else None
+    single, fused = (seconds / count if seconds else None for seconds in best(single, fused, repeats=2))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         flags = {"batch_size": batch_size, "amp": amp, "cache_dir": Path(folder) / "cache", "output_dir": Path(folder)}
         flags |= {"seed": 0, "name": None, "resume": None, "dry_run": False, "tensorboard": False}
