@@ -15,17 +15,18 @@ from common import backend
 MAX_STEPS = 64
 MAX_BYTES = 2**26  # of the stacked batches
 # Of all images in an execution, in the largest size that they have in the model. A step over more takes far longer than what
-# fusing saves, and Ctrl-C waits for the end of an execution. XLA on a CPU runs the convolutions in a loop on one core.
-MAX_PIXELS = {"cpu": 2**16, "gpu": 2**22}
+# fusing saves, and Ctrl-C waits for the end of an execution.
+MAX_PIXELS = 2**22
 
 
 def num_steps(model, train):
     """How many steps of `fit` on `train`, which are `Batches`, to run in one execution."""
-    if backend.name() == "torch":
-        return 1
     inputs = [model.input_shape, *(layer.input_shape for layer in model.layers if isinstance(layer, keras.Model))]
-    pixels = train.batch_size * max(math.prod(shape[1:-1]) for shape in inputs)
-    return max(1, min(len(train), MAX_STEPS, MAX_BYTES // train.batch_bytes, MAX_PIXELS[backend.kind()] // pixels))
+    pixels = max(math.prod(shape[1:-1]) for shape in inputs)
+    # A CPU takes long for a convolution, and in a loop XLA takes five times as long.
+    if backend.name() == "torch" or (pixels > 1 and backend.kind() == "cpu"):
+        return 1
+    return max(1, min(len(train), MAX_STEPS, MAX_BYTES // train.batch_bytes, MAX_PIXELS // (train.batch_size * pixels)))
 
 
 def fuse(model, steps):
