@@ -18,6 +18,8 @@ MAX_BYTES = 2**26  # of the stacked batches
 # fusing saves, and Ctrl-C waits for the end of an execution.
 MAX_PIXELS = 2**22
 
+KERAS_FUSES = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16)  # on JAX; there an odd rest takes another program
+
 
 def num_steps(model, train):
     """How many steps of `fit` on `train`, which are `Batches`, to run in one execution."""
@@ -33,8 +35,7 @@ def fuse(model, steps):
     """Let `fit` and `evaluate` of a compiled model run `steps` steps in one execution; with 1, Keras's usual way."""
     model.steps_per_execution = steps
     model.train_function = model.test_function = None
-    needs_bridge = backend.name() == "jax" and tuple(map(int, keras.__version__.split(".")[:2])) < (3, 16)
-    if steps > 1 and needs_bridge and not model.run_eagerly:
+    if steps > 1 and backend.name() == "jax" and not KERAS_FUSES and not model.run_eagerly:
         model.train_function, model.test_function = _fused(model.train_step, steps), _fused(model.test_step, steps)
 
 
