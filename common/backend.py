@@ -5,6 +5,7 @@ Importing Keras takes seconds, so scripts check their arguments first and then i
 
 import contextlib
 import hashlib
+import importlib.metadata
 import os
 import sys
 import tempfile
@@ -51,13 +52,14 @@ def start(amp, cache_dir=None):
 
 def _keep_compiled_programs(folder):
     """By environment variables, since JAX and TensorFlow read them when they are imported. Those that the user set stay."""
-    try:
+    kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        folder /= f"tensorflow-{importlib.metadata.version('tensorflow')}"  # JAX tells versions apart, TensorFlow does not
+        kept["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
+    with contextlib.suppress(OSError):  # a cache that can't be written costs only time
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a cache that can't be written costs only time
-        return
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # building a backbone is many small programs
-    os.environ.setdefault("TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={folder}")
+        for name, value in kept.items():
+            os.environ.setdefault(name, str(value))
 
 
 def set_seed(seed, stage):

@@ -6,19 +6,19 @@ With a seed, Keras on TensorFlow repeats one order in every epoch, and backends 
 
 import functools
 import math
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 
+from common import backend
 from common.data.augment import augment
 
 MAX_AHEAD = 16  # batches that are made before they are asked for,
 MAX_AHEAD_BYTES = 2**26  # and the memory that they may take
 
-_THREADS = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "batches")
+_THREADS = ThreadPoolExecutor(min(8, backend.num_cores()), "batches")
 
 
 class Batches(keras.utils.PyDataset):

@@ -6,6 +6,7 @@ ImageNet weights come through Keras's cache with its hash check. Importing this 
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import files
 from common.cli import InputError
 from common.data import downloads
 
@@ -66,6 +67,12 @@ class Weights:
     path: Path | None
     is_imagenet: bool
     label: str
+
+    def fingerprint(self):
+        """What tells these weights from others: None for random ones, which the seed determines."""
+        if self.is_imagenet:  # the file's hash was checked
+            return "imagenet"
+        return files.digest(self.path) if self.path else None
 
 
 def find(source, base, image_size):

@@ -20,9 +20,9 @@ from common.training.fused import fuse, num_steps
 def fit(run, phase, model, train, val, epochs, callbacks):
     """Train `model` for a range of `epochs`, counted from 0, and record them as `phase` in history.csv.
 
-    `train` are `Batches`; `val` are `Samples`, or None for training without validation, which is then silent. `callbacks` are
-    the recipe's. A resumed run continues after the newest checkpoint; a phase that is done trains no epoch and gets its weights
-    back.
+    The model is compiled with `weighted_metrics`. `train` are `Batches`; `val` are `Samples`, or None for training without
+    validation, which is then silent. `callbacks` are the recipe's. A resumed run continues after the newest checkpoint; a phase
+    that is done trains no epoch and gets its weights back.
 
     Ctrl-C after one whole epoch or more ends the phase quietly: `run.status` becomes `interrupted`, and the callbacks see the
     end of training, so EarlyStopping restores the best weights. Before that, KeyboardInterrupt is raised. A loss that is not
@@ -37,13 +37,15 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     )  # fmt: skip
     initial_epoch = _first_epoch(run, phase, checkpoint, epochs)
     recorder = Recorder(phase, run.history.append)
-    validation, batch_size, factor = (None, None, 1) if val is None else whole_batches(val, run.args.batch_size)
-    if val is not None and model.get_compile_config()["metrics"]:
-        raise ValueError("compile the model with weighted_metrics: metrics would count the samples that fill up a batch of val")
-    right_val_loss = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: logs.update(val_loss=logs["val_loss"] * factor) if validation else None
-    )
-    callbacks = [train.follow_fit(), right_val_loss, *callbacks, recorder]
+    callbacks = [train.follow_fit(), *callbacks, recorder]
+    validation = {}
+    if val is not None:
+        if model.get_compile_config()["metrics"]:
+            raise ValueError("compile the model with weighted_metrics: metrics would count the samples that fill up val")
+        validation_data, batch_size, factor = whole_batches(val, run.args.batch_size)
+        validation = {"validation_data": validation_data, "validation_batch_size": batch_size}
+        right_loss = lambda epoch, logs: logs.update(val_loss=logs["val_loss"] * factor)  # noqa: E731
+        callbacks.insert(0, keras.callbacks.LambdaCallback(on_epoch_end=right_loss))
     if run.args.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(run.folder / "tensorboard" / files.stem(phase)))
     callbacks.append(checkpoint)  # last, so that it sees what the others decided
@@ -53,8 +55,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
             train,
             epochs=epochs.stop,
             initial_epoch=initial_epoch,
-            validation_data=validation,
-            validation_batch_size=batch_size,
+            **validation,
             callbacks=callbacks,
             shuffle=False,  # Batches has its own order, from seed and epoch alone
             verbose=0 if val is None else run.verbose,

@@ -60,7 +60,7 @@ class Run:
             "experiment": experiment.name,
             "script": resume.script_version(experiment.name),
             "data": dataset.fingerprint(),
-            "weights": files.digest(weights.path) if weights and weights.path else None,
+            "weights": weights and weights.fingerprint(),
             "backend": backend.name(),
         }
         self.folder = args.resume or folder.make(args.output_dir / experiment.name, args.name, args.dry_run)

@@ -49,6 +49,21 @@ def test_history_has_what_keras_logged(tmp_path):
     assert header == "epoch,phase,learning_rate,loss,accuracy,val_loss,val_accuracy,seconds"
 
 
+def test_scores_on_val_leave_out_what_fills_up_a_batch(tmp_path):
+    run, val = make_run(tmp_path), Samples(X[:21], Y[:21])
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    run.fit("head", model, run.batches(Samples(X, Y)), val, epochs=1)
+    (row,) = run.history.rows("head")
+    probabilities = model.predict(val.images, verbose=0)
+    assert row["val_accuracy"] == pytest.approx((probabilities.argmax(axis=1) == val.labels).mean(), abs=1e-7)
+    assert row["val_loss"] == pytest.approx(-np.log(probabilities[np.arange(21), val.labels]).mean(), rel=1e-5)
+    assert run.evaluate(model, val)["loss"] == pytest.approx(row["val_loss"], rel=1e-6)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    with pytest.raises(ValueError, match="weighted_metrics"):
+        run.fit("again", model, run.batches(val), val, epochs=1)
+
+
 def test_summary_names_the_first_epoch_with_the_best_val_accuracy(tmp_path):
     run = make_run(tmp_path)
     rows = [{"epoch": epoch + 1, "val_accuracy": value, "seconds": 0.5} for epoch, value in enumerate((0.5, 0.8, 0.8, 0.7))]

@@ -1,0 +1,43 @@
+"""Compiled programs are kept for the next process, where the backend can do it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common import backend
+
+ROOT = Path(__file__).parents[1]
+COMPILE = {
+    "jax": "import jax; jax.jit(lambda x: x * 2)(1.0)",
+    "tensorflow": "import tensorflow as tf; tf.function(lambda x: tf.tanh(x) * 2, jit_compile=True)(tf.ones(9))",
+}
+
+
+@pytest.mark.parametrize("name", COMPILE)
+def test_compiled_programs_lie_under_the_cache_folder(tmp_path, name):
+    program = f"from common import backend; backend.start(False, 'cache'); {COMPILE[name]}"
+    kept = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "TF_XLA_FLAGS")
+    environment = {key: value for key, value in os.environ.items() if key not in kept}
+    environment |= {"KERAS_BACKEND": name, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert [path for path in (tmp_path / "cache" / "compiled").rglob("*") if path.is_file()]
+
+
+def test_what_the_user_set_stays_and_no_right_to_write_costs_only_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
+    (tmp_path / "file").touch()
+    backend._keep_compiled_programs(tmp_path / "file" / "compiled")
+    assert "TF_XLA_FLAGS" not in os.environ
+    backend._keep_compiled_programs(tmp_path / "compiled")
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
+    assert str(tmp_path / "compiled") in os.environ.pop("TF_XLA_FLAGS")
+
+
+def test_a_device_takes_more_small_images_and_fewer_large_ones(monkeypatch):
+    monkeypatch.setattr(backend, "kind", lambda: "gpu")
+    assert [backend.batch_size(size) for size in (32, 112, 224, 448, 10_000)] == [1024, 1024, 256, 64, 1]
