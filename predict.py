@@ -80,7 +80,7 @@ def main(argv=None):
     if images:
         keras = backend.import_keras()
         from common.models import upscale  # noqa: F401  upscale is a layer in the models
-        from common.results import report  # noqa: F401  upscale is a layer in the models
+        from common.results import report
 
         try:
             model = keras.models.load_model(model_path, compile=False)

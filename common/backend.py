@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224, where VGG19 takes 0.7 GiB for 16 images; on a CPU, larger ones are no faster
+BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no faster
 
 
 def import_keras():
@@ -54,7 +54,7 @@ def _keep_compiled_programs(folder):
     """By environment variables, since JAX and TensorFlow read them when they are imported. Those that the user set stay."""
     kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        folder /= f"tensorflow-{importlib.metadata.version('tensorflow')}"  # JAX tells versions apart, TensorFlow does not
+        folder /= f"tensorflow-{importlib.metadata.version('tensorflow')}"  # a folder for each version; JAX's keys contain it
         kept["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
     with contextlib.suppress(OSError):  # a cache that can't be written costs only time
         folder.mkdir(parents=True, exist_ok=True)
