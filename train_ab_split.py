@@ -47,7 +47,7 @@ def parse_args(argv=None):
     add(
         "--b-samples",
         nargs="+",
-        type=cli.sample_count,
+        type=cli.positive_int_or_all,
         default=["all"],
         metavar="N",
         help="train the B models with each of these numbers of B's training images; the word all is one of them",

@@ -135,7 +135,7 @@ def train(run, dataset, weights):
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     for saved in (model, document := with_lambda(args, model)):
         compile_model(saved, learning_rate)
-    report.save_h5(document, run.folder / "cifar10.h5")
+    report.save_h5(run, document, "cifar10.h5")
     chosen = {"learning_rate": learning_rate, "dropout": dropout}
     return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction | chosen)
 

@@ -148,7 +148,7 @@ def train_with(title, make, samples, augmentation, kind, amp):
     single, fused = (seconds / count if seconds else None for seconds in best(single, fused, repeats=2))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         flags = {"batch_size": batch_size, "amp": amp, "cache_dir": Path(folder) / "cache", "output_dir": Path(folder)}
-        flags |= {"seed": 0, "name": None, "resume": None, "dry_run": False, "tensorboard": False}
+        flags |= {"seed": 0, "name": None, "resume": None, "devices": 1, "dry_run": False, "tensorboard": False}
         dataset = Dataset("random", tuple("0123456789"), samples, samples, samples)
         with Run(Experiment("speed", title, "none", 0, ""), argparse.Namespace(**flags), dataset) as run:
             run.fit("fit", make(samples.images), run.batches(samples, augmentation=augmentation), None, epochs=4)
@@ -201,7 +201,7 @@ def main(argv=None):
     kind = backend.kind()
     amp = kind == "gpu" if args.amp is None else args.amp
     backend.start(amp)
-    about = environment()
+    about = environment(1)
     versions = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
     print(f"{', '.join(about['devices'])}; Keras on {backend.name()}; {versions}; {about['precision']}", flush=True)
     show(["extraction, images/s", "ours", "limit", "torch", "time/limit"], extracted := extraction(kind, amp))

@@ -6,6 +6,7 @@ training  runs: run folder, `fit`, checkpoints, `--resume`
 results   after training: metrics, results.json, tables, comparisons
 figures   every figure, from arrays or from rows of history.csv
 
-Below them: cli.py (flags, errors, exit codes), files.py (files that appear whole or not at all), backend.py (Keras and its
-devices). Imports go one way: cli, files, backend < data, figures < models, training < results < scripts.
+Below them: cli.py (flags, errors, exit codes), files.py (files that appear whole or not at all), backend.py (Keras), devices.py
+and hosts.py (several devices, several processes). Imports go one way: these < data, figures < models, training < results <
+scripts.
 """

@@ -74,22 +74,24 @@ def name():
 
 
 def devices():
-    """Names of the devices that the backend computes on, such as `NVIDIA H200` or `CPU (2 cores)`."""
-    names = []
+    """Names of the devices that the backend can compute on, such as `NVIDIA H200` or `CPU (2 cores)`."""
+    names, num_cpus = [], 1  # a CPU can stand for several devices
     if name() == "tensorflow":
         import tensorflow as tf
 
         for device in tf.config.list_physical_devices("GPU"):
             names.append(tf.config.experimental.get_device_details(device).get("device_name", device.name))
+        num_cpus = 1 if names else len(tf.config.list_logical_devices("CPU"))
     elif name() == "jax":
         import jax
 
         names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+        num_cpus = jax.device_count()
     elif name() == "torch":
         import torch
 
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return names or [f"CPU ({num_cores()} cores)"]
+    return names or [f"CPU ({num_cores()} cores)"] * num_cpus
 
 
 def kind():

@@ -13,6 +13,9 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos4")
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
+leave = sys.exit  # how `run` exits; one of several processes has its own way
+
+
 class InputError(ValueError):
     """The user's input can't be used. The message is one line: what was given, what is allowed, what to do."""
 
@@ -47,8 +50,8 @@ count = _number(int, lambda value: value >= 0, "a whole number from 0")
 positive_float = _number(float, lambda value: value > 0 and math.isfinite(value), "a finite number above 0")
 open_fraction = _number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
 dropout_rate = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
-sample_count = _number(int, lambda value: value >= 1, "a whole number from 1, or the word all", word="all")
-layer_count = _number(int, lambda value: value >= 0, "a whole number from 0, or the word all", word="all")
+positive_int_or_all = _number(int, lambda value: value >= 1, "a whole number from 1, or the word all", word="all")
+count_or_all = _number(int, lambda value: value >= 0, "a whole number from 0, or the word all", word="all")
 seed = _number(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")  # what every backend accepts
 
 
@@ -105,10 +108,7 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
         help="share of the training images held out as val, stratified",
     )
     group.add_argument(
-        "--max-train-samples",
-        type=positive_int,
-        metavar="N",
-        help="use N training images at most, val included, stratified",
+        "--max-train-samples", type=positive_int, metavar="N", help="use N training images at most, val included, stratified"
     )
     group.add_argument(
         "--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="decoded images and features, shared by all runs"
@@ -169,7 +169,7 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
     if unfreeze:
         group.add_argument(
             "--unfreeze-last",
-            type=layer_count,
+            type=count_or_all,
             default=0,
             metavar="N|all",
             help="train the last N layers of the backbone too, or all of them; this runs the backbone in every epoch",
@@ -178,8 +178,10 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
 
 
 def add_run_arguments(parser):
-    """`--resume --output-dir --name --dry-run --tensorboard`."""
+    """`--devices --resume --output-dir --name --dry-run --tensorboard`."""
     group = parser.add_argument_group("run")
+    devices = "use the first N devices, or all, also of several hosts; --batch-size is that of all together"
+    group.add_argument("--devices", type=positive_int_or_all, default=1, metavar="N|all", help=devices)
     group.add_argument(
         "--resume",
         type=Path,
@@ -202,15 +204,15 @@ def run(main):
         results = main()
     except Finished as message:
         print(message)
-        sys.exit(EXIT_DONE)
+        leave(EXIT_DONE)
     except InputError as error:
-        sys.exit(_complain(program, error, EXIT_BAD_INPUT))
+        leave(_complain(program, error, EXIT_BAD_INPUT))
     except TrainingError as error:
-        sys.exit(_complain(program, error, EXIT_FAILED))
+        leave(_complain(program, error, EXIT_FAILED))
     except KeyboardInterrupt:
-        sys.exit(_complain(program, "interrupted", EXIT_INTERRUPTED))
+        leave(_complain(program, "interrupted", EXIT_INTERRUPTED))
     interrupted = isinstance(results, dict) and results.get("status") == "interrupted"
-    sys.exit(EXIT_INTERRUPTED if interrupted else EXIT_DONE)
+    leave(EXIT_INTERRUPTED if interrupted else EXIT_DONE)
 
 
 def _complain(program, message, code):

@@ -25,6 +25,7 @@ def make_args(tmp_path, **changes):
         "tensorboard": False,
         "seed": 0,
         "resume": None,
+        "devices": 1,
         "cache_dir": tmp_path / "cache",
     }
     return argparse.Namespace(**flags | changes)

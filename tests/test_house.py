@@ -10,7 +10,13 @@ ROOT = Path(__file__).parents[1]
 COMMON = sorted((ROOT / "common").rglob("*.py"))
 SCRIPTS = sorted(ROOT.glob("*.py"))
 ROOMS = ("data", "models", "training", "results", "figures")
-BELOW = {"cli": (), "files": ("cli",), "backend": ()}  # what a module or room of common/ may import of it
+BELOW = {
+    "cli": (),
+    "files": ("cli",),
+    "backend": (),
+    "hosts": ("cli",),
+    "devices": ("cli", "backend", "hosts"),
+}  # what a module or room of common/ may import of it
 BASE = tuple(BELOW)
 BELOW |= {
     "data": BASE,

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
-from common import backend
+from common import backend, devices, hosts
 from common.data.augment import augment
 
 MAX_AHEAD = 16  # batches that are made before they are asked for,
@@ -34,7 +34,7 @@ class Batches(keras.utils.PyDataset):
 
     A batch depends on seed, epoch and index alone. Threads make the next ones while a step is computed. `fit` needs the
     callback `follow_fit` to tell the batches which epoch it is. Keras asks for batches before the first epoch too, so they
-    can't count epochs themselves.
+    can't count epochs themselves. With several devices a batch holds padding too, and with several processes this one's share.
     """
 
     def __init__(self, x, y, batch_size, seed, passes=1, samples=None, augmentation=None):
@@ -44,6 +44,7 @@ class Batches(keras.utils.PyDataset):
         self.batch_size, self.seed, self.passes = min(batch_size, self.samples), seed, passes
         self.augmentation = augmentation
         self.epoch = 0  # counted from 0
+        self._rows = devices.rows(self.batch_size)
         self._order = functools.lru_cache(maxsize=2)(self._draw_order)
         self._ahead, self._lock = {}, threading.Lock()
 
@@ -83,7 +84,8 @@ class Batches(keras.utils.PyDataset):
             x[view == number_of_view] = self.views[number_of_view][chosen[view == number_of_view]]
         if self.augmentation:
             x = augment(x, self.augmentation, [self.seed, *divmod(number, self.passes), start // self.batch_size])
-        return x, self.y[chosen]
+        y = self.y[chosen]
+        return (x, y) if self._rows is None else (x[self._rows], y[self._rows])
 
     def _draw_order(self, number):
         """The samples of a pass, counted from the first epoch on, in their order, and the view of each."""
@@ -93,13 +95,15 @@ class Batches(keras.utils.PyDataset):
 
 
 def whole_batches(samples, batch_size):
-    """`Samples` as `(x, y, sample_weight)` in whole batches of `batch_size` or fewer; and the batch size, and a factor.
+    """`Samples` as `(x, y, sample_weight)` in whole batches of `batch_size` or so; and the batch size, and a factor.
 
     The last batch is filled up with samples of weight 0, the others have weight 1. `weighted_metrics` are exact then. Keras
-    divides the loss by the number of all samples: times the factor it is that of the samples of weight 1.
+    divides the loss by the number of all samples: times the factor it is that of the samples of weight 1. With several devices
+    the batch size is one that divides evenly; with several processes x, y and it are this one's share.
     """
     count = len(samples)
-    batch_size = min(batch_size, count)
-    total = math.ceil(count / batch_size) * batch_size
-    x, y = (np.resize(part, (total, *part.shape[1:])) if total > count else part for part in (samples.images, samples.labels))
-    return (x, y, (np.arange(total) < count).astype(np.float32)), batch_size, total / count
+    batch_size = devices.round_up(min(batch_size, count))
+    batches = np.arange(math.ceil(count / batch_size) * batch_size).reshape(-1, batch_size)
+    chosen = np.concatenate([devices.of_this_process(batch) for batch in batches])
+    x, y = (part if len(chosen) == count else part[chosen % count] for part in (samples.images, samples.labels))
+    return (x, y, (chosen < count).astype(np.float32)), batch_size // hosts.count(), batches.size / count

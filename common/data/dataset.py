@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import backend
+from common import backend, hosts
 from common.cli import InputError
 from common.data import cifar10, folders
 
@@ -87,7 +87,8 @@ def load(args, upscaled_later=False):
     is missing, unreadable or too small to split.
     """
     names = class_names(args.data)
-    train, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
+    with hosts.main_first("data"):
+        train, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
     if test is None:
         train, test = _split(train, TEST_FRACTION, TEST_SEED, f"--data {args.data}")
         notes.append(f"{args.data} has no test part: {len(test)} images, a stratified fifth, are held out as test.")

@@ -51,13 +51,12 @@ def stages(extractor, images):
     backbone = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
     first = next(layer for layer in backbone.layers if isinstance(layer, (layers.ZeroPadding2D, layers.Conv2D)))
     previous = extractor.operations[extractor.operations.index(backbone) - 1]  # the last step of upscaling, or the input layer
-    upscaled = keras.Model(extractor.input, previous.output)
-    upscaled_images = np.asarray(upscaled.predict_on_batch(images))
-    preprocessed = keras.Model(backbone.input, first.input).predict_on_batch(upscaled_images)
+    upscaled_images = ForwardPass(keras.Model(extractor.input, previous.output), len(images))(images)
+    preprocessed = ForwardPass(keras.Model(backbone.input, first.input), len(images))(upscaled_images)
     height, width = upscaled_images.shape[1:3]
     return {
         f"upscaled,\n{width}x{height}": np.clip(np.rint(upscaled_images), 0, 255).astype(np.uint8),
-        "preprocessed": np.asarray(preprocessed, np.float32),
+        "preprocessed": preprocessed,
     }
 
 

@@ -6,7 +6,6 @@ Importing this imports Keras.
 import contextlib
 import hashlib
 import importlib
-import itertools
 import json
 import re
 import shutil
@@ -20,7 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from common import backend, files
+from common import backend, devices, files, hosts
 from common.cli import InputError
 
 FORMAT = 2
@@ -34,7 +33,8 @@ class FeatureFile:
     def __init__(self, folder, digests, width, identity):
         """`digests` `(n,)` identify the images, in the order of the file's rows; `identity` is that of their extractor."""
         self.shape = (len(digests), width)
-        self.batch_size, self.chunk = identity["batch_size"], identity["batch_size"] * BATCHES_PER_CHUNK
+        self.chunk = identity["batch_size"] * BATCHES_PER_CHUNK
+        self.batch_size = identity["batch_size"] * devices.count()  # of all; a device computes what it would alone
         pictures = hashlib.sha256(digests.tobytes()).hexdigest()
         self.made_of = {"format": FORMAT, "pictures": pictures, "shape": self.shape, **identity}
         key = hashlib.sha256(json.dumps(self.made_of).encode()).hexdigest()[:20]
@@ -42,26 +42,49 @@ class FeatureFile:
         self.lock = FileLock(folder / f"{key}.lock")
 
     def complete(self, compute, title):
-        """The memory-mapped array, and how many of its rows had to be computed.
+        """Collective: the memory-mapped array, and how many of its rows had to be computed.
 
-        `compute` takes a list of ranges of rows, a batch each, and yields the features of each.
+        `compute` takes a list of arrays of row numbers, a batch each, and yields the features of each. Of several processes
+        the main one decides what is missing and writes it; all compute.
         """
         try:
-            self.whole.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked(title):
-                checksums = self._verified()
-                missing = [number for number, checksum in enumerate(checksums) if checksum is None]
-                computed = sum(len(self._rows(number)) for number in missing)
-                if missing:
-                    self._compute(missing, checksums, compute, title)
-                if self.part.exists():
-                    self.part.replace(self.whole)
-                return np.load(self.whole, mmap_mode="r"), computed
+            computed = self._complete(compute, title) if hosts.is_main() else self._compute_along(compute)
+            hosts.wait_for_all(title)
+            return np.load(self.whole, mmap_mode="r"), computed
         except OSError as error:
             raise InputError(
-                f"--cache-dir: features can't be written to {self.whole.parent} ({error.strerror or error}); "
+                f"--cache-dir: features can't be kept in {self.whole.parent} ({error.strerror or error}); "
                 "give another folder, or --no-cache"
             ) from error
+
+    def _complete(self, compute, title):
+        self.whole.parent.mkdir(parents=True, exist_ok=True)
+        with self._locked(title):
+            checksums = self._verified()
+            missing = self._missing(checksums)
+            if missing:
+                self._compute(missing, checksums, compute, title)
+            if self.part.exists():
+                self.part.replace(self.whole)
+        return self._count(missing)
+
+    def _compute_along(self, compute):
+        """Compute with the main process what it writes."""
+        missing = self._missing([None] * self._num_chunks)
+        for _ in compute(self._batches(missing)):
+            pass
+        return self._count(missing)
+
+    def _missing(self, checksums):
+        """Collective: the numbers of the chunks for which the main process has no checksum."""
+        return np.flatnonzero(hosts.broadcast(np.array([checksum is None for checksum in checksums]))).tolist()
+
+    def _count(self, chunks):
+        return sum(len(self._rows(number)) for number in chunks)
+
+    @property
+    def _num_chunks(self):
+        return -(-self.shape[0] // self.chunk)
 
     @contextlib.contextmanager
     def _locked(self, title):
@@ -79,13 +102,14 @@ class FeatureFile:
     def _rows(self, number):
         return range(self.shape[0])[number * self.chunk : (number + 1) * self.chunk]
 
-    def _batches(self, number):
-        rows = self._rows(number)
+    def _batches(self, chunks):
+        """The rows of these chunks in batches, which may hold rows of several chunks."""
+        rows = np.concatenate([np.arange(0), *map(self._rows, chunks)])
         return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
 
     def _verified(self):
         """The checksum of each chunk, None for one that is missing or damaged and has to be computed."""
-        missing = [None] * -(-self.shape[0] // self.chunk)
+        missing = [None] * self._num_chunks
         path = self.whole if self.whole.exists() else self.part
         checksums, complaint = missing, None
         if path.exists():
@@ -119,16 +143,18 @@ class FeatureFile:
             files.write_json(self.note, {"made_of": self.made_of, "checksums": checksums})
             np.lib.format.open_memmap(self.part, "w+", np.float32, self.shape).flush()
         offset, width = np.load(self.part, mmap_mode="r").offset, self.shape[1]
-        done = self.shape[0] - sum(len(self._rows(number)) for number in missing)
-        batches = [self._batches(number) for number in missing]
-        outputs = compute(list(itertools.chain(*batches)))  # computes the next batches while a chunk is written
+        done = self.shape[0] - self._count(missing)
+        outputs, rest = (
+            compute(self._batches(missing)),
+            np.empty((0, width), np.float32),
+        )  # computes on while a chunk is written
         with self.part.open("r+b") as file, _Progress(title, self.shape[0], done) as progress:
-            for number, batches_of_chunk in zip(missing, batches, strict=True):
-                rows = self._rows(number)
-                chunk = np.empty((len(rows), width), np.float32)
-                for batch in batches_of_chunk:
-                    chunk[batch.start - rows.start : batch.stop - rows.start] = next(outputs)
-                    progress.update(len(batch))
+            for number in missing:
+                rows, computed = self._rows(number), [rest]
+                while sum(map(len, computed)) < len(rows):
+                    computed.append(next(outputs))
+                    progress.update(len(computed[-1]))
+                chunk, rest = np.split(np.concatenate(computed, dtype=np.float32), [len(rows)])
                 file.seek(offset + 4 * width * rows.start)  # written, not mapped: mapped pages count as memory in use
                 file.write(chunk)
                 file.flush()

@@ -4,19 +4,25 @@ Keras's `predict_on_batch` gathers all variables in every call (814 of ResNet152
 often keeps TensorFlow's convolutions on one CPU core.
 """
 
+import functools
 from collections import deque
 
 import keras
 import numpy as np
 
+from common import devices
+
 IN_FLIGHT = 2  # batches: one computes while the next is prepared and sent
 
 
 class ForwardPass:
-    """A model in inference mode, compiled for batches of `batch_size`."""
+    """A model in inference mode, compiled for batches of `batch_size` images a device.
+
+    Of several processes, each gives all images, computes its share and gets all outputs.
+    """
 
     def __init__(self, model, batch_size):
-        self.batch_size = batch_size
+        self.batch_size = batch_size * devices.count()
         self._start = _BACKENDS.get(keras.backend.backend(), _plain)(model)
 
     def over(self, batches):
@@ -47,14 +53,16 @@ def _fetch(outputs, count):
 def _jax(model):
     import jax
 
-    @jax.jit
+    everywhere = devices.replicated_sharding()
+
+    @functools.partial(jax.jit, out_shardings=everywhere)
     def forward(trainable, non_trainable, images):
         return model.stateless_call(trainable, non_trainable, images, training=False)[0]
 
     def start():  # once for a pass: `fit` and `predict` replace the values
         kinds = model.trainable_variables, model.non_trainable_variables
         values = [[variable.value for variable in kind] for kind in kinds]
-        return lambda images: forward(*values, images)
+        return lambda images: forward(*values, devices.spread(images) if everywhere else images)
 
     return start
 
@@ -63,7 +71,19 @@ def _tensorflow(model):
     import tensorflow as tf
 
     forward = tf.function(lambda images: model(images, training=False), jit_compile=model.jit_compile)
-    return lambda: forward
+    strategy, count = tf.distribute.get_strategy(), devices.count()
+    if count == 1:
+        return lambda: forward
+    on_all = tf.function(lambda shares: strategy.run(forward, (shares,)))
+
+    def run(images):
+        shares = np.split(images, count)
+        shares = strategy.experimental_distribute_values_from_function(
+            lambda replica: tf.constant(shares[replica.replica_id_in_sync_group])
+        )
+        return tf.concat(strategy.experimental_local_results(on_all(shares)), axis=0)
+
+    return lambda: run
 
 
 def _plain(model):

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from common.models.inference import ForwardPass
+
 IMAGES_STDDEV = 64  # of RGB in 0..255 after VGG19's preprocessing, roughly
 
 
@@ -30,7 +32,7 @@ def fit_to_images(backbone, images):
     """
     convolutions = [layer for layer in backbone.layers if isinstance(layer, layers.Conv2D)]
     deviation = IMAGES_STDDEV
-    x = keras.Model(backbone.input, convolutions[0].input).predict_on_batch(images)
+    x = ForwardPass(keras.Model(backbone.input, convolutions[0].input), len(images))(images)
     for layer in backbone.layers[backbone.layers.index(convolutions[0]) :]:
         if isinstance(layer, layers.Conv2D):
             kernel, bias = layer.get_weights()

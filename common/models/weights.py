@@ -6,7 +6,7 @@ ImageNet weights come through Keras's cache with its hash check. Importing this 
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import files
+from common import files, hosts
 from common.cli import InputError
 from common.data import downloads
 
@@ -103,11 +103,12 @@ def find(source, base, image_size):
 
 
 def _imagenet(official):
-    try:
-        return downloads.fetch("models", official.name, official.origin, official.md5)
-    except Exception as error:  # Keras raises the bare class when a URL can't be fetched
-        raise InputError(
-            f"--weights imagenet: {official.name} could not be downloaded ({' '.join(str(error).split())}). Ways out: put "
-            f"{official.origin} at {downloads.place('models', official.name)}; --weights PATH (a weights file, or the folder "
-            "of a run); or --weights none (random)"
-        ) from error
+    with hosts.main_first(official.name):
+        try:
+            return downloads.fetch("models", official.name, official.origin, official.md5)
+        except Exception as error:  # Keras raises the bare class when a URL can't be fetched
+            raise InputError(
+                f"--weights imagenet: {official.name} could not be downloaded ({' '.join(str(error).split())}). Ways out: put "
+                f"{official.origin} at {downloads.place('models', official.name)}; --weights PATH (a weights file, or the "
+                "folder of a run); or --weights none (random)"
+            ) from error

@@ -1,6 +1,6 @@
 """The closing block that a run prints: its models in a table, what each is weak at, device, time, memory, disk, folder."""
 
-from common import files
+from common import devices, files, hosts
 from common.results import tables
 
 COLUMNS = ("model", "trained weights", "epochs", "test accuracy [95 % interval]", "seconds", "documented")
@@ -22,10 +22,12 @@ def show(run, models):
     print("", *tables.text(rows, COLUMNS), sep="\n")
     if any(tables.documented(results) != "-" for results in models):
         print(f"documented: {run.experiment.remark}; a number in brackets can't be compared with ours")
-    print(*map(_details, models), "", sep="\n")
+    names = devices.names(run.args.devices)
+    print(*(_details(results, len(names)) for results in models), "", sep="\n")
     environment = files.read_json(run.folder / "environment.json")
-    devices, backend, precision = (environment[key] for key in ("devices", "backend", "precision"))
-    print(f"{', '.join(devices)}, Keras on {backend}, {precision}, seed {run.args.seed}")
+    processes = f" in {hosts.count()} processes" if hosts.count() > 1 else ""
+    where = f"{tables.devices(names)}{processes}, Keras on {environment['backend']}, {environment['precision']}"
+    print(f"{where}, seed {run.args.seed}")
     memory = run.ending()["peak_memory_gib"]
     peak = f", {memory:.1f} GiB of memory at most" if memory else ""
     kept = (path for path in run.folder.rglob("*") if path.is_file() and not path.name.endswith(".previous.npz"))
@@ -51,7 +53,7 @@ def show_spread(spread, titles):
     print("", *tables.text(rows, ("model", "images", "seeds", "mean test accuracy", "deviation")), sep="\n")
 
 
-def _details(results):
+def _details(results, num_devices):
     shares = zip(results["per_class_accuracy"], results["class_names"], strict=True)
     weakest = sorted((share, name) for share, name in shares if share is not None)[:3]
     confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
@@ -60,19 +62,25 @@ def _details(results):
         f"\n{results['model']}: {results['train_size']:,} train / {results['val_size']:,} val / {results['test_size']:,} test, "
         f"{results['trained_weights']:,} weights trained, {results['frozen_weights']:,} frozen\n"
         f"  weights of epoch {results['best_epoch']} of {results['epochs']}{val}, "
-        f"{results['images_per_second']:,.0f} images/s\n"
-        f"{_extraction(results)}"
+        f"{_rate(results['images_per_second'], num_devices, ',.0f')}\n"
+        f"{_extraction(results, num_devices)}"
         f"  weakest: {', '.join(f'{name} {share:.4f}' for share, name in weakest)}\n"
         f"  most confused: {', '.join(confused) or 'none'}"
     )
 
 
-def _extraction(results):
+def _rate(images_per_second, num_devices, form):
+    each = f" ({images_per_second / num_devices:{form}} per device)" if num_devices > 1 else ""
+    return f"{images_per_second:{form}} images/s{each}"
+
+
+def _extraction(results, num_devices):
     extraction = results.get("extraction")
     if not extraction:
         return ""
-    rate = f", {extraction['computed'] / extraction['seconds']:.1f} images/s" if extraction["computed"] else ""
+    computed, seconds = extraction["computed"], extraction["seconds"]
+    rate = f", {_rate(computed / seconds, num_devices, '.1f')}" if computed else ""
     return (
-        f"  features of {extraction['pictures']:,} images, {extraction['computed']:,} computed, in "
-        f"{extraction['seconds']:.0f} s{rate}; the rest is the head's\n"
+        f"  features of {extraction['pictures']:,} images, {computed:,} computed, in "
+        f"{seconds:.0f} s{rate}; the rest is the head's\n"
     )

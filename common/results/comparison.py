@@ -62,7 +62,7 @@ class Row:
             **{key: results[key] for key in ("comparable", "class_names")},
             "epochs": metrics.spread([record.results["epochs"] for record in self.records])[0],
             "seconds": metrics.spread([score.seconds for score in self.scores.values()])[0],
-            "device": " / ".join(dict.fromkeys(_devices(environment["devices"]) for environment in environments)),
+            "device": " / ".join(dict.fromkeys(tables.devices(environment["devices"]) for environment in environments)),
             **{key: environments[0][key] for key in OF_ENVIRONMENT},
             "git_commit": " ".join(dict.fromkeys(str(environment.get("git_commit")) for environment in environments)),
             "folders": " ".join(str(record.folder) for record in self.records),
@@ -141,7 +141,3 @@ def _chosen(row):
     """The combination that a sweep has chosen, for each seed."""
     chosen = [record.results for record in row.records if {"learning_rate", "dropout"} <= record.results.keys()]
     return " / ".join(dict.fromkeys(f"[lr {results['learning_rate']:g}, dropout {results['dropout']:g}]" for results in chosen))
-
-
-def _devices(names):
-    return ", ".join(device if count == 1 else f"{count} x {device}" for device, count in Counter(map(str, names)).items())

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from common import files
+from common import devices, files
 from common.cli import TrainingError
 from common.figures import confusion, curves, galleries
 from common.results import closing, metrics
@@ -18,7 +18,7 @@ def predict(model, images, batch_size=BATCH_SIZE):
     """Class probabilities `(n, num_classes)` float32 of images `(n, h, w, 3)`, or of features for a head."""
     from common.models.inference import ForwardPass  # imports Keras
 
-    return ForwardPass(model, min(batch_size, len(images)))(images)
+    return ForwardPass(model, min(batch_size, devices.round_up(len(images)) // devices.count()))(images)
 
 
 def score(model, test, batch_size=BATCH_SIZE):
@@ -41,6 +41,8 @@ def finish(run, model, dataset, phases, *, scores=None, extra=None):
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
     results = write(run, model, dataset, phases, scores=scores, extra=extra)
+    if not run.writes:
+        return results
     curves.learning_curves(run.history.rows(*phases), run.folder / "plots" / "curves.png", results["model"])
     summary = results | run.ending()
     files.write_json(run.folder / "results.json", summary)
@@ -49,15 +51,19 @@ def finish(run, model, dataset, phases, *, scores=None, extra=None):
 
 
 def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=None):
-    """Score a compiled model on test and write everything that belongs to it. Returns the results, a dict.
+    """Collective: score a compiled model on test and write everything that belongs to it. Returns the results, a dict.
 
     That is results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate, the confusion
     matrix and examples. `phases` are the model's in history.csv, `experiment` is the run's unless it is one of several models.
     `scores` is what `score` returned, where the head was scored on cached features. `extra` goes into results.json as it is.
+    Of several processes the main one writes; the others return the scores.
     """
     experiment = experiment or run.experiment
     scores = scores or score(model, dataset.test)
     probabilities = scores.pop("probabilities")
+    model.optimizer.build(model.trainable_variables)  # so that the saved model can be trained further
+    if not run.writes:
+        return scores | {"status": run.status}
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(dataset.test.labels, predicted, len(dataset.class_names))
     results = _results(run, model, dataset, phases, experiment) | scores | _test_results(matrix, dataset.class_names)
@@ -70,29 +76,30 @@ def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=No
     curves.learning_rate(run.history.rows(*phases), plots / "learning_rate.png", experiment.title)
     confusion.confusion_matrix(matrix, dataset.class_names, plots / experiment.matrix_file, experiment.title)
     _draw_examples(run, dataset, predicted, plots / "examples.png", experiment.title)
-    model.optimizer.build(model.trainable_variables)  # so that the saved model can be trained further
-    with files.whole(folder / "model.keras") as part:
+    with devices.undistributed(), files.whole(folder / "model.keras") as part:
         model.save(part)
     files.write_json(folder / "results.json", results)
     return results
 
 
-def save_h5(model, path):
-    """Save a compiled model as .h5, whole or not at all, without its optimizer's state.
+def save_h5(run, model, name):
+    """Collective: save a compiled model as an .h5 file in the run folder, whole or not at all, without its optimizer's state.
 
     Keras builds the optimizer of a loaded .h5 without variables, so `fit` would fail on the stored ones.
     """
     import h5py
 
     model.optimizer.build(model.trainable_variables)
-    with files.whole(path) as part:
+    if not run.writes:
+        return
+    with devices.undistributed(), files.whole(run.folder / name) as part:
         model.save(part)
         with h5py.File(part, "a") as file:
             del file["optimizer_weights"]
 
 
 def draw_pipeline(run, extractor, images, augmentation=None):
-    """Draw pipeline.png: what each stage makes of a few images, uint8 `(n, h, w, 3)`, on their way into the backbone.
+    """Collective: draw pipeline.png, what each stage makes of a few images, uint8 `(n, h, w, 3)`, up to the backbone.
 
     `augmentation` is a function of `common.data.augment`, or None.
     """
@@ -104,6 +111,8 @@ def draw_pipeline(run, extractor, images, augmentation=None):
     if augmentation:
         stages |= {f"augmented,\ncopy {copy}": augment(images, augmentation, [run.args.seed, copy]) for copy in (1, 2)}
     stages |= backbones.stages(extractor, list(stages.values())[-1])
+    if not run.writes:
+        return
     galleries.pipeline(stages, run.folder / "plots" / "pipeline.png")
 
 

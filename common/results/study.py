@@ -46,13 +46,14 @@ class Study:
         try:
             for point in points:
                 self.points.append(point)
-                files.write_csv(self.run.folder / "points.csv", self.points, self.points[0])
+                if self.run.writes:
+                    files.write_csv(self.run.folder / "points.csv", self.points, self.points[0])
                 self.run.raise_if_interrupted()
         except KeyboardInterrupt:
             self.run.interrupt(self.models)
             if self.headline not in self.models and self.run.args.resume:
                 raise  # what an earlier process wrote is worth more
-            if self.headline not in self.models:
+            if self.headline not in self.models and self.run.writes:
                 (self.run.folder / "model.keras").unlink(missing_ok=True)  # half written: its results are missing
 
     def finish(self, title):
@@ -61,6 +62,8 @@ class Study:
         Returns the content of results.json: the results of the headline model, or of the last one that is there, and of all.
         """
         run = self.run
+        if not run.writes:
+            return {"status": run.status}
         spread = metrics.spread_by(self.points, ("model", "samples"), "test_accuracy")
         headline = self.models.get(self.headline) or list(self.models.values())[-1]
         summary = headline | run.ending() | {"models": self.models, "spread": spread}

@@ -37,7 +37,8 @@ def train_best(run, train):
             break
     if not summaries:
         raise TrainingError("no combination could be trained: try lower --lr")
-    _report(run, summaries, {point: run.history.rows(phases[point]) for point in summaries})
+    if run.writes:
+        _report(run, summaries, {point: run.history.rows(phases[point]) for point in summaries})
     print(f"chosen by val accuracy, and alone scored on test: {phases[best]}")
     return best, phases[best], results[best]
 

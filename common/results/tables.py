@@ -1,6 +1,7 @@
 """Tables of a few rows as lines of text or Markdown, and what stands in the cells that several tables have."""
 
 import re
+from collections import Counter
 
 from common.data import classes
 
@@ -47,6 +48,11 @@ def documented(results):
     if not has_document(results):
         return "-"
     return f"{results['documented_accuracy']:.4f}" if results["comparable"] else f"({results['documented_accuracy']:.4f})"
+
+
+def devices(names):
+    """The devices of a run in a cell: equal ones are counted, as in `8 x NVIDIA H200`."""
+    return ", ".join(device if count == 1 else f"{count} x {device}" for device, count in Counter(map(str, names)).items())
 
 
 def _cells(rows, columns):

@@ -18,7 +18,7 @@ import time
 import keras
 import numpy as np
 
-from common import files
+from common import files, hosts
 from common.cli import InputError
 
 SHARE = 0.05  # at most this share of the time is spent writing; where an epoch is short, some get no checkpoint
@@ -39,7 +39,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.path, self.before = folder / f"{name}.npz", folder / f"{name}.previous.npz"
         self.epochs, self.seed, self.note = epochs, seed, note
         self.others = [callback for callback in others if hasattr(callback, "wait")]
-        self.state, self._arrays = _newest(self.path, self.before)
+        with hosts.main_first(f"checkpoint of {phase}"):
+            self.state, self._arrays = _newest(self.path, self.before)
         self.is_over = bool(self.state) and (self.state["stopped"] or self.state["epochs_done"] >= epochs)
         self.is_restored = False
         self._write_seconds = 0.0
@@ -60,7 +61,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         is_last = self.model.stop_training or epoch + 1 == self.epochs
         now = time.perf_counter()
-        if is_last or now - self._written >= self._write_seconds / SHARE:
+        if hosts.is_main() and (is_last or now - self._written >= self._write_seconds / SHARE):
             try:
                 self._write(epoch)
             except OSError as error:  # a full disk must not end training
@@ -146,17 +147,18 @@ def _newest(*candidates):
 def _changing_variables(model):
     """The variables that training may change: those of layers that are not frozen, and the state of random layers."""
     variables = {}
-    for layer in _leaves(model):
+    for layer in leaves(model):
         for variable in layer.variables:
             if layer.trainable or "seed_generator" in variable.path:
                 variables[id(variable)] = variable
     return list(variables.values())
 
 
-def _leaves(model):
+def leaves(model):
+    """The layers of a model and of the models in it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
+            yield from leaves(layer)
         else:
             yield layer
 

@@ -8,17 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import backend
+from common import backend, devices, hosts
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "scikit-learn")
 
 
-def environment():
-    """What it takes to judge or repeat a number: command, devices, precision, versions, git commit."""
+def environment(wanted_devices):
+    """What it takes to judge or repeat a number: command, devices (what `--devices` means), precision, versions, commit."""
     keras = backend.import_keras()
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "devices": backend.devices(),
+        "devices": devices.names(wanted_devices),
+        "processes": hosts.count(),
         "backend": backend.name(),
         "precision": keras.config.dtype_policy().name,
         "python": platform.python_version(),

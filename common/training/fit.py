@@ -9,12 +9,13 @@ import time
 
 import keras
 
-from common import files
+from common import files, hosts
 from common.cli import TrainingError
 from common.data.batches import whole_batches
 from common.training.callbacks import Recorder
 from common.training.checkpoints import Checkpoint
 from common.training.fused import fuse, num_steps
+from common.training.parallel import as_on_one_device
 
 
 def fit(run, phase, model, train, val, epochs, callbacks):
@@ -46,21 +47,24 @@ def fit(run, phase, model, train, val, epochs, callbacks):
         validation = {"validation_data": validation_data, "validation_batch_size": batch_size}
         right_loss = lambda epoch, logs: logs.update(val_loss=logs["val_loss"] * factor)  # noqa: E731
         callbacks.insert(0, keras.callbacks.LambdaCallback(on_epoch_end=right_loss))
-    if run.args.tensorboard:
+    if run.args.tensorboard and run.writes:
         callbacks.append(keras.callbacks.TensorBoard(run.folder / "tensorboard" / files.stem(phase)))
     callbacks.append(checkpoint)  # last, so that it sees what the others decided
-    fuse(model, num_steps(model, train))
     try:
-        model.fit(
-            train,
-            epochs=epochs.stop,
-            initial_epoch=initial_epoch,
-            **validation,
-            callbacks=callbacks,
-            shuffle=False,  # Batches has its own order, from seed and epoch alone
-            verbose=0 if val is None else run.verbose,
-        )
+        with as_on_one_device(model, train.batch_size):
+            fuse(model, num_steps(model, train))
+            model.fit(
+                train,
+                epochs=epochs.stop,
+                initial_epoch=initial_epoch,
+                **validation,
+                callbacks=callbacks,
+                shuffle=False,  # Batches has its own order, from seed and epoch alone
+                verbose=0 if val is None else run.verbose,
+            )
     except KeyboardInterrupt:
+        if hosts.count() > 1:
+            raise  # the others may be at another step: only `--resume` goes on
         run.status = "interrupted"
         if not recorder.epochs and not checkpoint.is_restored:
             run.history.drop(phase)  # the weights of these epochs are not back yet

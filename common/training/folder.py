@@ -5,18 +5,24 @@ import importlib.util
 import itertools
 import os
 from datetime import datetime
+from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from common import devices, hosts
 from common.cli import InputError
 from common.training import resume
 
 
 def check(args):
-    """Check the run flags before anything is read or imported.
+    """Check the run flags before anything is read.
 
-    Raises InputError for flags that can't work, and Finished where `--resume` names a finished run.
+    Connects the processes where there are several. Raises InputError for flags that can't work, and Finished where `--resume`
+    names a finished run.
     """
     if args.resume:
         resume.check(args)
+        devices.start(args)
         return
     parent = args.output_dir
     while not os.path.lexists(parent):
@@ -27,6 +33,7 @@ def check(args):
         raise InputError("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
         raise InputError("--tensorboard needs both packages: pip install tensorflow tensorboard, or leave the flag out")
+    devices.start(args)
 
 
 def make(parent, name, dry_run):
@@ -41,3 +48,24 @@ def make(parent, name, dry_run):
                 return folder
     except OSError as error:
         raise InputError(f"--output-dir {parent} can't be written to: {error.strerror}") from error
+
+
+def lock(folder):
+    """Keep other runs out of a folder; the system frees the lock of a process that is killed. Raises InputError."""
+    file = FileLock(folder / "checkpoint" / "lock")
+    try:
+        file.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"--resume {folder}: another process is training in this folder") from error
+    return file
+
+
+def agree_on(folder):
+    """Collective: the folder that the main process made or reopened; the others give None.
+
+    Raises InputError in a process that can't see the folder.
+    """
+    hosts.run_folder = hosts.broadcast_text(str(folder))
+    if not Path(hosts.run_folder).is_dir():
+        raise InputError(f"the first process writes to {hosts.run_folder}, which is not here: share --output-dir between all")
+    return Path(hosts.run_folder)

@@ -10,7 +10,7 @@ import math
 
 import keras
 
-from common import backend
+from common import backend, devices
 
 MAX_STEPS = 64
 MAX_BYTES = 2**26  # of the stacked batches
@@ -28,6 +28,8 @@ def num_steps(model, train):
     # A CPU takes long for a convolution, and in a loop XLA takes five times as long.
     if backend.name() == "torch" or (pixels > 1 and backend.kind() == "cpu"):
         return 1
+    if backend.name() == "tensorflow" and devices.count() > 1:  # a loop around MirroredStrategy's step fails in TensorFlow
+        return 1
     return max(1, min(len(train), MAX_STEPS, MAX_BYTES // train.batch_bytes, MAX_PIXELS // (train.batch_size * pixels)))
 
 
@@ -43,7 +45,7 @@ def _fused(step, num_steps):
     """`step(state, batch)` as a function `(state, iterator)` that takes `num_steps` batches, or what is left, at once."""
     import jax
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=devices.replicated_sharding())
     def run(state, batches, count):
         stacked = jax.tree.map(lambda *parts: jax.numpy.stack(parts), *batches)
         logs = jax.tree.map(lambda log: jax.numpy.zeros(log.shape, log.dtype), jax.eval_shape(step, state, batches[0])[0])

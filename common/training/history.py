@@ -3,7 +3,7 @@
 import math
 import time
 
-from common import files
+from common import files, hosts
 
 COLUMNS = ("epoch", "phase", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 FLUSH_SECONDS = 1  # the whole file is rewritten each time, which should not slow down epochs of milliseconds
@@ -41,7 +41,9 @@ class History:
         return min((row[column] for row in self.rows(phase)), default=math.inf)
 
     def flush(self):
-        """Write history.csv. Metrics beyond `COLUMNS` get columns of their own, before the seconds."""
+        """Write history.csv, in the main process. Metrics beyond `COLUMNS` get columns of their own, before the seconds."""
+        if not hosts.is_main():
+            return
         extra = {column: None for row in self._rows for column in row if column not in COLUMNS}
         files.write_csv(self.path, self._rows, [*COLUMNS[:-1], *extra, COLUMNS[-1]])
         self._flushed = time.monotonic()

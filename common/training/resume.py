@@ -16,9 +16,9 @@ NOT_GIVEN = object()
 def parse_args(parser, argv, may_grow=()):
     """The arguments of a script or, with `--resume`, those of that run.
 
-    Beside `--resume` only larger numbers for the flags in `may_grow` may be given: a list of argparse names, or a function
-    that makes this list from the run's own arguments, a dict. Ends the process with one line, as argparse does, for any other
-    flag and for a folder that is not a run.
+    Beside `--resume` only `--devices` and larger numbers for the flags in `may_grow` may be given: a list of argparse names, or
+    a function that makes this list from the run's own arguments, a dict. Ends the process with one line, as argparse does, for
+    any other flag and for a folder that is not a run.
     """
     args = parser.parse_args(argv)
     if args.resume is None:
@@ -30,8 +30,8 @@ def parse_args(parser, argv, may_grow=()):
         value = given[name]
         if value is NOT_GIVEN or _shown(value) == _shown(old):
             continue
-        if name not in growing or value < old:
-            allowed = " or ".join(f"a larger {_flag(name)}" for name in growing) or "no other flag"
+        if name != "devices" and (name not in growing or value < old):
+            allowed = " or ".join([*(f"a larger {_flag(name)}" for name in growing), "--devices"])
             parser.error(
                 f"{_flag(name)}: --resume uses the run's own arguments (here {_shown(old)}); allowed beside it: {allowed}"
             )
@@ -46,7 +46,7 @@ def check(args):
     """
     folder = args.resume
     try:
-        if files.read_json(folder / "checkpoint" / "finished.json") == stored_form(args):
+        if files.read_json(folder / "checkpoint" / "finished.json") == stored_form(args) | {"devices": 1}:
             results = files.read_json(folder / "results.json")
             raise Finished(f"{folder} is finished: test accuracy {results['test_accuracy']:.4f}, {results['epochs']} epochs")
     except (OSError, ValueError, KeyError, TypeError):
@@ -98,9 +98,11 @@ def reopen(args, made_of, lock):
             f"--resume {folder}: the run was started with {cause}, so it would not continue as it began; "
             "restore that, or start a new run"
         )
-    now = environment()
+    now = environment(args.devices)
     changed = [name for name in ("packages", "devices", "processor", "python") if first_environment.get(name) != now[name]]
-    if changed:
+    if changed == ["devices"]:
+        print("Other devices than at the start: the numbers will differ from those of an unbroken run by rounding.")
+    elif changed:
         print(f"Different {', '.join(changed)} since the start: the numbers will not be those of an unbroken run.")
     if before.get("started_in") != str(Path.cwd()):
         print(f"Started in {before.get('started_in')}: paths like {args.cache_dir} are now relative to {Path.cwd()}.")
@@ -110,7 +112,12 @@ def reopen(args, made_of, lock):
     (folder / "plots").mkdir(exist_ok=True)
     files.write_json(folder / "args.json", stored_form(args))
     (folder / "checkpoint" / "finished.json").unlink(missing_ok=True)
-    again = {"command": now["command"], "time": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
+    again = {
+        "command": now["command"],
+        "devices": now["devices"],
+        "processes": now["processes"],
+        "time": f"{datetime.now():%Y-%m-%d %H:%M:%S}",
+    }
     first_environment["resumed"] = [*first_environment.get("resumed", []), again]
     files.write_json(folder / "environment.json", first_environment)
 

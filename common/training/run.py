@@ -12,9 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from common import backend, files
+from common import backend, devices, files, hosts
 from common.cli import InputError
 from common.training import folder, resume
 from common.training.environment import environment
@@ -63,32 +61,53 @@ class Run:
             "weights": weights and weights.fingerprint(),
             "backend": backend.name(),
         }
-        self.folder = args.resume or folder.make(args.output_dir / experiment.name, args.name, args.dry_run)
+        self._lock_file = self._scope = None
+        if differing := hosts.differing(resume.stored_form(args) | made_of):
+            raise InputError(f"the processes differ in {', '.join(differing)}: give every process the same")
+        self.folder = folder.agree_on(self._open(made_of) if hosts.is_main() else None)
         self.history = History(self.folder / "history.csv")
         self.checkpoints = self.folder / "checkpoint"
+
+    def _open(self, made_of):
+        """Make the folder, or reopen it with `--resume`, and lock it."""
+        args = self.args
+        path = args.resume or folder.make(args.output_dir / self.experiment.name, args.name, args.dry_run)
+        checkpoints = path / "checkpoint"
+        if not args.resume:
+            checkpoints.mkdir()
+        self._lock_file = folder.lock(path)
         if args.resume:
-            self._lock()
             resume.reopen(args, made_of, self._lock_file)
-            return
-        self.checkpoints.mkdir()
-        self._lock()
-        (self.folder / "plots").mkdir()
-        files.write_json(self.checkpoints / "made_of.json", made_of | {"started_in": str(Path.cwd())})
-        files.write_json(self.folder / "environment.json", environment())
-        files.write_json(self.folder / "args.json", resume.stored_form(args))
+            return path
+        (path / "plots").mkdir()
+        files.write_json(checkpoints / "made_of.json", made_of | {"started_in": str(Path.cwd())})
+        files.write_json(path / "environment.json", environment(args.devices))
+        files.write_json(path / "args.json", resume.stored_form(args))
+        return path
 
     def __enter__(self):
+        """Models are made inside: on all devices."""
+        self._scope = devices.scope(self.args.devices)
+        self._scope.__enter__()
         return self
 
     def __exit__(self, kind, error, traceback):
         """Remove spare checkpoints after the end, and the folder of a run that ended before it learned anything."""
+        self._scope.__exit__(kind, error, traceback)
+        if not self.writes:
+            return
         if error is None and self.status != "interrupted":
             for path in self.checkpoints.glob("*.previous.npz"):
                 path.unlink()
-            files.write_json(self.checkpoints / "finished.json", resume.stored_form(self.args))
+            files.write_json(self.checkpoints / "finished.json", resume.stored_form(self.args) | {"devices": 1})
         self._lock_file.release()
         if isinstance(error, (InputError, KeyboardInterrupt)):
             self._remove_if_nothing_was_learned()
+
+    @property
+    def writes(self):
+        """Whether this process writes the folder: the main one of several does."""
+        return hosts.is_main()
 
     @property
     def verbose(self):
@@ -156,7 +175,9 @@ class Run:
 
     def keep_result(self, phase, result):
         """Keep the result of a phase in place of its checkpoints, whose weights are no longer needed."""
-        files.write_json(self.checkpoints / f"{files.stem(phase)}.json", {"rows": self.history.rows(phase), "result": result})
+        path = self.checkpoints / f"{files.stem(phase)}.json"
+        if self.writes:
+            files.write_json(path, {"rows": self.history.rows(phase), "result": result})
         self._drop_checkpoints(phase)
 
     def raise_if_interrupted(self):
@@ -167,11 +188,12 @@ class Run:
     def interrupt(self, results):
         """Note a Ctrl-C, and raise KeyboardInterrupt again if there are no `results` to report.
 
-        A run without a whole epoch loses its folder.
+        A run without a whole epoch loses its folder. Of several processes, the others may be at another step: all end, to be
+        resumed.
         """
         self.status = "interrupted"
         self._remove_if_nothing_was_learned()
-        if not results:
+        if not results or hosts.count() > 1:
             raise KeyboardInterrupt
 
     def ending(self):
@@ -185,17 +207,9 @@ class Run:
         return {"status": self.status, "total_seconds": self.seconds, "peak_memory_gib": memory}
 
     def _drop_checkpoints(self, phase):
-        for ending in (".npz", ".previous.npz"):
+        for ending in (".npz", ".previous.npz") if self.writes else ():
             (self.checkpoints / f"{files.stem(phase)}{ending}").unlink(missing_ok=True)
 
     def _remove_if_nothing_was_learned(self):
-        if not len(self.history) and not self.args.resume:
+        if self.writes and not len(self.history) and not self.args.resume:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _lock(self):
-        """Keep other processes out of the folder; the system frees the lock of a process that is killed."""
-        self._lock_file = FileLock(self.checkpoints / "lock")
-        try:
-            self._lock_file.acquire(timeout=0)
-        except Timeout as error:
-            raise InputError(f"--resume {self.folder}: another process is training in this folder") from error

@@ -38,3 +38,8 @@ def test_a_documented_number_stands_beside_cifar10_only():
     for class_names in ("0123456789", ["airplane", "rocket"]):
         results = {"documented_accuracy": 0.85, "comparable": False, "class_names": list(class_names)}
         assert tables.documented(results) == "-"
+
+
+def test_equal_devices_are_counted():
+    assert tables.devices(["NVIDIA H200"]) == "NVIDIA H200"
+    assert tables.devices(["A", "B", "A"]) == "2 x A, B"

@@ -339,7 +339,7 @@ def parse(folder, *argv):
     training = cli.add_training_arguments(parser, epochs=5, batch_size=8, learning_rate=[0.1], dropout=[0.5])
     cli.add_base_arguments(parser, augment=True)
     cli.add_run_arguments(parser)
-    training.add_argument("--b-samples", nargs="+", type=cli.sample_count, default=["all"])
+    training.add_argument("--b-samples", nargs="+", type=cli.positive_int_or_all, default=["all"])
     return resume.parse_args(parser, [*argv], may_grow=["epochs"])
 
 

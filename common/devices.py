@@ -1,0 +1,152 @@
+"""Several devices at once: Keras's `DataParallel` on JAX, over several hosts too, and TensorFlow's `MirroredStrategy`.
+
+Each device has all the weights and computes a share of every batch. A batch that does not divide evenly is padded on its way to
+the devices (`rows`), and the training step cuts the padding off again (`common.training.parallel`).
+"""
+
+import contextlib
+import os
+
+import numpy as np
+
+from common import backend, hosts
+from common.cli import InputError
+
+
+def start(args):
+    """Check before anything is read that `--devices` can be had, and connect the processes if there are several.
+
+    Does nothing for one device, which needs no check. Raises InputError.
+    """
+    wanted = args.devices
+    if wanted == 1 and "JAX_COORDINATOR_ADDRESS" not in os.environ:
+        return
+    if wanted != "all" and hosts.is_multiprocess_launch():
+        raise InputError(
+            f"--devices {wanted}: this is one of several processes, as the environment says: they need --devices all"
+        )
+    backend.start(args.amp, args.cache_dir)
+    if backend.name() == "jax":
+        import jax
+
+        # A CPU can stand for several devices. They would deadlock with fewer threads than devices, or with several steps in
+        # flight.
+        os.environ.setdefault("NPROC", str(backend.num_cores() + 32))
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if hosts.is_multiprocess_launch():
+        if backend.name() != "jax":
+            raise InputError(
+                f"--devices {wanted}: several processes work on JAX only, not on {backend.name()}; KERAS_BACKEND=jax"
+            )
+        hosts.join()
+        if number("all") != hosts.count() * jax.local_device_count():
+            raise InputError("--devices all: every process needs the same number of devices")
+    names = backend.devices()
+    if wanted != "all" and wanted > len(names):
+        raise InputError(f"--devices {wanted}: this machine has {len(names)} ({', '.join(dict.fromkeys(names))})")
+    if number(wanted) > 1 and backend.name() == "torch":
+        raise InputError(f"--devices {wanted}: Keras uses one device on torch; set KERAS_BACKEND to jax or tensorflow")
+
+
+def number(wanted):
+    """How many devices `--devices` means."""
+    return len(backend.devices()) if wanted == "all" else wanted
+
+
+def names(wanted):
+    """Their names, those of all processes."""
+    return backend.devices()[: number(wanted)]
+
+
+def scope(wanted):
+    """A context in which Keras puts its variables on all of these devices, and spreads batches over them."""
+    if number(wanted) == 1:
+        return contextlib.nullcontext()
+    if backend.name() == "tensorflow":
+        import tensorflow as tf
+
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices[: number(wanted)]]).scope()
+    from keras import distribution
+
+    devices = distribution.list_devices()[: number(wanted)]
+    return distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope()
+
+
+@contextlib.contextmanager
+def undistributed():
+    """Within `scope`, for what one of several processes does alone: variables that Keras makes here are not those of all."""
+    distribution = backend.import_keras().distribution
+    before = distribution.distribution()
+    distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        distribution.set_distribution(before)
+
+
+def count():
+    """The number of devices in whose `scope` this is called."""
+    if backend.name() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    mesh = _mesh()
+    return mesh.size if mesh else 1
+
+
+def round_up(size):
+    """The lowest number of images from `size` on that divides evenly among the devices."""
+    return -(-size // count()) * count()
+
+
+def shares(batch_size):
+    """Which images of a training batch each replica of TensorFlow gets, a list of arrays."""
+    return np.array_split(np.arange(batch_size), count())
+
+
+def rows(batch_size):
+    """Which images of a training batch this process sends to its devices, padding included, an array; None for just all.
+
+    JAX divides the batch, with the padding at its end. Each replica of TensorFlow has padding at the end of its own share.
+    """
+    if round_up(batch_size) == batch_size and hosts.count() == 1:
+        return None
+    padded_size = round_up(batch_size)
+    if backend.name() == "tensorflow":
+        return np.concatenate([np.resize(share, padded_size // count()) for share in shares(batch_size)])
+    return of_this_process(np.resize(np.arange(batch_size), padded_size))
+
+
+def of_this_process(batch):
+    """The rows of a batch, an array whose length divides evenly, that go to the devices of this process."""
+    return np.split(batch, hosts.count())[hosts.index()]
+
+
+def spread(batch):
+    """A batch, whose length divides evenly, as an array on all of JAX's devices."""
+    import jax
+
+    return jax.make_array_from_callback(batch.shape, batch_sharding(), batch.__getitem__)
+
+
+def batch_sharding():
+    """The JAX sharding of a batch: each device has some of its images."""
+    return _sharding("batch")
+
+
+def replicated_sharding():
+    """The JAX sharding of an array that each device has as a whole; None for one device."""
+    return _sharding() if _mesh() else None
+
+
+def _sharding(*axes):
+    import jax
+
+    return jax.sharding.NamedSharding(_mesh(), jax.sharding.PartitionSpec(*axes))
+
+
+def _mesh():
+    """JAX's mesh of the devices, None for one device."""
+    distribution = backend.import_keras().distribution.distribution()
+    return distribution and distribution.device_mesh.backend_mesh
