@@ -2,7 +2,7 @@
 """What do two devices cost and gain? The bytes they exchange in a step, the batch from which on that pays, and a measurement.
 
     python benchmarks/scaling.py                # a minute: bytes, and batches by calculation
-    python benchmarks/scaling.py --measure      # also two processes on a CPU core each, against one on one core
+    python benchmarks/scaling.py --measure      # six more: two processes on a CPU core each, against one on one core
 
 Counted are the bytes of all all-reduces in the program that XLA compiles of a training step for two devices. A ring sends each
 of them once over the link between two devices (2 (n - 1) / n times for n). Two devices pay where half of a batch takes one of
@@ -117,16 +117,17 @@ def worker(args):
 
     with devices.scope("all"):
         for batch_size in args.batch_sizes:
+            backend.set_seed(0, "a")  # the same weights in both processes
             model, image, _ = model_a()
             batches = Batches(
                 np.zeros((batch_size, *image), np.uint8), np.zeros(batch_size, np.int64), batch_size, 0, passes=20
             )
             times = []
-            while not times or hosts.broadcast(np.array(sum(times))) < args.seconds:
+            while len(times) < 2 or hosts.broadcast(np.array(sum(times[1:]))) < args.seconds:  # the first compiles
                 started = time.perf_counter()
                 model.fit(batches, verbose=0, shuffle=False)
                 times.append(time.perf_counter() - started)
-            print(f"{min(times[1:]) / len(batches) * 1e3:.2f}", flush=True)
+            print(f"{min(times[1:]) / len(batches) * 1e3:.2f} ms", flush=True)
 
 
 def measure(args):
@@ -144,7 +145,8 @@ def measure(args):
             sizes = map(str, args.batch_sizes)
             command = [sys.executable, __file__, "--worker", str(core), "--seconds", str(args.seconds), "--batch-sizes", *sizes]
             processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
-        return [float(line) for line in processes[0].communicate()[0].splitlines()]
+        lines = processes[0].communicate()[0].splitlines()
+        return [float(line.removesuffix(" ms")) for line in lines if line.endswith(" ms")]  # Gloo prints too
 
     cores = sorted(os.sched_getaffinity(0))[:2]
     return [
