@@ -66,6 +66,13 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+def free_address():
+    """An address on this machine that no other program listens to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
 def start(script, flags, folder, devices=1, processes=1):
     """A script's processes, which write under `folder`, on so many devices each."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,10 +84,7 @@ def start(script, flags, folder, devices=1, processes=1):
     if devices * processes > 1:
         command += ["--devices", "all"]
     if processes > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        environment |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes)}
+        environment |= {"JAX_COORDINATOR_ADDRESS": free_address(), "JAX_NUM_PROCESSES": str(processes)}
     started = []
     for number in range(processes):
         environment["JAX_PROCESS_ID"] = str(number)

@@ -2,7 +2,7 @@
 """What do two devices cost and gain? The bytes they exchange in a step, the batch from which on that pays, and a measurement.
 
     python benchmarks/scaling.py                # a minute: bytes, and batches by calculation
-    python benchmarks/scaling.py --measure      # six more: two processes on a CPU core each, against one on one core
+    python benchmarks/scaling.py --measure      # five more: two processes on a CPU core each, against one on one core
 
 Counted are the bytes of all all-reduces in the program that XLA compiles of a training step for two devices. A ring sends each
 of them once over the link between two devices (2 (n - 1) / n times for n). Two devices pay where half of a batch takes one of
@@ -19,17 +19,17 @@ import argparse
 import math
 import os
 import re
-import socket
 import subprocess
 import time
 
 import numpy as np
 
+from benchmarks.devices import free_address
 from common import backend, cli, devices, hosts
 from common.results import tables
 
 LINKS = {"NVLink 4, 450 GB/s": 450e9, "PCIe 4.0 x16, 32 GB/s": 32e9, "100 Gb Ethernet, 12.5 GB/s": 12.5e9}
-# Images a second in training on one GPU in bfloat16, from plots/results/ (H200), VGG19's with 64 steps in one execution (H100).
+# Images a second in training on one GPU in bfloat16: from plots/results/ (H200), all of VGG19 assumed (64 images in 1.52 ms).
 RATES = {"VGG19 head": 41_900, "VGG19@32 all": 42_000, "ResNet152V2 head": 38_300}
 RATES |= {"EfficientNetB7 head": 90_900, "A/B split, A": 17_300}
 BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "f64": 8, "pred": 1}
@@ -39,7 +39,7 @@ def parse_args(argv=None):
     parser = cli.build_parser(__doc__)
     parser.add_argument("--measure", action="store_true", help="time steps of the A/B split's model A in one and two processes")
     parser.add_argument("--batch-sizes", nargs="+", type=cli.positive_int, default=[8, 32, 128, 512], metavar="N")
-    parser.add_argument("--seconds", type=cli.positive_float, default=3, metavar="S", help="of each measurement")
+    parser.add_argument("--seconds", type=cli.positive_float, default=2, metavar="S", help="of each measurement")
     parser.add_argument("--worker", type=int, metavar="CORE", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -134,10 +134,7 @@ def measure(args):
     """A row for each batch size: milliseconds of a step in one process, in two, and the ratio."""
 
     def run(cores):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        processes = []
+        address, processes = free_address(), []
         for number, core in enumerate(cores):
             environment = os.environ | {"NPROC": "1", "XLA_FLAGS": ""}
             if len(cores) > 1:

@@ -12,7 +12,6 @@ from pathlib import Path
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos4")
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
-
 leave = sys.exit  # how `run` exits; one of several processes has its own way
 
 

@@ -46,7 +46,7 @@ def check(args):
     """
     folder = args.resume
     try:
-        if files.read_json(folder / "checkpoint" / "finished.json") == stored_form(args) | {"devices": 1}:
+        if files.read_json(folder / "checkpoint" / "finished.json") == stored_form(args) | {"devices": 1}:  # on any devices
             results = files.read_json(folder / "results.json")
             raise Finished(f"{folder} is finished: test accuracy {results['test_accuracy']:.4f}, {results['epochs']} epochs")
     except (OSError, ValueError, KeyError, TypeError):

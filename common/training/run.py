@@ -61,7 +61,6 @@ class Run:
             "weights": weights and weights.fingerprint(),
             "backend": backend.name(),
         }
-        self._lock_file = self._scope = None
         if differing := hosts.differing(resume.stored_form(args) | made_of):
             raise InputError(f"the processes differ in {', '.join(differing)}: give every process the same")
         self.folder = folder.agree_on(self._open(made_of) if hosts.is_main() else None)
