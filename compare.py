@@ -23,7 +23,7 @@ import os
 import sys
 from pathlib import Path
 
-from common import cli
+from common import cli, flags
 from common.results import comparison, records, tables
 
 LEVEL = 0.05
@@ -38,7 +38,7 @@ several models, it is that of the model's own training."""
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument(
         "run_dirs", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_DIR", help="run folder, or folder of run folders"
     )
@@ -50,8 +50,8 @@ def parse_args(argv=None):
     parser.add_argument("--figure", type=Path, default=Path("compare.png"), metavar="PATH", help="PNG file for the curves")
     parser.add_argument("--no-figure", action="store_true", help="draw no curves")
     args = parser.parse_args(argv)
-    folder, is_png = args.figure.parent, args.figure.suffix.lower() == ".png" and not args.figure.is_dir()
-    if not args.no_figure and not (is_png and folder.is_dir() and os.access(folder, os.W_OK)):
+    folder, is_png = args.figure.parent, args.figure.suffix.lower() == ".png" and not os.path.isdir(args.figure)  # noqa: PTH112
+    if not args.no_figure and not (is_png and os.path.isdir(folder) and os.access(folder, os.W_OK)):  # noqa: PTH112
         parser.error(f"--figure {args.figure}: give the path of a .png file in a folder that can be written to, or --no-figure")
     return args
 
@@ -121,7 +121,7 @@ def main(argv=None):
     if not rows and len(skipped) == 1:
         raise cli.InputError("nothing to compare, {}: {}; name finished runs".format(*skipped.popitem()))
     for folder, reason in skipped.items():
-        print(f"skipped {folder}: {reason}", file=sys.stderr)
+        cli.tell(cli.one_line(f"skipped {folder}: {reason}"), file=sys.stderr)
     if not rows:
         raise cli.InputError(f"nothing to compare: none of these {len(skipped)} is a finished run")
 
@@ -132,15 +132,20 @@ def main(argv=None):
         columns = [column for column in summaries[0] if column != "class_names"]
         writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(summaries)
+        for row in summaries:
+            texts = {key: tables.for_spreadsheets(value) for key, value in row.items() if isinstance(value, str)}
+            writer.writerow(row | texts)
+    elif args.markdown:
+        lines = tables.markdown([[tables.escaped(cell) for cell in cells(summary)] for summary in summaries], COLUMNS)
+        cli.tell(*lines)
     else:
-        lines = tables.markdown if args.markdown else tables.text
-        print(*lines([cells(summary) for summary in summaries], COLUMNS), sep="\n")
-        print(LEGEND, file=remarks)
+        cli.tell(*tables.text([cells(summary) for summary in summaries], COLUMNS))
+    if not args.csv:
+        cli.tell(*LEGEND.splitlines(), file=remarks)
     if len(rows) == 2:
-        print("", compare_predictions(*rows), sep="\n", file=remarks)
+        cli.tell("", compare_predictions(*rows), file=remarks)
     elif len(rows) > 2:
-        print("\nFor the paired test of two models give only these two, as RUN_DIR or RUN_DIR/MODEL.", file=remarks)
+        cli.tell("", "For the paired test of two models give only these two, as RUN_DIR or RUN_DIR/MODEL.", file=remarks)
     if not args.no_figure:
         from common.figures import curves
 
@@ -148,7 +153,7 @@ def main(argv=None):
         for row in rows:
             group = groups.setdefault(row.first.results["experiment"], {})
             group[row.name] = [score.curve for score in row.scores.values()]
-        print("", curves.overlay(groups, args.figure), sep="\n", file=remarks)
+        cli.tell("", curves.overlay(groups, args.figure), file=remarks)
     return summaries
 
 

@@ -9,12 +9,13 @@ images except the figures in `COPIED`. It replaces what was published under that
 dry runs.
 """
 
+import argparse
 import shutil
 from pathlib import Path
 
 import numpy as np
 
-from common import cli, files
+from common import cli, files, flags
 from common.results import records
 
 PLOTS = Path(__file__).parent / "plots"
@@ -31,7 +32,7 @@ FINETUNED = {"scratch": "from scratch", "transfer": "pretrained on CIFAR-100, he
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("run_dirs", nargs="*", type=Path, metavar="RUN_DIR", help="runs to publish first")
     parser.add_argument(
         "--output-dir",
@@ -49,9 +50,19 @@ def check(run_dir):
         record = records.read(run_dir)[0]
     except cli.InputError as error:
         raise cli.InputError(f"{run_dir}: {error}; give the folder of a finished run") from error
-    if not record.args.get("name"):
+    experiment, name = record.results["experiment"], record.args.get("name")
+    if not name:
         raise cli.InputError(f"{run_dir} has no name to be published under: start runs for publication with --name")
-    return record.results["experiment"], record.args["name"]
+    try:
+        flags.run_name(str(name))
+    except argparse.ArgumentTypeError as error:
+        raise cli.InputError(f"{run_dir} can't be published under its name: {error}") from error
+    if experiment not in DRAW:
+        raise cli.InputError(f"{run_dir}: {experiment} is none of the experiments {', '.join(DRAW)}")
+    for path in run_dir.rglob("*"):
+        if path.is_symlink():
+            raise cli.InputError(f"{path} is a link: a run is published without links, which may lead out of its folder")
+    return experiment, name
 
 
 def publish(run_dir, experiment, name):
@@ -92,7 +103,7 @@ def draw_vgg19(results, folder):
     from common.figures import comparisons
 
     rows = []
-    for interpolation in cli.INTERPOLATIONS:
+    for interpolation in flags.INTERPOLATIONS:
         scores = read_results(results / interpolation)
         rows.append((interpolation, scores["test_accuracy"], scores["test_accuracy_interval"]))
     size = image_size(results / "bicubic")
@@ -179,11 +190,11 @@ def main(argv=None):
     args = parse_args(argv)
     names = [check(run_dir) for run_dir in args.run_dirs]  # all of them, before anything is replaced
     for run_dir, (experiment, name) in zip(args.run_dirs, names, strict=True):
-        print(publish(run_dir, experiment, name))
+        cli.tell(publish(run_dir, experiment, name))
     for experiment, draw in DRAW.items():
         (args.output_dir / experiment).mkdir(parents=True, exist_ok=True)
         for figure in draw(PLOTS / "results" / experiment, args.output_dir / experiment):
-            print(figure)
+            cli.tell(figure)
     if args.output_dir == PLOTS:
         from common.results import readme
 
@@ -191,7 +202,7 @@ def main(argv=None):
             text = readme.update(path.read_text(encoding="utf-8"), PLOTS / "results")
             with files.whole(path) as part:
                 part.write_text(text, encoding="utf-8")
-            print(path)
+            cli.tell(path)
 
 
 if __name__ == "__main__":

@@ -15,26 +15,33 @@ from pathlib import Path
 
 import numpy as np
 
-from common import backend, cli, files
-from common.data import folders
+from common import backend, cli, files, flags
+from common.data import images
+from common.results import schema
 
 BAR_WIDTH = 30
+MAX_COMPLAINTS = 5
 BATCH_SIZE = 32  # a backbone at 224x224 takes a GiB for as many
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="run folder, or a model's subfolder of it")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, folder or quoted glob")
-    parser.add_argument("--top", type=cli.positive_int, default=5, metavar="N", help="show the N most probable classes")
+    parser.add_argument("--top", type=flags.positive_int, default=5, metavar="N", help="show the N most probable classes")
     return parser.parse_args(argv)
 
 
 def open_run(run_dir):
     """The results of a run and the path of its model. Raises InputError where they are missing."""
     results, model = run_dir / "results.json", run_dir / "model.keras"
-    if results.is_file() and model.is_file():
-        return files.read_json(results), model
+    if files.kind(results, "RUN_DIR") == files.kind(model, "RUN_DIR") == "file":
+        try:
+            content = files.read_json(results)
+            schema.check_results(content)
+        except (OSError, ValueError) as error:
+            raise cli.InputError(f"{results} can't be used: {cli.reason(error)}; give the folder of a finished run") from error
+        return content, model
     others = sorted(str(path.parent) for path in run_dir.glob("*/model.keras"))
     hint = f"; there are models in {', '.join(others)}" if others else ""
     raise cli.InputError(f"{run_dir} holds no results.json with a model.keras: give the folder of a finished run{hint}")
@@ -44,16 +51,49 @@ def find_images(patterns):
     """Paths of the images that the arguments mean, and a complaint for each argument that means none."""
     paths, complaints = [], []
     for pattern in patterns:
-        if Path(pattern).is_dir():
-            matches = [path for path in sorted(Path(pattern).rglob("[!.]*")) if path.name.lower().endswith(folders.EXTENSIONS)]
-        elif Path(pattern).exists():
+        try:
+            kind = files.kind(pattern, "IMAGE")
+        except cli.InputError as error:
+            complaints.append(str(error))
+            continue
+        if kind == "folder":
+            matches = [path for path in sorted(Path(pattern).rglob("[!.]*")) if path.name.lower().endswith(images.EXTENSIONS)]
+        elif kind:
             matches = [Path(pattern)]
         else:
             matches = sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207  Path.glob takes no absolute pattern
         paths += matches
         if not matches:
-            complaints.append(f"{pattern}: no such image, or no {', '.join(folders.EXTENSIONS)} file in that folder")
+            complaints.append(f"{pattern}: no such image, or no {', '.join(images.EXTENSIONS)} file in that folder")
     return paths, complaints
+
+
+def read_images(paths, image_size, complaints):
+    """Images `(image_size, image_size, 3)` uint8 by path; what can't be read adds to the complaints."""
+    backend.need_memory(len(paths) * image_size**2 * 3, "IMAGE", f"{len(paths):,} images of {image_size}x{image_size}")
+    pixels = {}
+    for path in paths:
+        try:
+            pixels[str(path)] = images.resize(images.read_image(path), image_size)
+        except cli.InputError as error:
+            complaints.append(str(error))
+    return pixels
+
+
+def load(model_path, class_names, image_size):
+    """The model of a run. Raises InputError for a damaged or a foreign one."""
+    keras = backend.import_keras()
+    from common.models import upscale  # noqa: F401  upscale is a layer in the models
+
+    try:
+        model = keras.models.load_model(model_path, compile=False)
+        shapes = model.input_shape[1:], model.output_shape[1:]
+        if shapes != ((image_size, image_size, 3), (len(class_names),)):
+            raise ValueError(f"it turns {shapes[0]} into {shapes[1]}, which is not what results.json says")
+    except Exception as error:  # Keras raises what the reader of the damaged part raises
+        message = f"{model_path} can't be loaded ({cli.reason(error)}): it is damaged, or not of this collection"
+        raise cli.InputError(message) from error
+    return model
 
 
 def lines(class_names, probabilities, top):
@@ -70,31 +110,19 @@ def main(argv=None):
     results, model_path = open_run(args.run_dir)
     class_names, image_size = results["class_names"], results["image_size"]
     paths, complaints = find_images(args.images)
-    images = {}
-    for path in paths:
-        try:
-            images[str(path)] = folders.resize(folders.read_image(path), image_size)
-        except cli.InputError as error:
-            complaints.append(str(error))
+    pixels = read_images(paths, image_size, complaints)
     predictions = {}
-    if images:
-        keras = backend.import_keras()
-        from common.models import upscale  # noqa: F401  upscale is a layer in the models
+    if pixels:
+        model = load(model_path, class_names, image_size)
         from common.results import report
 
-        try:
-            model = keras.models.load_model(model_path, compile=False)
-        except Exception as error:  # Keras raises what the reader of the damaged part raises
-            reason = " ".join(str(error).split())[:200]
-            raise cli.InputError(
-                f"{model_path} can't be loaded ({reason}): it is damaged, or not of this collection"
-            ) from error
-        print(f"{results['experiment']}: {results['model']}, test accuracy {results['test_accuracy']:.4f}")
-        for path, probabilities in zip(images, report.predict(model, np.stack(list(images.values())), BATCH_SIZE), strict=True):
-            print(f"\n{path}", *lines(class_names, probabilities, args.top), sep="\n")
+        cli.tell(f"{results['experiment']}: {results['model']}, test accuracy {results['test_accuracy']:.4f}")
+        for path, probabilities in zip(pixels, report.predict(model, np.stack(list(pixels.values())), BATCH_SIZE), strict=True):
+            cli.tell("", path, *lines(class_names, probabilities, args.top))
             predictions[path] = dict(zip(class_names, probabilities.tolist(), strict=True))
     if complaints:
-        raise cli.InputError("; ".join(complaints))
+        more = f"; and {len(complaints) - MAX_COMPLAINTS:,} more" if len(complaints) > MAX_COMPLAINTS else ""
+        raise cli.InputError("; ".join(complaints[:MAX_COMPLAINTS]) + more)
     return predictions
 
 

@@ -19,7 +19,7 @@ import functools
 import itertools
 from dataclasses import replace
 
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import dataset as data
 from common.training import folder, resume
 from common.training.job import Job
@@ -39,20 +39,20 @@ MIN_STEPS = 150  # a pass over 20 images is one step: with few images an epoch h
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    cli.add_data_arguments(parser, image_size=32)
-    add = cli.add_training_arguments(parser, epochs=20, batch_size=128, learning_rate=1e-3, dropout=0.4).add_argument
-    cli.add_run_arguments(parser)
+    parser = flags.build_parser(__doc__)
+    flags.add_data_arguments(parser, image_size=32)
+    add = flags.add_training_arguments(parser, epochs=20, batch_size=128, learning_rate=1e-3, dropout=0.4).add_argument
+    flags.add_run_arguments(parser)
     add("--classes-b", nargs="+", default=DOCUMENTED_CLASSES_B, metavar="CLASS", help="classes of B, by number or name")
     add(
         "--b-samples",
         nargs="+",
-        type=cli.positive_int_or_all,
+        type=flags.positive_int_or_all,
         default=["all"],
         metavar="N",
         help="train the B models with each of these numbers of B's training images; the word all is one of them",
     )
-    add("--seeds", type=cli.positive_int, default=1, metavar="N", help="repeat everything with N seeds, from --seed on")
+    add("--seeds", type=flags.positive_int, default=1, metavar="N", help="repeat everything with N seeds, from --seed on")
     return resume.parse_args(parser, argv, may_grow=["seeds"])  # an epoch's passes depend on --epochs
 
 
@@ -119,7 +119,7 @@ def fit(run, job, model, dataset):
     def score_test(epoch, logs):
         logs.update({f"test_{name}": value for name, value in run.evaluate(model, test).items()})
 
-    print(f"\n{MODELS[job.name]}, {job.samples:,} images, seed {job.seed}", flush=True)
+    cli.tell("", f"{MODELS[job.name]}, {job.samples:,} images, seed {job.seed}")
     compile_model(model, args.lr)
     chosen = [callbacks.LambdaCallback(on_epoch_end=score_test)] if job.is_published else []
     if job.has_val:
@@ -202,6 +202,8 @@ def main(argv=None):
     folder.check(args)
     if args.image_size < 4:
         raise cli.InputError(f"--image-size {args.image_size}: two poolings of 2 x 2 need at least 4")
+    fc1_weights = (args.image_size // 4) ** 2 * 64 * 128  # of FC1; Adam and the gradient take as many again
+    backend.need_memory(4 * 4 * fc1_weights, f"--image-size {args.image_size}", "the first fully connected layer")
     class_names = data.class_names(args.data)
     flag = "--classes-b, by default" if args.classes_b is DOCUMENTED_CLASSES_B else "--classes-b"
     classes_b = sorted(data.find_classes(args.classes_b, class_names, flag))
@@ -216,7 +218,7 @@ def main(argv=None):
     for size in sizes:
         data.choose_samples(b.train.labels, size, args.seed, "--b-samples")  # refuses a size that can't be had
     if len(classes_b) == 1:
-        print("B has one class only: a model of one class is always right, so B's accuracies say nothing.")
+        cli.tell("B has one class only: a model of one class is always right, so B's accuracies say nothing.")
     experiment = Experiment(
         name="ab_split",
         title="A/B split",
@@ -226,7 +228,7 @@ def main(argv=None):
         comparable=dataset.is_cifar10 and tuple(classes_b) == DOCUMENTED_CLASSES_B and not args.dry_run,
     )
     with Run(experiment, args, dataset) as run:
-        print(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
+        cli.tell(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
         return train(run, a, b, sizes)
 
 

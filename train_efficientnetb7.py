@@ -18,7 +18,7 @@ test and saved, also as the document's cifar10.h5, whose first layer is the Lamb
   measured    .4925 with it, the best of eight, .4985 without: the control (--weights none --amp, seed 0, NVIDIA H200)
 """
 
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
@@ -27,14 +27,14 @@ from common.training.run import Experiment, Run
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    cli.add_data_arguments(parser, image_size=224)
-    backbone = cli.add_base_arguments(parser, augment=True, unfreeze=True)
-    training = cli.add_training_arguments(parser, epochs=27, batch_size=256, learning_rate=[5e-4], dropout=[0.25])
-    cli.add_run_arguments(parser)
+    parser = flags.build_parser(__doc__)
+    flags.add_data_arguments(parser, image_size=224)
+    backbone = flags.add_base_arguments(parser, augment=True, unfreeze=True)
+    training = flags.add_training_arguments(parser, epochs=27, batch_size=256, learning_rate=[5e-4], dropout=[0.25])
+    flags.add_run_arguments(parser)
     backbone.add_argument("--no-resize", action="store_true", help="leave out the resize layer: the backbone gets 32x32")
     training.add_argument(
-        "--patience", type=cli.positive_int, default=9, metavar="N", help="stop after N epochs without a better val accuracy"
+        "--patience", type=flags.positive_int, default=9, metavar="N", help="stop after N epochs without a better val accuracy"
     )
     return resume.parse_args(parser, argv, may_grow=["epochs"])
 

@@ -12,7 +12,7 @@ Images are flipped, shifted, zoomed, upscaled to 200x200 and go through the froz
   measured    .4123 on CIFAR-10 with random weights, the control (--weights none --amp, seed 0, 2 min on an NVIDIA H200)
 """
 
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
@@ -21,14 +21,14 @@ from common.training.run import Experiment, Run
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    cli.add_data_arguments(parser, image_size=200, validation_split=0.25)
-    cli.add_base_arguments(parser, augment=True, unfreeze=True)
-    add = cli.add_training_arguments(parser, epochs=35, batch_size=128, learning_rate=1e-3, dropout=0.3).add_argument
-    cli.add_run_arguments(parser)
-    add("--lr-patience", type=cli.positive_int, default=3, metavar="N", help="epochs without a better val accuracy")
-    add("--lr-factor", type=cli.open_fraction, default=0.4, metavar="F", help="factor on the learning rate after them")
-    add("--min-lr", type=cli.positive_float, default=1e-4, metavar="F", help="lowest learning rate")
+    parser = flags.build_parser(__doc__)
+    flags.add_data_arguments(parser, image_size=200, validation_split=0.25)
+    flags.add_base_arguments(parser, augment=True, unfreeze=True)
+    add = flags.add_training_arguments(parser, epochs=35, batch_size=128, learning_rate=1e-3, dropout=0.3).add_argument
+    flags.add_run_arguments(parser)
+    add("--lr-patience", type=flags.positive_int, default=3, metavar="N", help="epochs without a better val accuracy")
+    add("--lr-factor", type=flags.open_fraction, default=0.4, metavar="F", help="factor on the learning rate after them")
+    add("--min-lr", type=flags.positive_float, default=1e-4, metavar="F", help="lowest learning rate")
     return resume.parse_args(parser, argv, may_grow=["epochs"])
 
 

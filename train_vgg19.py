@@ -13,7 +13,7 @@ accuracy are kept.
   measured    .3452 with random weights, the control, .4330 with --lr .03 (--amp, seed 0, 35 s on an NVIDIA H200)
 """
 
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
@@ -22,13 +22,13 @@ from common.training.run import Experiment, Run
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    cli.add_data_arguments(parser, image_size=224)
-    cli.add_base_arguments(parser, augment=False)
-    training = cli.add_training_arguments(parser, epochs=20, batch_size=250, learning_rate=1e-3, dropout=0.5)
-    cli.add_run_arguments(parser)
+    parser = flags.build_parser(__doc__)
+    flags.add_data_arguments(parser, image_size=224)
+    flags.add_base_arguments(parser, augment=False)
+    training = flags.add_training_arguments(parser, epochs=20, batch_size=250, learning_rate=1e-3, dropout=0.5)
+    flags.add_run_arguments(parser)
     training.add_argument(
-        "--samples-per-epoch", type=cli.positive_int, default=12500, metavar="N", help="train images drawn at random per epoch"
+        "--samples-per-epoch", type=flags.positive_int, default=12500, metavar="N", help="train images drawn at random an epoch"
     )
     return resume.parse_args(parser, argv, may_grow=["epochs"])
 

@@ -16,7 +16,7 @@ the first phase and the Dropout are left out, and the rate is 0.003.
   measured    .7606 from scratch, .7808 from CIFAR-100's weights, 5 epochs each (seed 0, bfloat16, 27 and 24 min on 2 CPU cores)
 """
 
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
@@ -36,18 +36,18 @@ WARM_UP_EPOCHS = 1  # at a tenth of the rate: without batch norm in the backbone
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    cli.add_data_arguments(parser, image_size=32)
-    cli.add_base_arguments(parser, augment=True, upscales=False)
-    add = cli.add_training_arguments(parser, batch_size=64).add_argument
-    cli.add_run_arguments(parser)
-    add("--head-epochs", type=cli.count, metavar="N", help="epochs of the head alone (default: 50, or 0 with --weights none)")
-    add("--dropout", type=cli.dropout_rate, metavar="F", help="dropout rate (default: 0.25, or 0 with --weights none)")
-    add("--head-lr", type=cli.positive_float, default=0.003, metavar="F", help="learning rate of that phase")
-    add("--finetune-epochs", type=cli.count, default=150, metavar="N", help="most epochs of all layers")
+    parser = flags.build_parser(__doc__)
+    flags.add_data_arguments(parser, image_size=32)
+    flags.add_base_arguments(parser, augment=True, upscales=False)
+    add = flags.add_training_arguments(parser, batch_size=64).add_argument
+    flags.add_run_arguments(parser)
+    add("--head-epochs", type=flags.count, metavar="N", help="epochs of the head alone (default: 50, or 0 with --weights none)")
+    add("--dropout", type=flags.dropout_rate, metavar="F", help="dropout rate (default: 0.25, or 0 with --weights none)")
+    add("--head-lr", type=flags.positive_float, default=0.003, metavar="F", help="learning rate of that phase")
+    add("--finetune-epochs", type=flags.count, default=150, metavar="N", help="most epochs of all layers")
     add(
         "--finetune-lr",
-        type=cli.positive_float,
+        type=flags.positive_float,
         metavar="F",
         help="their learning rate (default: 0.001, or 0.003 with --weights none)",
     )
@@ -58,9 +58,9 @@ def parse_args(argv=None):
         help="--finetune-lr is multiplied by --lr-factor when val loss has not fallen for --lr-patience epochs, or falls along "
         "a cosine to zero over all --finetune-epochs, which suits few epochs better",
     )
-    add("--lr-patience", type=cli.positive_int, default=5, metavar="N", help="of --schedule plateau")
-    add("--lr-factor", type=cli.open_fraction, default=0.3, metavar="F", help="of --schedule plateau")
-    add("--patience", type=cli.positive_int, default=15, metavar="N", help="stop after N epochs without a lower val loss")
+    add("--lr-patience", type=flags.positive_int, default=5, metavar="N", help="of --schedule plateau")
+    add("--lr-factor", type=flags.open_fraction, default=0.3, metavar="F", help="of --schedule plateau")
+    add("--patience", type=flags.positive_int, default=15, metavar="N", help="stop after N epochs without a lower val loss")
     args = resume.parse_args(parser, argv, lambda stored: ["finetune_epochs"] * (stored["schedule"] == "plateau"))
     for name, default in DEFAULTS["random" if args.weights == "none" else "pretrained"].items():
         setattr(args, name, default if getattr(args, name) is None else getattr(args, name))

@@ -16,14 +16,14 @@ import time
 
 import numpy as np
 
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import augment
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    parser.add_argument("-b", "--batch-size", type=cli.positive_int, default=64, metavar="N")
-    parser.add_argument("--batches", type=cli.positive_int, default=100, metavar="N", help="of each")
+    parser = flags.build_parser(__doc__)
+    parser.add_argument("-b", "--batch-size", type=flags.positive_int, default=64, metavar="N")
+    parser.add_argument("--batches", type=flags.positive_int, default=100, metavar="N", help="of each")
     return parser.parse_args(argv)
 
 

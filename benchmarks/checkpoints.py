@@ -18,11 +18,11 @@ import time
 
 import numpy as np
 
-from common import backend, cli
+from common import backend, cli, flags
 
 
 def parse_args(argv=None):
-    return cli.build_parser(__doc__).parse_args(argv)
+    return flags.build_parser(__doc__).parse_args(argv)
 
 
 def measure(model, shape, num_classes, batch_size, samples, documented):

@@ -25,7 +25,7 @@ import time
 import numpy as np
 
 from benchmarks.kill_and_resume import ROOT, numbers, resuming, run_folder
-from common import cli
+from common import cli, flags
 
 DIGITS = ("--data", "digits", "--max-train-samples", "301", "--batch-size", "35", "--dropout", "0", "--name", "x")
 BASE = (*DIGITS, "--weights", "none", "--image-size", "32")
@@ -58,11 +58,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="without train_")
-    parser.add_argument("--numbers", nargs="+", type=int, default=[2, 3], metavar="N", help="of devices, and of processes")
+    parser.add_argument("--numbers", nargs="+", type=int, default=[2, 3], metavar="N", help="of devices and of processes")
     parser.add_argument("--kill", action="store_true", help="kill one of three processes, and resume")
-    parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="of the moment and of the process that is killed")
+    parser.add_argument(
+        "--seed", type=flags.seed, default=0, metavar="N", help="of the moment and of the process that is killed"
+    )
     return parser.parse_args(argv)
 
 

@@ -18,14 +18,14 @@ import time
 import numpy as np
 
 import train_ab_split
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import dataset as data
 
 
 def main():
-    parser = cli.build_parser(__doc__)
-    parser.add_argument("--images", type=cli.positive_int, default=2000, metavar="N", help="training images")
-    parser.add_argument("--epochs", type=cli.positive_int, default=20, metavar="N", help="passes over them")
+    parser = flags.build_parser(__doc__)
+    parser.add_argument("--images", type=flags.positive_int, default=2000, metavar="N", help="training images")
+    parser.add_argument("--epochs", type=flags.positive_int, default=20, metavar="N", help="passes over them")
     args = parser.parse_args()
     backend.start(amp=False)
     random = np.random.default_rng(0)

@@ -24,7 +24,7 @@ import zipfile
 import h5py
 import numpy as np
 
-from common import cli, files
+from common import cli, files, flags
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ("--data", "digits", "--max-train-samples", "120", "--batch-size", "32", "--name", "x")
@@ -40,10 +40,10 @@ TIMES = {"seconds", "images_per_second", "total_seconds", "peak_memory_gib", "ex
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="without train_")
-    parser.add_argument("--kills", type=cli.positive_int, default=10, metavar="N", help="of each script")
-    parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="of the moments")
+    parser.add_argument("--kills", type=flags.positive_int, default=10, metavar="N", help="of each script")
+    parser.add_argument("--seed", type=flags.seed, default=0, metavar="N", help="of the moments")
     return parser.parse_args(argv)
 
 

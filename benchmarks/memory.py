@@ -20,14 +20,14 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from common import backend, cli
+from common import backend, cli, flags
 
 IMAGE_SIZE = 224
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    parser.add_argument("--images", type=cli.positive_int, default=2000, metavar="N", help="of 32x32")
+    parser = flags.build_parser(__doc__)
+    parser.add_argument("--images", type=flags.positive_int, default=2000, metavar="N", help="of 32x32")
     return parser.parse_args(argv)
 
 

@@ -20,16 +20,16 @@ import time
 import numpy as np
 
 import train_vgg19
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import dataset as data
 from common.models import weights
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    parser.add_argument("--images", type=cli.positive_int, default=1000, metavar="N", help="training images")
-    parser.add_argument("--image-size", type=cli.positive_int, default=48, metavar="N", help="they are upscaled to N x N")
-    parser.add_argument("--epochs", type=cli.positive_int, default=20, metavar="N", help="passes over them")
+    parser = flags.build_parser(__doc__)
+    parser.add_argument("--images", type=flags.positive_int, default=1000, metavar="N", help="training images")
+    parser.add_argument("--image-size", type=flags.positive_int, default=48, metavar="N", help="they are upscaled to N x N")
+    parser.add_argument("--epochs", type=flags.positive_int, default=20, metavar="N", help="passes over them")
     parser.add_argument("--amp", action="store_true", help="bfloat16 arithmetic")
     return parser.parse_args(argv)
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cv2
 import numpy as np
 
-from common import cli
+from common import cli, flags
 from common.data import folders
 
 NUM_CLASSES, NUM_IMAGES = 10, 20_000
@@ -39,7 +39,7 @@ def seconds(function):
 
 
 def main():
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("--data", type=Path, metavar="PATH", help="a folder train/<class>/* of images of 32x32")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,14 +13,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.kill_and_resume import count_differences, numbers
-from common import cli
+from common import cli, flags
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("old", type=Path, metavar="OLD_RUN", help="run folder")
     parser.add_argument("new", type=Path, metavar="NEW_RUN", help="run folder with the same flags")
-    parser.add_argument("--show", type=cli.count, default=0, metavar="N", help="list up to N places that differ")
+    parser.add_argument("--show", type=flags.count, default=0, metavar="N", help="list up to N places that differ")
     return parser.parse_args(argv)
 
 

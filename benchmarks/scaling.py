@@ -25,7 +25,7 @@ import time
 import numpy as np
 
 from benchmarks.devices import free_address
-from common import backend, cli, devices, hosts
+from common import backend, cli, devices, flags, hosts
 from common.results import tables
 
 LINKS = {"NVLink 4, 450 GB/s": 450e9, "PCIe 4.0 x16, 32 GB/s": 32e9, "100 Gb Ethernet, 12.5 GB/s": 12.5e9}
@@ -36,10 +36,10 @@ BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "f64": 8, "pred": 1}
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("--measure", action="store_true", help="time steps of the A/B split's model A in one and two processes")
-    parser.add_argument("--batch-sizes", nargs="+", type=cli.positive_int, default=[8, 32, 128, 512], metavar="N")
-    parser.add_argument("--seconds", type=cli.positive_float, default=2, metavar="S", help="of each measurement")
+    parser.add_argument("--batch-sizes", nargs="+", type=flags.positive_int, default=[8, 32, 128, 512], metavar="N")
+    parser.add_argument("--seconds", type=flags.positive_float, default=2, metavar="S", help="of each measurement")
     parser.add_argument("--worker", type=int, metavar="CORE", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 

@@ -28,7 +28,7 @@ import time
 import limits
 import numpy as np
 
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import augment
 from common.data.dataset import Dataset, Samples
 from common.models import weights
@@ -57,7 +57,7 @@ DOCUMENTED = {
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("--amp", action=argparse.BooleanOptionalAction, help="bfloat16 (default: on a GPU)")
     parser.add_argument("--full", action="store_true", help="also run the documented set")
     parser.add_argument("--data", default="cifar10", metavar="cifar10|PATH", help="of the documented set")
@@ -174,19 +174,21 @@ def seconds_of(script, flags, folder, until=None):
 def starts(amp):
     """A row for each script."""
     rows = []
-    for script, flags in STARTS.items():
-        flags += " --data digits --dry-run" + " --amp" * amp
+    for script, options in STARTS.items():
+        options += " --data digits --dry-run" + " --amp" * amp
         with tempfile.TemporaryDirectory() as folder:
-            rows.append([f"{script}.py", *(f"{seconds_of(script, flags, folder, r'^[0-9]+/[0-9]+ - '):.1f}" for _ in range(2))])
+            rows.append(
+                [f"{script}.py", *(f"{seconds_of(script, options, folder, r'^[0-9]+/[0-9]+ - '):.1f}" for _ in range(2))]
+            )
     return rows
 
 
 def documented_set(data, amp):
     """A row for each experiment, and one for all."""
     seconds = {}
-    for script, flags in DOCUMENTED.items():
+    for script, options in DOCUMENTED.items():
         with tempfile.TemporaryDirectory() as folder:
-            seconds[script] = seconds_of(script, f"--data {data} {flags}" + " --amp" * amp, folder)
+            seconds[script] = seconds_of(script, f"--data {data} {options}" + " --amp" * amp, folder)
     seconds["all"] = sum(seconds.values())
     return [[script, f"{value:.1f}"] for script, value in seconds.items()]
 

@@ -17,16 +17,16 @@ import subprocess
 import tempfile
 import time
 
-from common import cli
+from common import cli, flags
 
 SWEEP = ("--lr", ".0005", ".0007", ".001", ".0015", "--dropout", ".25", ".35")
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
+    parser = flags.build_parser(__doc__)
     parser.add_argument("--data", default="digits", metavar="cifar10|digits|PATH", help="as for train_efficientnetb7.py")
-    parser.add_argument("--images", type=cli.positive_int, default=1000, metavar="N", help="training images, val included")
-    parser.add_argument("--image-size", type=cli.positive_int, default=96, metavar="N", help="they are upscaled to N x N")
+    parser.add_argument("--images", type=flags.positive_int, default=1000, metavar="N", help="training images, val included")
+    parser.add_argument("--image-size", type=flags.positive_int, default=96, metavar="N", help="they are upscaled to N x N")
     return parser.parse_args(argv)
 
 

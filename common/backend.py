@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from common.cli import InputError
+
 BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no faster
 
 
@@ -24,7 +26,7 @@ def import_keras():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 3 would also hide real errors
         # Without it TensorFlow sometimes runs the convolutions of a whole epoch on one core of two.
         os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "1")
-        with _held_back_stderr():
+        with held_back_stderr():
             import absl.logging
             import keras
 
@@ -110,19 +112,46 @@ def num_cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def memory():
+    """Bytes of memory that this process may use at most: the machine's, or its limit (`ulimit -v`), None where unknown."""
+    amounts = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
+        amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(ImportError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        amounts += [limit] if limit != resource.RLIM_INFINITY else []
+    with contextlib.suppress(OSError, ValueError):  # of a container
+        amounts.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(amounts, default=None)
+
+
+def need_memory(num_bytes, flag, what):
+    """Raise InputError, naming `flag`, where `what` would take more memory than this process may use."""
+    available = memory()
+    if available and num_bytes > available:
+        needed, there = (f"{amount / 2**30:,.1f}" for amount in (num_bytes, available))
+        raise InputError(f"{flag}: {what} would take {needed} GiB of memory, there are {there}; give less")
+
+
 @contextlib.contextmanager
-def _held_back_stderr():
+def held_back_stderr():
+    """Inside, what C libraries write to file descriptor 2 goes into a file instead; gives that file and a copy of stderr.
+
+    After an exception the file's content is shown.
+    """
     sys.stderr.flush()
     before = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as held, open(before, "w") as stderr:  # noqa: PTH123
         os.dup2(held.fileno(), 2)
         try:
-            yield
+            yield held, stderr
         except BaseException:
             os.dup2(before, 2)
             held.seek(0)
             os.write(2, held.read())
             raise
         finally:
+            sys.stderr.flush()
             os.dup2(before, 2)
-            os.close(before)

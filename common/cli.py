@@ -1,18 +1,28 @@
-"""Flags that several scripts share, their types and range checks, and the exit codes.
+"""How a script speaks and ends: one line for an error, exit codes, Ctrl-C and SIGTERM, and text that is safe to print.
 
-Standard library only, so that `--help` and a mistyped flag are answered at once. Defaults that belong to a recipe (epochs,
-learning rate, dropout ...) are given by the script.
+Standard library only, so that `--help` and a mistyped flag are answered at once.
 """
 
-import argparse
-import math
+import contextlib
+import errno
+import os
+import re
+import signal
 import sys
 from pathlib import Path
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos4")
-EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 0, 1, 2, 130, 141, 143
+# Errors of the machine, not of what the user gave.
+OF_THE_MACHINE = (errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+# In the words of TensorFlow, JAX and torch.
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "OOM when allocating", "out of memory", "can't allocate memory")
+MAX_WORD, MAX_LINE = 80, 1500  # characters of a message
 
 leave = sys.exit  # how `run` exits; one of several processes has its own way
+run_folder = None  # of the run under way, which `--resume` continues
+terminated = False  # whether SIGTERM has come
+
+_ends_steps = False
 
 
 class InputError(ValueError):
@@ -27,193 +37,140 @@ class Finished(Exception):  # noqa: N818  not an error
     """`--resume` names a finished run. The message is one line, the exit code 0."""
 
 
-def _number(convert, is_allowed, description, word=None):
-    """An argparse type: a number that `is_allowed`, or the `word` as it is."""
-
-    def parse(text):
-        if word and text == word:
-            return text
-        try:
-            value = convert(text)
-        except ValueError:
-            value = None
-        if value is None or not is_allowed(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
-        return value
-
-    return parse
-
-
-positive_int = _number(int, lambda value: value >= 1, "a whole number from 1")
-count = _number(int, lambda value: value >= 0, "a whole number from 0")
-positive_float = _number(float, lambda value: value > 0 and math.isfinite(value), "a finite number above 0")
-open_fraction = _number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
-dropout_rate = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
-positive_int_or_all = _number(int, lambda value: value >= 1, "a whole number from 1, or the word all", word="all")
-count_or_all = _number(int, lambda value: value >= 0, "a whole number from 0, or the word all", word="all")
-seed = _number(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")  # what every backend accepts
-
-
-def run_name(text):
-    """Type of `--name`: what every file system allows in a folder's name."""
-    if text and len(text) <= 60 and all(char.isalnum() or char in "._-" for char in text) and not text.startswith("."):
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is not up to 60 letters, digits, '.', '_' and '-', the first not a '.'")
-
-
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows each default once, from the parser itself, and keeps the docstring's line breaks."""
-
-    def _get_help_string(self, action):
-        if action.default is None or action.default == argparse.SUPPRESS:
-            return action.help
-        if isinstance(action.default, bool):
-            return f"{action.help} (default: {'on' if action.default else 'off'})"
-        if isinstance(action.default, (list, tuple)):
-            return f"{action.help} (default: {' '.join(map(str, action.default))})"
-        return super()._get_help_string(action)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that complains in one line, without the usage of a script with many flags."""
-
-    def error(self, message):
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
-def build_parser(description):
-    """A parser without abbreviated flags, with defaults in `--help` and the script's docstring as description."""
-    return _Parser(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
-
-
-def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0.1):
-    """`--data --image-size --validation-split --max-train-samples --cache-dir`."""
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data",
-        default=data,
-        metavar="cifar10|digits|PATH",
-        help="cifar10 (downloaded once), digits (bundled with scikit-learn, no network), a folder "
-        "of images, train/<class>/* and test/<class>/*, or CIFAR-10's python-version folder or archive",
-    )
-    group.add_argument(
-        "--image-size", type=positive_int, default=image_size, metavar="N", help="images are resized to N x N pixels"
-    )
-    group.add_argument(
-        "--validation-split",
-        type=open_fraction,
-        default=validation_split,
-        metavar="F",
-        help="share of the training images held out as val, stratified",
-    )
-    group.add_argument(
-        "--max-train-samples", type=positive_int, metavar="N", help="use N training images at most, val included, stratified"
-    )
-    group.add_argument(
-        "--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="decoded images and features, shared by all runs"
-    )
-
-
-def add_training_arguments(parser, *, batch_size, epochs=None, learning_rate=None, dropout=None):
-    """`--epochs -b/--batch-size --lr --dropout --seed --amp`; returns the group, for the script's own flags.
-
-    Where `learning_rate` and `dropout` are lists, their flags take several values. A flag whose default is None is left out:
-    a script with several phases has its own.
-    """
-    several = "+" if isinstance(dropout, list) else None
-    group = parser.add_argument_group("training")
-    if epochs:
-        group.add_argument("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the train part")
-    group.add_argument("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="images per step")
-    if learning_rate:
-        group.add_argument("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
-    if dropout:
-        group.add_argument("--dropout", type=dropout_rate, nargs=several, default=dropout, metavar="F", help="dropout rate")
-    group.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of weights, order, dropout and splits")
-    group.add_argument("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
-    return group
-
-
-def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
-    """`--weights --augment --no-cache`, for scripts with a pretrained backbone; returns the group.
-
-    With `upscales` also `--interpolation --views`, for a head on upscaled images; with `unfreeze` also `--unfreeze-last`.
-    """
-    group = parser.add_argument_group("backbone")
-    group.add_argument(
-        "--weights",
-        default="imagenet",
-        metavar="imagenet|none|PATH",
-        help="imagenet (downloaded once), none (random: the control), a weights file of the backbone (.h5, .keras), "
-        "or the folder of a run, whose backbone is used",
-    )
-    group.add_argument("--augment", action=argparse.BooleanOptionalAction, default=augment, help="augment the training images")
-    if upscales:
-        group.add_argument(
-            "--interpolation", choices=INTERPOLATIONS, default="bicubic", help="how images are resized, as OpenCV does it"
-        )
-        group.add_argument(
-            "--views",
-            type=positive_int,
-            default=4,
-            metavar="K",
-            help="with --augment: cache features of K versions of each training image, the first one the image itself; "
-            "each epoch draws one of them per image",
-        )
-    group.add_argument(
-        "--no-cache",
-        action="store_true",
-        help="run the backbone in every epoch, with new augmentation each time, instead of caching its features",
-    )
-    if unfreeze:
-        group.add_argument(
-            "--unfreeze-last",
-            type=count_or_all,
-            default=0,
-            metavar="N|all",
-            help="train the last N layers of the backbone too, or all of them; this runs the backbone in every epoch",
-        )
-    return group
-
-
-def add_run_arguments(parser):
-    """`--devices --resume --output-dir --name --dry-run --tensorboard`."""
-    group = parser.add_argument_group("run")
-    devices = "use the first N devices, or all, also of several hosts; --batch-size is that of all together"
-    group.add_argument("--devices", type=positive_int_or_all, default=1, metavar="N|all", help=devices)
-    group.add_argument(
-        "--resume",
-        type=Path,
-        metavar="RUN_DIR",
-        help="finish a run that was killed or interrupted, with its own arguments and the same result",
-    )
-    group.add_argument("--output-dir", type=Path, default=Path("runs"), metavar="DIR", help="parent of the run folders")
-    group.add_argument("--name", type=run_name, metavar="WORD", help="appended to the run folder's name")
-    group.add_argument("--dry-run", action="store_true", help="two batches of every stage, one epoch")
-    group.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs")
+class Terminated(BaseException):  # noqa: N818  like KeyboardInterrupt
+    """SIGTERM, as `kill`, SLURM and `docker stop` send it."""
 
 
 def run(main):
-    """Call a script's `main()` and exit: 0 done, 1 training failed, 2 unusable input, 130 interrupted.
+    """Call a script's `main()` and exit.
 
-    An error is one line on stderr, without a traceback.
+    0 done, 1 training or the machine failed, 2 unusable input, 130 Ctrl-C, 141 nobody reads the output any more (silent),
+    143 SIGTERM. An error is one line on stderr, without a traceback; only an error in this code has one.
     """
-    program = Path(sys.argv[0]).name
+    global run_folder, terminated
+    run_folder, terminated = None, False
+    _make_streams_safe()
+    before = catch_sigterm()
+    try:
+        results = _call(main)
+    except BaseException as error:
+        message, code = _ending(error)
+        if code == EXIT_DONE:
+            tell(message)
+        elif message:
+            print(f"{Path(sys.argv[0]).name}: error: {one_line(message)}", file=sys.stderr)
+        _give_up_stdout_if_unusable()
+        leave(code)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    leave(EXIT_INTERRUPTED if isinstance(results, dict) and results.get("status") == "interrupted" else EXIT_DONE)
+
+
+def tell(*lines, file=None):
+    """Print lines, at once. What a folder, a class or a run is called can neither break a line nor reach the terminal."""
+    for line in lines:
+        print(printable(str(line)), file=file, flush=True)
+
+
+def printable(text):
+    r"""Text with its control characters escaped, line breaks too, as in `\x1b` and `\n`; letters of any language stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def one_line(message):
+    """A message that can be printed: without control characters, long words shortened, as a line of bounded length."""
+    line = re.sub(rf"[^\s/]{{{MAX_WORD + 1},}}", lambda word: shortened(word[0]), printable(str(message)))
+    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 505]} ... {line[-500:]}"
+
+
+def shortened(text, length=60):
+    """Text of at most `length` characters: of a longer one the begin and the end."""
+    return text if len(text) <= length else f"{text[: length - 18]}...{text[-15:]}"
+
+
+def reason(error):
+    """What an error says, in one line of at most 200 characters: the system's words where it has any."""
+    return shortened(getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__, 200)
+
+
+@contextlib.contextmanager
+def ending_steps():
+    """Inside, SIGTERM only sets `terminated`: who trains must look at it after each step, and raise Terminated."""
+    global _ends_steps
+    _ends_steps = True
+    try:
+        yield
+    finally:
+        _ends_steps = False
+    if terminated:
+        raise Terminated
+
+
+def catch_sigterm():
+    """Let SIGTERM raise Terminated, but a second one end the process at once. Returns what handled it before."""
+    return signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def is_out_of_memory(error):
+    """Whether an error means that memory ran out: Python's own, or one of TensorFlow, JAX or torch."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def _call(main):
     try:
         results = main()
-    except Finished as message:
-        print(message)
-        leave(EXIT_DONE)
-    except InputError as error:
-        leave(_complain(program, error, EXIT_BAD_INPUT))
-    except TrainingError as error:
-        leave(_complain(program, error, EXIT_FAILED))
-    except KeyboardInterrupt:
-        leave(_complain(program, "interrupted", EXIT_INTERRUPTED))
-    interrupted = isinstance(results, dict) and results.get("status") == "interrupted"
-    leave(EXIT_INTERRUPTED if interrupted else EXIT_DONE)
+    except SystemExit:  # of argparse: --help into a closed pipe
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return results
 
 
-def _complain(program, message, code):
-    print(f"{program}: error: {message}", file=sys.stderr)
-    return code
+def _on_sigterm(number, frame):
+    global terminated
+    if terminated:  # once is enough for an orderly end
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    terminated = True
+    if not _ends_steps:
+        raise Terminated
+
+
+def _ending(error):
+    """The message and the exit code for what ended `main`. Raises the error where it is one in this code."""
+    resume = f"; --resume {run_folder} continues the run" if run_folder else ""
+    codes = {InputError: EXIT_BAD_INPUT, TrainingError: EXIT_FAILED, Finished: EXIT_DONE}
+    if type(error) in codes:
+        return str(error), codes[type(error)]
+    if isinstance(error, KeyboardInterrupt):
+        return f"interrupted{resume}", EXIT_INTERRUPTED
+    if isinstance(error, Terminated):
+        return f"terminated{resume}", EXIT_TERMINATED
+    if isinstance(error, BrokenPipeError):
+        return "", EXIT_PIPE_CLOSED
+    if is_out_of_memory(error):
+        return f"out of memory ({reason(error)}): give a smaller --batch-size or --image-size", EXIT_FAILED
+    if isinstance(error, OSError):
+        what = f"{error.filename}: " if error.filename else ""
+        is_input = not run_folder and error.errno not in OF_THE_MACHINE
+        return f"{what}{reason(error)}{resume}", EXIT_BAD_INPUT if is_input else EXIT_FAILED
+    raise error
+
+
+def _make_streams_safe():
+    """A closed stdout or stderr discards what is written; characters that the terminal lacks are escaped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  for as long as the process lives
+        with contextlib.suppress(AttributeError):  # a stream of a test's
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _give_up_stdout_if_unusable():
+    """Where stdout can't be written to, Python would complain once more when it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

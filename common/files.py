@@ -2,23 +2,65 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
+import io
 import json
+import math
 import os
+import re
+import stat
+import zipfile
 from pathlib import Path
+
+from common.cli import InputError, reason, shortened
+
+MAX_TEXT = 2**27  # bytes of a CSV or JSON file; the largest of ours have a few million
 
 
 @contextlib.contextmanager
 def whole(path):
-    """Gives a path to write to, which replaces `path` when the block ends and is removed if the block fails."""
+    """Gives a path to write to, which replaces `path` when the block ends and is removed if the block fails.
+
+    An OSError in the block, and what HDF5 raises for one, becomes an OSError that names `path`.
+    """
     path = Path(path)
     part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield part
         part.replace(path)
+    except (OSError, RuntimeError) as error:
+        number = getattr(error, "errno", None) or _errno_of_hdf5(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         with contextlib.suppress(OSError):  # already renamed, or the folder was never writable
             part.unlink()
+
+
+def kind(path, flag):
+    """What a path that the user gave is: `file`, `folder`, None where there is nothing, `other` (a device, a pipe ...).
+
+    Raises InputError, naming `flag`, with the system's reason where it won't say.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{flag} {path}: {reason(error)}; give another path") from error
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
+
+
+def read(path, max_bytes=None):
+    """The content of a regular file, bytes. Raises OSError; for a pipe or a device too, which may never end."""
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise OSError(errno.EFBIG, f"{status.st_size / 1e6:,.0f} MB are too many", path)
+    return Path(path).read_bytes()
 
 
 def write_json(path, content):
@@ -28,8 +70,11 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """The content of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """The content of a JSON file. Raises OSError, and ValueError for numbers that are not finite or have over 18 digits."""
+    try:
+        return json.loads(read(path, MAX_TEXT).decode(), parse_constant=_number, parse_float=_number, parse_int=_integer)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_csv(path, rows, columns):
@@ -41,13 +86,39 @@ def write_csv(path, rows, columns):
 
 
 def read_csv(path, convert=True):
-    """Rows of a CSV file as dicts by column name; numbers as float, empty cells as None.
+    """Rows of a CSV file as dicts by column name; numbers as float, empty cells as None. Raises OSError or ValueError.
 
     Without `convert` every cell stays text: a class may be called 1 or 01.
     """
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    lines = io.StringIO(read(path, MAX_TEXT).decode(), newline="")
+    try:
+        rows = list(csv.DictReader(lines))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("a row has more cells than the heading, or fewer")
     return [{column: _value(text) for column, text in row.items()} for row in rows] if convert else rows
+
+
+def read_arrays(path):
+    """The arrays of an .npz file by name. Raises OSError, and ValueError where it is damaged or holds objects (pickles)."""
+    import numpy as np  # what only reads text goes without
+
+    content = read(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(item.file_size for item in archive.infolist()) > len(content):  # ours are not compressed
+                raise ValueError("it is compressed")
+            for item in archive.infolist():
+                with archive.open(item) as member:
+                    _check_size(member, item.file_size)
+        # Read everything now: zip checks its checksums only on reading.
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            return dict(stored)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged zip file can raise anything
+        raise ValueError(reason(error)) from error
 
 
 def stem(phase):
@@ -62,7 +133,37 @@ def digest(path):
 
 
 def _value(text):
+    """A cell as a number, if it is a finite one."""
     try:
-        return float(text) if text else None
+        return _number(text) if text else None
     except ValueError:
         return text
+
+
+def _number(text):
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{shortened(text)} is not a finite number")
+    return number
+
+
+def _integer(text):
+    if len(text) > 18:
+        raise ValueError(f"{shortened(text)} has over 18 digits")
+    return int(text)
+
+
+def _check_size(member, num_bytes):
+    """Raise ValueError for an .npy whose header promises more or less than the bytes that it has."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(member)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(member)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != num_bytes - member.tell():
+        raise ValueError(f"it has {num_bytes} bytes for {dtype} {shape}")
+
+
+def _errno_of_hdf5(error):
+    found = re.search(r"errno = (\d+)", str(error))
+    return int(found[1]) if found else None

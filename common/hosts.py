@@ -21,8 +21,6 @@ NUMBERS = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
 HEARTBEAT_SECONDS = 30  # a process that has not been heard of for so long is dead
 PEER_FAILURE = ("Gloo", "NCCL", "coordination", "heartbeat", "Connection", "Socket")  # words of JAX's messages
 
-run_folder = None  # what can be resumed if a process dies
-
 
 def is_multiprocess_launch():
     """Whether the environment says that this is one of several processes: JAX's variables, SLURM's or Open MPI's."""
@@ -42,10 +40,9 @@ def join():
         jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS, **numbers)
     except (ValueError, RuntimeError) as error:
         names = ", ".join(("JAX_COORDINATOR_ADDRESS", *NUMBERS.values()))
-        raise cli.InputError(
-            f"--devices: the processes can't be connected ({' '.join(str(error).split())[:200]}); check {names}"
-        ) from error
+        raise cli.InputError(f"--devices: the processes can't be connected ({cli.reason(error)}); check {names}") from error
     cli.leave, sys.excepthook = _leave, _end_after_error
+    cli.catch_sigterm()  # JAX has just taken the signal for itself
     wait_for_all("start")  # now, since the first such call fails if a process comes half a minute late
     if not is_main():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  for as long as the process lives
@@ -129,9 +126,9 @@ def _end_after_error(kind, error, trace):
     """In place of Python's `sys.excepthook`: one line where another process is missing, and then the end of this one too."""
     if isinstance(error, (RuntimeError, ValueError)) and any(word in str(error) for word in PEER_FAILURE):  # as JAX raises
         reason = " ".join(str(error).split())[:120]
-        way_out = f"start them all again with --resume {run_folder}" if run_folder else "start them all again"
+        way_out = f"start them all again with --resume {cli.run_folder}" if cli.run_folder else "start them all again"
         program = Path(sys.argv[0]).name
-        print(f"{program}: error: another process has ended or can't be reached ({reason}); {way_out}", file=sys.stderr)
+        cli.tell(f"{program}: error: another process has ended or can't be reached ({reason}); {way_out}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)
     _leave(cli.EXIT_FAILED)

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from matplotlib.figure import Figure
 
-from common import backend, cli
+from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.training import folder, resume
@@ -15,11 +15,11 @@ from common.training.run import Experiment, Run
 
 
 def parse_args(argv=None):
-    parser = cli.build_parser(__doc__)
-    cli.add_data_arguments(parser, image_size=8, data="digits")
-    cli.add_base_arguments(parser, augment=True)
-    cli.add_training_arguments(parser, epochs=4, batch_size=23, dropout=0.2)
-    cli.add_run_arguments(parser)
+    parser = flags.build_parser(__doc__)
+    flags.add_data_arguments(parser, image_size=8, data="digits")
+    flags.add_base_arguments(parser, augment=True)
+    flags.add_training_arguments(parser, epochs=4, batch_size=23, dropout=0.2)
+    flags.add_run_arguments(parser)
     return resume.parse_args(parser, argv)
 
 

@@ -12,8 +12,9 @@ SCRIPTS = sorted(ROOT.glob("*.py"))
 ROOMS = ("data", "models", "training", "results", "figures")
 BELOW = {
     "cli": (),
+    "flags": ("cli",),
     "files": ("cli",),
-    "backend": (),
+    "backend": ("cli",),
     "hosts": ("cli",),
     "devices": ("cli", "backend", "hosts"),
 }  # what a module or room of common/ may import of it

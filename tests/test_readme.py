@@ -13,7 +13,7 @@ from PIL import Image
 
 import make_plots
 import train_ab_split
-from common import cli, files
+from common import cli, files, flags
 from common.results import readme
 from common.training import resume
 
@@ -81,10 +81,10 @@ def test_every_link_and_file_exists(page):
             linked = (page.parent / path).resolve() if path else page
             assert linked.exists(), target
             assert not anchor or anchor in anchors(PAGES[linked]), target
-    for path, flags in re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|txt|cff))( [^`]*)?`", PAGES[page]):
+    for path, options in re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|txt|cff))( [^`]*)?`", PAGES[page]):
         assert (ROOT / path).is_file(), path
         if path.startswith("benchmarks/"):
-            assert all(f'"{flag}"' in (ROOT / path).read_text() for flag in re.findall(r"--[\w-]+", flags)), path
+            assert all(f'"{flag}"' in (ROOT / path).read_text() for flag in re.findall(r"--[\w-]+", options)), path
 
 
 def test_tables_and_commands_are_those_of_the_published_results():
@@ -134,7 +134,7 @@ def test_the_table_of_sizes_is_the_spread_over_the_studies_points():
 
 
 def test_the_upscaling_methods_were_compared_with_all_else_alike():
-    runs = {name: files.read_json(RESULTS / "vgg19" / name / "args.json") for name in cli.INTERPOLATIONS}
+    runs = {name: files.read_json(RESULTS / "vgg19" / name / "args.json") for name in flags.INTERPOLATIONS}
     assert all(args["interpolation"] == name for name, args in runs.items())
     assert len({str(args | {"interpolation": None, "name": None}) for args in runs.values()}) == 1
     accuracies = {name: files.read_json(RESULTS / "vgg19" / name / "results.json")["test_accuracy"] for name in runs}

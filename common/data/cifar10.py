@@ -3,28 +3,32 @@
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import gzip
 import io
 import pickle
 import tarfile
 import zlib
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from common.cli import InputError
+from common import files
+from common.cli import InputError, reason
 from common.data import classes, downloads
 
 CLASS_NAMES = classes.CIFAR10
 ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 KERAS_NAME = "cifar-10-batches-py-target_archive"  # the name that keras.datasets.cifar10 gives the archive
+MAX_BYTES = 2**26  # of a batch, which has 31 MB
+MAX_ARCHIVE_BYTES = 2**29  # unpacked, of 186 MB
 TRAIN_FILES, TEST_FILES = [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"]
 
 
 def is_python_version(path):
     """Whether a path looks like CIFAR-10's python version: a folder with its batches, or a tar archive."""
-    if path.is_dir():
-        return (path / TRAIN_FILES[0]).is_file()
+    if files.kind(path, "--data") == "folder":
+        return files.kind(path / TRAIN_FILES[0], "--data") == "file"
     return path.name.endswith((".tar.gz", ".tgz", ".tar", "_archive"))
 
 
@@ -35,12 +39,12 @@ def read(path):
     executed: a pickle that holds anything but arrays, lists, dicts, bytes, strings and numbers raises InputError.
     """
     try:
-        batches = _read_folder(path) if path.is_dir() else _read_archive(path)
+        batches = _read_folder(path) if files.kind(path, "--data") == "folder" else _read_archive(path)
         return tuple(_join([_decode(batches[name]) for name in names]) for names in (TRAIN_FILES, TEST_FILES))
     except KeyError as error:
         raise InputError(f"--data {path}: {error.args[0]} is missing from CIFAR-10's python version") from error
     except (OSError, EOFError, tarfile.TarError, zlib.error, pickle.UnpicklingError, ValueError) as error:
-        raise InputError(f"--data {path} is not CIFAR-10's python version, or is damaged: {error}") from error
+        raise InputError(f"--data {path} is not CIFAR-10's python version, or is damaged: {reason(error)}") from error
 
 
 def archive():
@@ -52,14 +56,17 @@ def archive():
         return downloads.fetch("datasets", KERAS_NAME, ORIGIN, SHA256)
     except Exception as error:  # Keras raises the bare class when a URL can't be fetched
         raise InputError(
-            f"CIFAR-10 could not be downloaded ({' '.join(str(error).split())}). Ways out: --data digits (no network); "
+            f"CIFAR-10 could not be downloaded ({reason(error)}). Ways out: --data digits (no network); "
             "--data PATH (images in train/<class>/*, or CIFAR-10's python-version folder or .tar.gz); "
             f"or put {ORIGIN} at {downloads.place('datasets', KERAS_NAME)}"
         ) from error
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that builds NumPy arrays and plain values and refuses everything else."""
+class _ArraysOnly(pickle._Unpickler):
+    """An unpickler that builds NumPy arrays and plain values and refuses everything else.
+
+    It is the one in Python: the one in C takes as much memory as a damaged pickle asks for.
+    """
 
     def find_class(self, module, name):
         """The few names that NumPy's arrays need. Raises UnpicklingError for any other."""
@@ -77,12 +84,21 @@ def _refuse(module, name):
 
 
 def _read_folder(path):
-    return {file.name: file.read_bytes() for file in path.iterdir() if file.name in TRAIN_FILES + TEST_FILES}
+    present = [name for name in TRAIN_FILES + TEST_FILES if files.kind(path / name, "--data")]
+    return {name: files.read(path / name, MAX_BYTES) for name in present}
 
 
 def _read_archive(path):
-    with tarfile.open(path) as tar:
-        members = {Path(member.name).name: member for member in tar.getmembers() if member.isfile()}
+    if files.kind(path, "--data") != "file":
+        raise ValueError("it is not a regular file")
+    with path.open("rb") as file:
+        opened = gzip.GzipFile(fileobj=file) if file.read(2) == b"\x1f\x8b" else file
+        file.seek(0)
+        content = opened.read(MAX_ARCHIVE_BYTES + 1)
+    if len(content) > MAX_ARCHIVE_BYTES:
+        raise ValueError(f"it holds more than {MAX_ARCHIVE_BYTES / 1e6:,.0f} MB")
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+        members = {PurePosixPath(member.name).name: member for member in tar if member.isfile() and member.size <= MAX_BYTES}
         return {name: tar.extractfile(members[name]).read() for name in TRAIN_FILES + TEST_FILES}
 
 
@@ -90,11 +106,14 @@ def _decode(content):
     try:
         batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
         batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
-        images, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
+        images, labels = batch["data"], batch["labels"]
+        if not isinstance(images, np.ndarray) or not all(isinstance(label, int) for label in labels):
+            raise ValueError("data is no array, or labels are no whole numbers")
+        labels = np.array(labels)
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
-        raise ValueError(f"a batch can't be read, {type(error).__name__}: {error}") from error
+        raise ValueError(f"a batch can't be read, {type(error).__name__}: {reason(error)}") from error
     if images.dtype != np.uint8 or images.shape[1:] != (3 * 32 * 32,) or labels.shape != images.shape[:1]:
         raise ValueError(f"data {images.dtype} {images.shape} and labels {labels.shape} are not CIFAR-10's")
     if labels.size and not (labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < len(CLASS_NAMES)):

@@ -5,15 +5,15 @@ it does not depend on `--seed`, so that runs with different seeds are scored on 
 """
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from common import backend, hosts
-from common.cli import InputError
+from common import backend, files, hosts
+from common.cli import InputError, reason, shortened, tell
 from common.data import cifar10, folders
+from common.data.images import need_memory, resize
 
 TEST_FRACTION = 0.2
 TEST_SEED = 0
@@ -70,12 +70,13 @@ def class_names(source):
     if source == "cifar10":
         return cifar10.CLASS_NAMES
     path = Path(source)
-    if not os.path.exists(path):  # noqa: PTH110  Path.exists raises where the user may not look
+    kind = files.kind(path, "--data")
+    if not kind:
         raise InputError(f"--data {source}: no such folder or file; allowed are cifar10, digits and a path that exists")
     if cifar10.is_python_version(path):
         return cifar10.CLASS_NAMES
-    if path.is_file():
-        raise InputError(f"--data {source} is a file; allowed are a folder of images and CIFAR-10's python-version archive")
+    if kind != "folder":
+        raise InputError(f"--data {source} is not a folder; give a folder of images, or CIFAR-10's python-version archive")
     return folders.class_names(path)
 
 
@@ -95,8 +96,7 @@ def load(args, upscaled_later=False):
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     train, val = _split(train, args.validation_split, args.seed, "--validation-split")
-    for note in notes:
-        print(note)
+    tell(*notes)
     name = args.data if args.data in ("cifar10", "digits") else Path(args.data).resolve().name
     dataset = Dataset(name, names, train, val, test)
     if args.dry_run:
@@ -138,10 +138,10 @@ def find_classes(wanted, class_names, flag):
     by_name = {name.lower(): number for number, name in enumerate(class_names)}
     numbers = []
     for word in map(str, wanted):
-        number = by_name.get(word.lower(), int(word) if word.isdecimal() else None)
+        number = by_name.get(word.lower(), int(word) if word.isdecimal() and len(word) < 10 else None)
         if number is None or number >= len(class_names):
             known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
-            raise InputError(f"{flag} {word}: no such class; allowed are, by number or name: {known}")
+            raise InputError(f"{flag} {shortened(word)}: no such class; allowed are, by number or name: {known}")
         if number in numbers:
             raise InputError(f"{flag}: class {number} ({class_names[number]}) is given twice")
         numbers.append(number)
@@ -184,7 +184,8 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
         image_size = min(image_size, 32)  # CIFAR-10's size, also for the 8x8 digits
     if (height, width) != (image_size, image_size):
         notes.append(f"Images of {width}x{height} were resized to {image_size}x{image_size}.")
-        parts = [(np.stack([folders.resize(image, image_size) for image in images]), labels) for images, labels in parts]
+        need_memory(sum(len(labels) for _, labels in parts), image_size)
+        parts = [(np.stack([resize(image, image_size) for image in images]), labels) for images, labels in parts]
     train, test = [Samples(*part) for part in parts] if len(parts) == 2 else (Samples(*parts[0]), None)
     return train, test, notes
 
@@ -215,5 +216,5 @@ def _split(part, held_out, seed, flag):
     try:
         kept, rest = train_test_split(np.arange(len(part)), test_size=held_out, stratify=part.labels, random_state=seed)
     except ValueError as error:
-        raise InputError(f"{flag}: {len(part)} images are too few for a stratified split ({error})") from error
+        raise InputError(f"{flag}: {len(part)} images are too few for a stratified split ({reason(error)})") from error
     return part.take(kept), part.take(rest)

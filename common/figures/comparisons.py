@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from common.figures.style import COLOURS, MARKERS, PALETTE, save
+from common.figures.style import COLOURS, MARKERS, PALETTE, label, save
 
 
 def accuracy_by_samples(rows, path, names, title):
@@ -35,7 +35,7 @@ def accuracies(rows, path, title):
     for place, (_, accuracy, (low, high)) in enumerate(rows):
         spread = [[accuracy - low], [high - accuracy]]
         axis.errorbar(accuracy, place, xerr=spread, fmt="o", color=COLOURS["test"], capsize=3, markersize=5)
-    axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axis.set_yticks(range(len(rows)), [label(name, 60) for name, *_ in rows])
     axis.set(xlabel="test accuracy, 95 % interval", title=title)
     axis.margins(y=0.15)
     axis.invert_yaxis()

@@ -4,12 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from common.figures.style import save
+from common.figures.style import label, save
 
 
 def confusion_matrix(matrix, class_names, path, title):
     """Heatmap of counts `(n, n)`: rows true, columns predicted; the shade is the share of the row."""
     size = min(max(4.2, 0.62 * len(class_names) + 1.6), 16)
+    class_names = [label(name) for name in class_names]
     figure, axis = plt.subplots(figsize=(size, size * 0.88))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     annotations = matrix if len(class_names) <= 20 else False

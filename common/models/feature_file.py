@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from common import backend, devices, files, hosts
-from common.cli import InputError
+from common.cli import InputError, reason, tell
 
 FORMAT = 2
 BATCHES_PER_CHUNK = 16
@@ -53,7 +53,7 @@ class FeatureFile:
             return np.load(self.whole, mmap_mode="r"), computed
         except OSError as error:
             raise InputError(
-                f"--cache-dir: features can't be kept in {self.whole.parent} ({error.strerror or error}); "
+                f"--cache-dir: features can't be kept in {self.whole.parent} ({reason(error)}); "
                 "give another folder, or --no-cache"
             ) from error
 
@@ -92,7 +92,7 @@ class FeatureFile:
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
-            print(f"{title}: another run is computing these features; waiting for it", flush=True)
+            tell(f"{title}: another run is computing these features; waiting for it")
             self.lock.acquire()
         try:
             yield
@@ -127,10 +127,10 @@ class FeatureFile:
                 damaged = sum(new is None and old is not None for new, old in zip(checksums, note["checksums"], strict=True))
                 complaint = f"{damaged} of its {len(missing)} chunks are damaged" if damaged else None
             except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-                checksums, complaint = missing, " ".join(str(error).split())
+                checksums, complaint = missing, reason(error)
                 path.unlink()
         if complaint:
-            print(f"{path} can't be used as it is ({complaint}): computing it again", flush=True)
+            tell(f"{path} can't be used as it is ({complaint}): computing it again")
         if None in checksums and path == self.whole and path.exists():
             self.whole.rename(self.part)
         return checksums
@@ -168,7 +168,7 @@ class _Progress:
     def __init__(self, title, total, done):
         self.title, self.total, self.done, self.computed = title, total, done, 0
         if done:
-            print(f"{title}: {done:,} of {total:,} images done in an earlier run", flush=True)
+            tell(f"{title}: {done:,} of {total:,} images done in an earlier run")
         self.bar = tqdm(total=total, initial=done, desc=title, unit=" images", disable=None, leave=False)
         self.started = self.printed = time.monotonic()
 
@@ -181,7 +181,7 @@ class _Progress:
             rate = self.computed / (now - self.started)
             reached = self.done + self.computed
             left = tqdm.format_interval((self.total - reached) / rate)
-            print(f"{self.title}: {reached:,} of {self.total:,} images, {rate:.1f} images/s, {left} left", flush=True)
+            tell(f"{self.title}: {reached:,} of {self.total:,} images, {rate:.1f} images/s, {left} left")
 
     def __enter__(self):
         return self

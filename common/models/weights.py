@@ -3,11 +3,12 @@
 ImageNet weights come through Keras's cache with its hash check. Importing this imports nothing heavy.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import files, hosts
-from common.cli import InputError
+from common import backend, files, hosts
+from common.cli import InputError, reason
 from common.data import downloads
 
 KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -83,6 +84,8 @@ def find(source, base, image_size):
     """
     if image_size < MIN_IMAGE_SIZE:
         raise InputError(f"--image-size {image_size}: the backbone needs at least {MIN_IMAGE_SIZE}")
+    one_image = 2 * 64 * 4 * image_size**2  # into and out of a first convolution, 64 channels of float32
+    backend.need_memory(one_image, f"--image-size {image_size}", "one image on its way through the backbone")
     if source == "none":
         return Weights(None, False, "random weights (control)")
     if source == "imagenet":
@@ -90,12 +93,15 @@ def find(source, base, image_size):
             raise InputError(f"--image-size {image_size}: the fully connected layers of ImageNet's VGG19 need 224")
         return Weights(_imagenet(OFFICIAL[base]), True, "ImageNet weights")
     path = Path(source)
-    if path.is_dir():
-        if not (path / "model.keras").is_file():
+    kind = files.kind(path, "--weights")
+    if kind == "folder":
+        if files.kind(path / "model.keras", "--weights") != "file":
             raise InputError(f"--weights {source}: no model.keras in this folder; give a finished run's folder, or a file")
         return Weights(path / "model.keras", False, f"weights of {path.resolve().name}")
-    if not path.is_file():
+    if kind != "file":
         raise InputError(f"--weights {source}: no such file or folder; allowed are imagenet, none and a path that exists")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"--weights {source}: Permission denied; you may not read it")
     if not path.name.endswith((".h5", ".keras")):
         raise InputError(f"--weights {source}: its name ends neither in .h5 nor in .weights.h5 nor in .keras")
     is_imagenet = any(downloads.has_hash(path, md5) for md5 in (OFFICIAL[base].md5, *OFFICIAL[base].others))
@@ -108,7 +114,7 @@ def _imagenet(official):
             return downloads.fetch("models", official.name, official.origin, official.md5)
         except Exception as error:  # Keras raises the bare class when a URL can't be fetched
             raise InputError(
-                f"--weights imagenet: {official.name} could not be downloaded ({' '.join(str(error).split())}). Ways out: put "
+                f"--weights imagenet: {official.name} could not be downloaded ({reason(error)}). Ways out: put "
                 f"{official.origin} at {downloads.place('models', official.name)}; --weights PATH (a weights file, or the "
                 "folder of a run); or --weights none (random)"
             ) from error

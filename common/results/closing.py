@@ -1,6 +1,7 @@
 """The closing block that a run prints: its models in a table, what each is weak at, device, time, memory, disk, folder."""
 
 from common import devices, files, hosts
+from common.cli import tell
 from common.results import tables
 
 COLUMNS = ("model", "trained weights", "epochs", "test accuracy [95 % interval]", "seconds", "documented")
@@ -19,22 +20,24 @@ def show(run, models):
         )
         for results in models
     ]
-    print("", *tables.text(rows, COLUMNS), sep="\n")
+    tell("", *tables.text(rows, COLUMNS))
     if any(tables.documented(results) != "-" for results in models):
-        print(f"documented: {run.experiment.remark}; a number in brackets can't be compared with ours")
+        tell(f"documented: {run.experiment.remark}; a number in brackets can't be compared with ours")
     names = devices.names(run.args.devices)
-    print(*(_details(results, len(names)) for results in models), "", sep="\n")
+    for results in models:
+        tell("", *_details(results, len(names)))
+    tell("")
     environment = files.read_json(run.folder / "environment.json")
     processes = f" in {hosts.count()} processes" if hosts.count() > 1 else ""
     where = f"{tables.devices(names)}{processes}, Keras on {environment['backend']}, {environment['precision']}"
-    print(f"{where}, seed {run.args.seed}")
+    tell(f"{where}, seed {run.args.seed}")
     memory = run.ending()["peak_memory_gib"]
     peak = f", {memory:.1f} GiB of memory at most" if memory else ""
     kept = (path for path in run.folder.rglob("*") if path.is_file() and not path.name.endswith(".previous.npz"))
     disk = sum(path.stat().st_size for path in kept) / 1e6
     note = ": a dry run, the numbers mean nothing" if run.args.dry_run else ""
-    print(f"{run.status} after {run.seconds:.0f} s{peak}, {disk:,.0f} MB on disk{note}")
-    print(run.folder.resolve())
+    tell(f"{run.status} after {run.seconds:.0f} s{peak}, {disk:,.0f} MB on disk{note}")
+    tell(run.folder.resolve())
 
 
 def show_spread(spread, titles):
@@ -50,7 +53,7 @@ def show_spread(spread, titles):
         )
         for row in sorted(spread, key=lambda row: (row["samples"], order.index(row["model"])))
     ]
-    print("", *tables.text(rows, ("model", "images", "seeds", "mean test accuracy", "deviation")), sep="\n")
+    tell("", *tables.text(rows, ("model", "images", "seeds", "mean test accuracy", "deviation")))
 
 
 def _details(results, num_devices):
@@ -59,13 +62,13 @@ def _details(results, num_devices):
     confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
     val = "" if results["val_accuracy"] is None else f", val accuracy {results['val_accuracy']:.4f}"
     return (
-        f"\n{results['model']}: {results['train_size']:,} train / {results['val_size']:,} val / {results['test_size']:,} test, "
-        f"{results['trained_weights']:,} weights trained, {results['frozen_weights']:,} frozen\n"
+        f"{results['model']}: {results['train_size']:,} train / {results['val_size']:,} val / {results['test_size']:,} test, "
+        f"{results['trained_weights']:,} weights trained, {results['frozen_weights']:,} frozen",
         f"  weights of epoch {results['best_epoch']} of {results['epochs']}{val}, "
-        f"{_rate(results['images_per_second'], num_devices, ',.0f')}\n"
-        f"{_extraction(results, num_devices)}"
-        f"  weakest: {', '.join(f'{name} {share:.4f}' for share, name in weakest)}\n"
-        f"  most confused: {', '.join(confused) or 'none'}"
+        f"{_rate(results['images_per_second'], num_devices, ',.0f')}",
+        *_extraction(results, num_devices),
+        f"  weakest: {', '.join(f'{name} {share:.4f}' for share, name in weakest)}",
+        f"  most confused: {', '.join(confused) or 'none'}",
     )
 
 
@@ -77,10 +80,10 @@ def _rate(images_per_second, num_devices, form):
 def _extraction(results, num_devices):
     extraction = results.get("extraction")
     if not extraction:
-        return ""
+        return
     computed, seconds = extraction["computed"], extraction["seconds"]
     rate = f", {_rate(computed / seconds, num_devices, '.1f')}" if computed else ""
-    return (
+    yield (
         f"  features of {extraction['pictures']:,} images, {computed:,} computed, in "
-        f"{seconds:.0f} s{rate}; the rest is the head's\n"
+        f"{seconds:.0f} s{rate}; the rest is the head's"
     )

@@ -4,27 +4,16 @@ A run folder holds args.json, environment.json, history.csv and results.json (se
 be used raises InputError with the reason, without the folder's name.
 """
 
-import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from common import files
-from common.cli import InputError
+from common.cli import InputError, reason
+from common.results import schema
 from common.training.job import phase_name
 
 DEPTH = 2  # runs/<experiment>/<run>
-NUMBER = (int, float)
-RESULTS = {
-    "experiment": str, "model": str, "data": str, "weights": str, "seed": int, "class_names": list, "train_size": int,
-    "val_size": int, "test_size": int, "image_size": int, "test_accuracy": NUMBER, "epochs": int, "best_epoch": int,
-    "seconds": NUMBER, "trained_weights": int, "frozen_weights": int, "documented_accuracy": (*NUMBER, type(None)),
-    "comparable": bool, "dry_run": bool, "status": str,
-}  # fmt: skip
-ENVIRONMENT = {"devices": list, "backend": str, "precision": str}
-HISTORY = {"epoch": float, "phase": str, "val_loss": (float, type(None)), "val_accuracy": (float, type(None))}
-POINTS = {"model": str, "samples": float, "seed": float, "test_accuracy": float, "seconds": float}
-PREDICTIONS = {"true": str, "predicted": str}
 # Batch norm's means and variances count as frozen even where the layer is trained: under one weight in a hundred.
 BATCH_NORM_SHARE = 0.02
 
@@ -72,11 +61,12 @@ class Record:
     def predictions(self):
         """The true and the predicted class names of the test images, two lists. Raises InputError."""
         subfolder = self.folder / (self.model or "")
-        path = (subfolder if subfolder.is_dir() else self.folder) / "predictions.csv"  # one of several models lies at the top
-        if not path.is_file():
+        is_apart = os.path.isdir(subfolder)  # noqa: PTH112  one of several models lies at the top
+        path = (subfolder if is_apart else self.folder) / "predictions.csv"
+        if not _is_file(path):
             raise InputError(f"{path} is missing")
-        rows = _read_csv(path, PREDICTIONS, convert=False)
-        true, predicted = ([row[column] for row in rows] for column in PREDICTIONS)
+        rows = _read_csv(path, schema.PREDICTIONS, convert=False)
+        true, predicted = ([row[column] for row in rows] for column in schema.PREDICTIONS)
         right = sum(row["true"] == row["predicted"] for row in rows)
         if len(true) != self.results["test_size"] or abs(right / len(true) - self.results["test_accuracy"]) > 1e-6:
             raise InputError(f"damaged, {path} has {right:,} right of {len(true):,}, which is not what results.json says")
@@ -109,23 +99,23 @@ def read(folder):
     if not _is_file(folder / "results.json"):
         raise InputError("unfinished, it holds no results.json")
     args = _read_json(folder / "args.json", {})
-    environment = _read_json(folder / "environment.json", ENVIRONMENT)
-    run_results = _read_json(folder / "results.json", RESULTS)
+    schema.check_args(args)
+    environment = _read_json(folder / "environment.json", schema.ENVIRONMENT)
+    run_results = _read_json(folder / "results.json", {})
+    schema.check_results(run_results)
     if run_results["dry_run"]:
         raise InputError("a dry run, its numbers mean nothing")
     if run_results["status"] not in ("finished", "early-stopped"):
         raise InputError(f"unfinished, it was {run_results['status']}")
     checkpoint = folder / "checkpoint"
     if _is_file(checkpoint / "made_of.json") and not _is_file(checkpoint / "finished.json"):
-        raise InputError("unfinished, it was resumed and has not ended yet")
-    history = _read_csv(folder / "history.csv", HISTORY)
-    points = folder / "points.csv"
-    points = _read_csv(points, POINTS) if points.is_file() else []
-    models = run_results.get("models") or {None: run_results}
-    _check({"models": models}, {"models": dict}, "results.json")
+        raise InputError("unfinished, --resume brings it to its end")
+    history = _read_csv(folder / "history.csv", schema.HISTORY)
+    points = _read_csv(folder / "points.csv", schema.POINTS) if _is_file(folder / "points.csv") else []
+    models = run_results.get("models", {None: run_results})
     records = []
     for model, results in models.items():
-        _check(results, RESULTS, "results.json")
+        schema.check_results(results)
         phases = _phases(model, results, history)
         scores = _scores(model, results, [row for row in history if row["phase"] in phases], history, points)
         records.append(Record(folder, model, args, environment, results, phases, scores))
@@ -140,7 +130,7 @@ def _find(folder, depth):
     if _is_run(folder):
         return [folder], []
     try:
-        inner = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".") if depth else []
+        inner = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_dir()) if depth else []
     except OSError:  # not a folder, or not readable
         inner = []
     runs, others = [], []
@@ -182,34 +172,23 @@ def _is_file(path):
     return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises where the user may not look
 
 
-def _read_json(path, types):
+def _read_json(path, valid):
     content = _read(path, files.read_json)
-    _check(content, types, path.name)
+    schema.check(content, valid, path.name)
     return content
 
 
-def _read_csv(path, types, **options):
+def _read_csv(path, valid, **options):
     rows = _read(path, files.read_csv, **options)
     if not rows:
         raise InputError(f"damaged, {path.name} has no rows")
     for row in rows:
-        _check(row, types, path.name)
+        schema.check(row, valid, path.name)
     return rows
 
 
 def _read(path, reader, **options):
     try:
         return reader(path, **options)
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"damaged, {path.name} can't be read ({reason})") from error
-
-
-def _check(content, types, name):
-    """Raise InputError unless `content` is a dict with values of these types, and an accuracy from 0 to 1."""
-    if not isinstance(content, dict):
-        raise InputError(f"damaged or not of this collection, {name} holds something else")
-    for key, kind in types.items():
-        is_usable = key in content and isinstance(content[key], kind)
-        if not is_usable or (key == "test_accuracy" and not 0 <= content[key] <= 1):
-            raise InputError(f"damaged or not of this collection, {name} has no {key} that can be used")
+    except (OSError, ValueError) as error:
+        raise InputError(f"damaged, {path.name} can't be read ({reason(error)})") from error

@@ -1,13 +1,16 @@
 """After training: score test once, write the results and the model, draw what every run has."""
 
+import contextlib
+import errno
 import math
+import shutil
 
 import numpy as np
 
 from common import devices, files
-from common.cli import TrainingError
+from common.cli import TrainingError, tell
 from common.figures import confusion, curves, galleries
-from common.results import closing, metrics
+from common.results import closing, metrics, tables
 
 BATCH_SIZE = 256
 NUM_EXAMPLES = 25
@@ -76,9 +79,10 @@ def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=No
     curves.learning_rate(run.history.rows(*phases), plots / "learning_rate.png", experiment.title)
     confusion.confusion_matrix(matrix, dataset.class_names, plots / experiment.matrix_file, experiment.title)
     _draw_examples(run, dataset, predicted, plots / "examples.png", experiment.title)
-    with devices.undistributed(), files.whole(folder / "model.keras") as part:
-        model.save(part)
     files.write_json(folder / "results.json", results)
+    accuracy = tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"])
+    tell(f"{experiment.title}: test accuracy {accuracy}")  # now, since saving the model may fail
+    _save(model, folder / "model.keras")
     return results
 
 
@@ -92,10 +96,31 @@ def save_h5(run, model, name):
     model.optimizer.build(model.trainable_variables)
     if not run.writes:
         return
-    with devices.undistributed(), files.whole(run.folder / name) as part:
+    with devices.undistributed(), _room_for(model, run.folder / name), files.whole(run.folder / name) as part:
         model.save(part)
         with h5py.File(part, "a") as file:
             del file["optimizer_weights"]
+
+
+def _save(model, path):
+    with devices.undistributed(), _room_for(model, path), files.whole(path) as part:
+        model.save(part)
+
+
+@contextlib.contextmanager
+def _room_for(model, path):
+    """Around saving a model: where the disk has no room, an OSError that says how much the file needs."""
+    needed = sum(math.prod(variable.shape) * 4 for variable in (*model.weights, *model.optimizer.variables))
+    full = f"the scores are saved, but {path.name} needs {needed / 1e6:,.0f} MB and {{:,.0f}} MB are free; make room there"
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, full.format(free / 1e6), str(path))
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(error.errno, full.format(free / 1e6), str(path)) from error
 
 
 def draw_pipeline(run, extractor, images, augmentation=None):

@@ -25,7 +25,7 @@ class Study:
         if job.is_published:
             scores = self.models[job.name] = report.write(self.run, model, dataset, [job.phase], experiment=experiment)
         else:
-            self.run.raise_if_interrupted()
+            self._raise_if_interrupted()
             scores = report.score(model, dataset.test)
         summary = self.run.summary(job.phase)
         point = {
@@ -48,7 +48,7 @@ class Study:
                 self.points.append(point)
                 if self.run.writes:
                     files.write_csv(self.run.folder / "points.csv", self.points, self.points[0])
-                self.run.raise_if_interrupted()
+                self._raise_if_interrupted()
         except KeyboardInterrupt:
             self.run.interrupt(self.models)
             if self.headline not in self.models and self.run.args.resume:
@@ -78,6 +78,11 @@ class Study:
             closing.show_spread(spread, self.titles)
         closing.show(run, list(self.models.values()))
         return summary
+
+    def _raise_if_interrupted(self):
+        """Raise KeyboardInterrupt if Ctrl-C ended an earlier stage."""
+        if self.run.status == "interrupted":
+            raise KeyboardInterrupt
 
     def _draw_curves(self):
         """Curves from history.csv, which has test columns: for each model train against test, for all together each metric."""

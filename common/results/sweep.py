@@ -3,7 +3,7 @@
 import itertools
 
 from common import files
-from common.cli import TrainingError
+from common.cli import TrainingError, tell
 from common.figures import curves
 from common.results import tables
 
@@ -21,11 +21,11 @@ def train_best(run, train):
     phases = {point: "lr={} dropout={}".format(*point) for point in points}
     summaries, results = {}, {}
     for point, phase in phases.items():
-        print(f"\n{phase}", flush=True)
+        tell("", phase)
         try:
             result = train(point, phase)
         except TrainingError as error:
-            print(error)  # the others may still do well
+            tell(error)  # the others may still do well
             continue
         except KeyboardInterrupt:
             run.interrupt(summaries)
@@ -39,7 +39,7 @@ def train_best(run, train):
         raise TrainingError("no combination could be trained: try lower --lr")
     if run.writes:
         _report(run, summaries, {point: run.history.rows(phases[point]) for point in summaries})
-    print(f"chosen by val accuracy, and alone scored on test: {phases[best]}")
+    tell(f"chosen by val accuracy, and alone scored on test: {phases[best]}")
     return best, phases[best], results[best]
 
 
@@ -51,4 +51,4 @@ def _report(run, summaries, rows_by_point):
     ]
     files.write_csv(run.folder / "sweep.csv", [dict(zip(COLUMNS, row, strict=True)) for row in rows], COLUMNS)
     curves.sweep(rows_by_point, run.folder / "plots" / "sweep.png", run.experiment.title)
-    print("", *tables.text(rows, COLUMNS), sep="\n")
+    tell("", *tables.text(rows, COLUMNS))

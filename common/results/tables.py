@@ -3,12 +3,14 @@
 import re
 from collections import Counter
 
+from common.cli import printable
 from common.data import classes
 
 
 def text(rows, columns):
     """Lines of a text table; `columns` are its headings. Words are aligned left, numbers right."""
     cells, is_number = _cells(rows, columns)
+    cells = [[printable(cell) for cell in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
 
     def line(row):
@@ -21,15 +23,25 @@ def text(rows, columns):
 
 
 def markdown(rows, columns):
-    """Lines of the same table in GitHub's Markdown."""
+    """Lines of the same table in GitHub's Markdown. Cells are Markdown: what comes from a run is `escaped` before."""
     cells, is_number = _cells(rows, columns)
 
     def line(row):
-        escaped = [cell.replace("|", r"\|") for cell in row]
-        return f"| {' | '.join(escaped)} |"
+        return f"| {' | '.join(row)} |"
 
     rule = "|".join("--:" if right else "---" for right in is_number)
     return [line(cells[0]), f"|{rule}|", *map(line, cells[1:])]
+
+
+def escaped(text):
+    """Text that Markdown shows as it is: no tags, links, emphasis, code or further cells."""
+    return re.sub(r"([\\`*<>|&]|\](?=\())", r"\\\1", printable(str(text)))
+
+
+def for_spreadsheets(text):
+    """A cell of a CSV file in which no program sees a formula (OWASP, CSV Injection), and without control characters."""
+    text = printable(str(text))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def accuracy(mean, interval, deviation=None):

@@ -6,11 +6,11 @@ checkpoint/<phase>.npz            the newest: the model's variables that trainin
 checkpoint/<phase>.previous.npz   the one before, in case the newest is damaged
 checkpoint/<phase>.json           replaces both once the phase's result is known and its weights are no longer needed
 
+After SIGTERM the newest is of a step within an epoch, and also holds the metrics so far.
 A frozen backbone is never written. Keras's BackupAndRestore loses the random state, the callbacks' counters and the history.
 Importing this imports Keras.
 """
 
-import io
 import json
 import os
 import time
@@ -18,9 +18,10 @@ import time
 import keras
 import numpy as np
 
-from common import files, hosts
-from common.cli import InputError
+from common import cli, files, hosts
+from common.cli import InputError, reason, tell
 
+STATE = {"epochs_done", "step", "stopped", "counters", "arrays", "rows", "elapsed", "epoch_seconds"}
 SHARE = 0.05  # at most this share of the time is spent writing; where an epoch is short, some get no checkpoint
 COUNTERS = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")  # of EarlyStopping, ReduceLROnPlateau
 
@@ -35,6 +36,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, folder, phase, epochs, others, seed, note):
         super().__init__()
+        # Several processes are at different steps, and torch's random state is not in a variable.
+        self.can_stop_within_epoch = hosts.count() == 1 and keras.backend.backend() != "torch"
         name = files.stem(phase)
         self.path, self.before = folder / f"{name}.npz", folder / f"{name}.previous.npz"
         self.epochs, self.seed, self.note = epochs, seed, note
@@ -42,6 +45,7 @@ class Checkpoint(keras.callbacks.Callback):
         with hosts.main_first(f"checkpoint of {phase}"):
             self.state, self._arrays = _newest(self.path, self.before)
         self.is_over = bool(self.state) and (self.state["stopped"] or self.state["epochs_done"] >= epochs)
+        self.first_step = self.state["step"] if self.state else 0  # of the epoch to resume, counted from 0
         self.is_restored = False
         self._write_seconds = 0.0
 
@@ -53,33 +57,49 @@ class Checkpoint(keras.callbacks.Callback):
         self._written = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._skipped = epoch, self.first_step if self.state and epoch == self.state["epochs_done"] else 0
+        if self._skipped:
+            _assign(self.model.metrics_variables, self._metrics, "metric")
         if keras.backend.backend() == "torch":  # its dropout uses torch's own generator, which is not a variable
             import torch
 
             torch.manual_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
 
+    def on_train_batch_begin(self, batch, logs=None):
+        if cli.terminated:
+            if self.can_stop_within_epoch and self._skipped + batch:
+                self._write_or_tell(self._epoch, self._skipped + batch)
+            raise cli.Terminated
+
     def on_epoch_end(self, epoch, logs=None):
         is_last = self.model.stop_training or epoch + 1 == self.epochs
         now = time.perf_counter()
-        if hosts.is_main() and (is_last or now - self._written >= self._write_seconds / SHARE):
-            try:
-                self._write(epoch)
-            except OSError as error:  # a full disk must not end training
-                print(f"epoch {epoch + 1}: no checkpoint could be written to {self.path.parent} ({error.strerror})", flush=True)
+        if hosts.is_main() and (is_last or cli.terminated or now - self._written >= self._write_seconds / SHARE):
+            self._write_or_tell(epoch + 1, 0)
             self._written = time.perf_counter()
             self._write_seconds = self._written - now
+        if cli.terminated:
+            raise cli.Terminated
 
-    def _write(self, epoch):
+    def _write_or_tell(self, epochs_done, step):
+        try:
+            self._write(epochs_done, step)
+        except OSError as error:  # a full disk must not end training
+            tell(f"epoch {self._epoch + 1}: no checkpoint could be written to {self.path.parent} ({reason(error)})")
+
+    def _write(self, epochs_done, step):
         arrays = _arrays("model", self._variables) | _arrays("optimizer", self.model.optimizer.variables)
+        arrays |= _arrays("metric", self.model.metrics_variables) if step else {}
         counters = []
         for number, callback in enumerate(self.others):
             values = {name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)}
             counters.append({name: None if value is None else float(value) for name, value in values.items()})
-            if getattr(callback, "best_weights", None) is not None and callback.best_epoch != epoch:
+            if getattr(callback, "best_weights", None) is not None and (step or callback.best_epoch != epochs_done - 1):
                 kept = [weight for weight, mask in zip(callback.best_weights, self._is_kept(), strict=True) if mask]
                 arrays |= {f"best/{number}/{index}": np.asarray(weight) for index, weight in enumerate(kept)}
         state = {
-            "epochs_done": epoch + 1,
+            "epochs_done": epochs_done,
+            "step": step,
             "stopped": bool(self.model.stop_training),
             "counters": counters,
             "arrays": len(arrays),
@@ -96,6 +116,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _restore(self):
         _assign(self._variables, self._arrays, "model")
         _assign(self.model.optimizer.variables, self._arrays, "optimizer")
+        self._metrics = {name: array for name, array in self._arrays.items() if name.startswith("metric/")}
         for number, (callback, counters) in enumerate(zip(self.others, self.state["counters"], strict=True)):
             for name, value in counters.items():
                 setattr(callback, name, value if value is None or name == "best" else int(value))
@@ -121,26 +142,21 @@ def _newest(*candidates):
     for path in candidates:
         if not path.exists():
             continue
-        content = path.read_bytes()
         try:
-            # Read everything now: zip checks its checksums only on reading.
-            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-                arrays = dict(stored)
+            arrays = files.read_arrays(path)
             state = json.loads(str(arrays.pop("state")))
-            if len(arrays) != state["arrays"]:
-                raise ValueError(f"it holds {len(arrays)} of {state['arrays']} arrays")
-        except MemoryError:
-            raise
-        except Exception as error:  # a damaged zip file can raise anything
-            print(f"{path} is damaged ({' '.join(str(error).split())})", flush=True)
+            if not isinstance(state, dict) or not state.keys() >= STATE or len(arrays) != state["arrays"]:
+                raise ValueError("it is incomplete")
+        except (OSError, ValueError, KeyError, RecursionError) as error:
+            tell(f"{path} is damaged ({reason(error)})")
             damaged = path
             path.replace(path.with_suffix(".damaged"))  # so that it does not become the previous one
             continue
         if damaged:
-            print(f"using the previous checkpoint, of epoch {state['epochs_done']}", flush=True)
+            tell(f"using the previous checkpoint, of epoch {state['epochs_done']}")
         return state, arrays
     if damaged:
-        print("no previous checkpoint: training this phase again from its first epoch", flush=True)
+        tell("no previous checkpoint: training this phase again from its first epoch")
     return None, None
 
 

@@ -9,10 +9,10 @@ import time
 
 import keras
 
-from common import files, hosts
-from common.cli import TrainingError
+from common import cli, files, hosts
+from common.cli import TrainingError, tell
 from common.data.batches import whole_batches
-from common.training.callbacks import Recorder
+from common.training.callbacks import OverParts, Recorder
 from common.training.checkpoints import Checkpoint
 from common.training.fused import fuse, num_steps
 from common.training.parallel import as_on_one_device
@@ -29,16 +29,16 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     end of training, so EarlyStopping restores the best weights. Before that, KeyboardInterrupt is raised. A loss that is not
     a finite number raises TrainingError.
     """
-    run.samples_per_epoch[phase] = len(train) * train.batch_size
+    run.samples_per_epoch[phase] = train.steps * train.batch_size
     run.passes[phase] = train.passes
     run.planned_epochs[phase] = len(epochs)
+    recorder = Recorder(phase, run.history.append)
     checkpoint = Checkpoint(
         run.checkpoints, phase, epochs.stop, callbacks, run.args.seed,
-        note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds},
+        note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds, "epoch_seconds": recorder.seconds},
     )  # fmt: skip
-    initial_epoch = _first_epoch(run, phase, checkpoint, epochs)
-    recorder = Recorder(phase, run.history.append)
-    callbacks = [train.follow_fit(), *callbacks, recorder]
+    parts = _parts(train, _epochs_to_do(run, phase, checkpoint, recorder, epochs), checkpoint.first_step)
+    callbacks = [*(batches.follow_fit() for batches, _ in parts), *callbacks, recorder]
     validation = {}
     if val is not None:
         if model.get_compile_config()["metrics"]:
@@ -50,26 +50,30 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     if run.args.tensorboard and run.writes:
         callbacks.append(keras.callbacks.TensorBoard(run.folder / "tensorboard" / files.stem(phase)))
     callbacks.append(checkpoint)  # last, so that it sees what the others decided
+    verbose = 0 if val is None else run.verbose
+    over_parts = OverParts(callbacks, len(parts), model, verbose=verbose, epochs=epochs.stop, steps=train.steps)
     try:
-        with as_on_one_device(model, train.batch_size):
+        with as_on_one_device(model, train.batch_size), cli.ending_steps():
             fuse(model, num_steps(model, train))
-            model.fit(
-                train,
-                epochs=epochs.stop,
-                initial_epoch=initial_epoch,
-                **validation,
-                callbacks=callbacks,
-                shuffle=False,  # Batches has its own order, from seed and epoch alone
-                verbose=0 if val is None else run.verbose,
-            )
+            for batches, part in parts:
+                if over_parts.is_over:
+                    break
+                model.fit(
+                    batches,
+                    epochs=part.stop,
+                    initial_epoch=part.start,
+                    **validation,
+                    callbacks=over_parts,
+                    shuffle=False,  # Batches has its own order, from seed and epoch alone
+                )
     except KeyboardInterrupt:
         if hosts.count() > 1:
             raise  # the others may be at another step: only `--resume` goes on
         run.status = "interrupted"
-        if not recorder.epochs and not checkpoint.is_restored:
+        if not run.history.rows(phase) or not (recorder.epochs or checkpoint.is_restored):
             run.history.drop(phase)  # the weights of these epochs are not back yet
             raise
-        print(f"\ninterrupted after {len(run.history.rows(phase))} whole epochs of {phase}")
+        tell("", f"interrupted after {len(run.history.rows(phase))} whole epochs of {phase}")
         for callback in callbacks:
             callback.on_train_end()
     finally:
@@ -100,24 +104,33 @@ def better_of(run, model, before, phase, keep_best):
     except TrainingError as error:
         if not run.history.rows(before, phase):
             raise
-        print(f"{error}; the best weights so far are kept", flush=True)
+        tell(f"{error}; the best weights so far are kept")
         run.status = "early-stopped"
         keep_best.on_train_end()
     if run.history.lowest(before, "val_loss") <= run.history.lowest(phase, "val_loss"):
         model.set_weights(weights)
 
 
-def _first_epoch(run, phase, checkpoint, epochs):
-    """The epoch, counted from 0, at which a phase begins; a resumed run also says so."""
+def _epochs_to_do(run, phase, checkpoint, recorder, epochs):
+    """Those of `epochs`, a range, that no earlier process has done; a resumed run also says so."""
     if not checkpoint.state:
         if run.args.resume:
-            print(f"{phase}: no checkpoint, starting at epoch {epochs.start + 1}", flush=True)
-        return epochs.start
+            tell(f"{phase}: no checkpoint, starting at epoch {epochs.start + 1}")
+        return epochs
     run.history.extend(checkpoint.state["rows"])
     run.started = min(run.started, time.perf_counter() - checkpoint.state["elapsed"])
-    done = checkpoint.state["epochs_done"]
+    done, step = checkpoint.state["epochs_done"], checkpoint.first_step
     if checkpoint.is_over:
-        print(f"{phase}: already done, {done} epochs", flush=True)
-        return epochs.stop
-    print(f"{phase}: {done} of {epochs.stop} epochs done, resuming at epoch {done + 1}", flush=True)
-    return done
+        tell(f"{phase}: already done, {done} epochs")
+        return range(epochs.stop, epochs.stop)
+    recorder.earlier_seconds = checkpoint.state["epoch_seconds"] if step else 0.0
+    where = f"epoch {done + 1}, after {step} steps of it" if step else f"epoch {done + 1}"
+    tell(f"{phase}: {done} of {epochs.stop} epochs done, resuming at {where}")
+    return range(done, epochs.stop)
+
+
+def _parts(train, epochs, first_step):
+    """What to call Keras's `fit` with, `(batches, epochs)`: an epoch that was ended after some steps is a part of its own."""
+    if not first_step:
+        return [(train, epochs)]
+    return [(train.rest(first_step), epochs[:1]), *([(train, epochs[1:])] if len(epochs) > 1 else [])]

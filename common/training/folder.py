@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common import devices, hosts
-from common.cli import InputError
+from common import devices, files, hosts
+from common.cli import InputError, reason
 from common.training import resume
 
 
@@ -25,9 +25,9 @@ def check(args):
         devices.start(args)
         return
     parent = args.output_dir
-    while not os.path.lexists(parent):
+    while not os.path.lexists(parent) and parent != parent.parent:
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+    if files.kind(parent, "--output-dir") != "folder" or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"--output-dir {args.output_dir} can't be created or written to: check {parent}")
     if getattr(args, "augment", False) and getattr(args, "views", 0) == 1 and not args.no_cache:
         raise InputError("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
@@ -47,7 +47,7 @@ def make(parent, name, dry_run):
                 folder.mkdir()
                 return folder
     except OSError as error:
-        raise InputError(f"--output-dir {parent} can't be written to: {error.strerror}") from error
+        raise InputError(f"--output-dir {parent} can't be written to: {reason(error)}") from error
 
 
 def lock(folder):
@@ -65,7 +65,7 @@ def agree_on(folder):
 
     Raises InputError in a process that can't see the folder.
     """
-    hosts.run_folder = hosts.broadcast_text(str(folder))
-    if not Path(hosts.run_folder).is_dir():
-        raise InputError(f"the first process writes to {hosts.run_folder}, which is not here: share --output-dir between all")
-    return Path(hosts.run_folder)
+    folder = Path(hosts.broadcast_text(str(folder)))
+    if not folder.is_dir():
+        raise InputError(f"the first process writes to {folder}, which is not here: share --output-dir between all")
+    return folder

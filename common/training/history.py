@@ -4,6 +4,7 @@ import math
 import time
 
 from common import files, hosts
+from common.cli import reason, tell
 
 COLUMNS = ("epoch", "phase", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 FLUSH_SECONDS = 1  # the whole file is rewritten each time, which should not slow down epochs of milliseconds
@@ -26,7 +27,11 @@ class History:
         """Add the row of an epoch; it is on disk after a second at most, or at the next `flush`."""
         self._rows.append(row)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self.flush()
+            try:
+                self.flush()
+            except OSError as error:  # a full disk must not end training; the next flush may succeed
+                tell(f"{self.path} could not be written ({reason(error)}): training goes on")
+                self._flushed = time.monotonic()
 
     def extend(self, rows):
         """Add the rows that an earlier process recorded."""

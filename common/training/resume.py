@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from common import files
-from common.cli import Finished, InputError
+from common.cli import Finished, InputError, reason, tell
 
 ROOT = Path(__file__).parents[2]
 NOT_GIVEN = object()
@@ -51,7 +51,7 @@ def check(args):
             raise Finished(f"{folder} is finished: test accuracy {results['test_accuracy']:.4f}, {results['epochs']} epochs")
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not finished, or damaged since: training ends it again
-    folders = [path for path in (folder, folder / "checkpoint") if path.is_dir()]
+    folders = [path for path in (folder, folder / "checkpoint") if files.kind(path, "--resume") == "folder"]
     if not all(os.access(path, os.W_OK | os.X_OK) for path in folders):
         raise InputError(f"--resume {folder}: you may not write into it")
     made_of, environment = read_notes(folder)
@@ -75,9 +75,7 @@ def read_notes(folder):
         if not isinstance(environment, dict):
             raise ValueError("it holds something else")
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"--resume {folder}: can't resume, {path} can't be read ({_reason(error)}); start a new run"
-        ) from error
+        raise InputError(f"--resume {folder}: can't resume, {path} can't be read ({reason(error)}); start a new run") from error
     return made_of, environment
 
 
@@ -101,12 +99,12 @@ def reopen(args, made_of, lock):
     now = environment(args.devices)
     changed = [name for name in ("packages", "devices", "processor", "python") if first_environment.get(name) != now[name]]
     if changed == ["devices"]:
-        print("Other devices than at the start: the numbers will differ from those of an unbroken run by rounding.")
+        tell("Other devices than at the start: the numbers will differ from those of an unbroken run by rounding.")
     elif changed:
-        print(f"Different {', '.join(changed)} since the start: the numbers will not be those of an unbroken run.")
+        tell(f"Different {', '.join(changed)} since the start: the numbers will not be those of an unbroken run.")
     if before.get("started_in") != str(Path.cwd()):
-        print(f"Started in {before.get('started_in')}: paths like {args.cache_dir} are now relative to {Path.cwd()}.")
-    print(f"Resuming {folder}", flush=True)
+        tell(f"Started in {before.get('started_in')}: paths like {args.cache_dir} are now relative to {Path.cwd()}.")
+    tell(f"Resuming {folder}")
     for path in folder.rglob(".[0-9]*-*"):
         path.unlink()  # a file that was being written
     (folder / "plots").mkdir(exist_ok=True)
@@ -149,7 +147,7 @@ def _stored_args(parser, args):
             parser.error(f"--resume {args.resume}: it was made by another version of {parser.prog}, or by another script")
         return {name: _converted(action, stored[name]) for name, action in actions.items()}
     except (OSError, ValueError, AttributeError, argparse.ArgumentTypeError) as error:
-        parser.error(f"--resume {args.resume}: not a run folder of {parser.prog}, {path.name} can't be read ({_reason(error)})")
+        parser.error(f"--resume {args.resume}: not a run folder of {parser.prog}, {path.name} can't be read ({reason(error)})")
 
 
 def _converted(action, value):
@@ -176,7 +174,3 @@ def _shown(value):
 
 def _flag(name):
     return f"--{name.replace('_', '-')}"
-
-
-def _reason(error):
-    return getattr(error, "strerror", None) or " ".join(str(error).split())

@@ -2,7 +2,7 @@
 
 runs/<experiment>/<YYYYmmdd-HHMMSS>[-name]/
   args.json  environment.json  history.csv  results.json  confusion_matrix.csv  predictions.csv  model.keras  plots/*.png
-  checkpoint/    what `--resume` needs
+  checkpoint/    what `--resume` needs; finished.json in it says that the run has come to its end
 """
 
 import importlib.util
@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import backend, devices, files, hosts
-from common.cli import InputError
+from common import backend, cli, devices, files, hosts
+from common.cli import InputError, reason, tell
 from common.training import folder, resume
 from common.training.environment import environment
 from common.training.history import History
@@ -63,7 +63,7 @@ class Run:
         }
         if differing := hosts.differing(resume.stored_form(args) | made_of):
             raise InputError(f"the processes differ in {', '.join(differing)}: give every process the same")
-        self.folder = folder.agree_on(self._open(made_of) if hosts.is_main() else None)
+        self.folder = cli.run_folder = folder.agree_on(self._open(made_of) if hosts.is_main() else None)
         self.history = History(self.folder / "history.csv")
         self.checkpoints = self.folder / "checkpoint"
 
@@ -71,17 +71,20 @@ class Run:
         """Make the folder, or reopen it with `--resume`, and lock it."""
         args = self.args
         path = args.resume or folder.make(args.output_dir / self.experiment.name, args.name, args.dry_run)
-        checkpoints = path / "checkpoint"
-        if not args.resume:
-            checkpoints.mkdir()
-        self._lock_file = folder.lock(path)
         if args.resume:
+            self._lock_file = folder.lock(path)
             resume.reopen(args, made_of, self._lock_file)
             return path
-        (path / "plots").mkdir()
-        files.write_json(checkpoints / "made_of.json", made_of | {"started_in": str(Path.cwd())})
-        files.write_json(path / "environment.json", environment(args.devices))
-        files.write_json(path / "args.json", resume.stored_form(args))
+        try:
+            (path / "checkpoint").mkdir()
+            self._lock_file = folder.lock(path)
+            (path / "plots").mkdir()
+            files.write_json(path / "checkpoint" / "made_of.json", made_of | {"started_in": str(Path.cwd())})
+            files.write_json(path / "environment.json", environment(args.devices))
+            files.write_json(path / "args.json", resume.stored_form(args))
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return path
 
     def __enter__(self):
@@ -91,17 +94,19 @@ class Run:
         return self
 
     def __exit__(self, kind, error, traceback):
-        """Remove spare checkpoints after the end, and the folder of a run that ended before it learned anything."""
+        """Remove spare checkpoints after the end, and the folder of a run that an error ended before it learned anything."""
         self._scope.__exit__(kind, error, traceback)
         if not self.writes:
             return
-        if error is None and self.status != "interrupted":
-            for path in self.checkpoints.glob("*.previous.npz"):
-                path.unlink()
-            files.write_json(self.checkpoints / "finished.json", resume.stored_form(self.args) | {"devices": 1})
-        self._lock_file.release()
-        if isinstance(error, (InputError, KeyboardInterrupt)):
-            self._remove_if_nothing_was_learned()
+        try:
+            if error is None and self.status != "interrupted":
+                files.write_json(self.checkpoints / "finished.json", resume.stored_form(self.args) | {"devices": 1})
+                for path in self.checkpoints.glob("*.previous.npz"):
+                    path.unlink()
+        finally:
+            self._lock_file.release()
+            if error is not None:
+                self._remove_if_nothing_was_learned()
 
     @property
     def writes(self):
@@ -163,10 +168,10 @@ class Run:
         try:
             kept = files.read_json(path)
             rows, result = kept["rows"], kept["result"]
-        except (ValueError, KeyError, TypeError) as error:
-            print(f"{path} is damaged ({error}): training this phase again", flush=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            tell(f"{path} is damaged ({reason(error)}): training this phase again")
             return None
-        print(f"{phase}: already done", flush=True)
+        tell(f"{phase}: already done")
         self.history.extend(rows)
         self.history.flush()
         self._drop_checkpoints(phase)
@@ -178,11 +183,6 @@ class Run:
         if self.writes:
             files.write_json(path, {"rows": self.history.rows(phase), "result": result})
         self._drop_checkpoints(phase)
-
-    def raise_if_interrupted(self):
-        """Raise KeyboardInterrupt if Ctrl-C ended an earlier stage."""
-        if self.status == "interrupted":
-            raise KeyboardInterrupt
 
     def interrupt(self, results):
         """Note a Ctrl-C, and raise KeyboardInterrupt again if there are no `results` to report.
@@ -210,5 +210,7 @@ class Run:
             (self.checkpoints / f"{files.stem(phase)}{ending}").unlink(missing_ok=True)
 
     def _remove_if_nothing_was_learned(self):
-        if self.writes and not len(self.history) and not self.args.resume:
+        learned = len(self.history) or any(self.checkpoints.glob("*.npz"))
+        if self.writes and not learned and not self.args.resume:
             shutil.rmtree(self.folder, ignore_errors=True)
+            cli.run_folder = None  # there is nothing to resume

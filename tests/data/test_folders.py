@@ -8,7 +8,7 @@ from images import in_order, load
 from PIL import Image
 
 from common import cli
-from common.data import cifar10, folders
+from common.data import cifar10, images
 from common.data import dataset as data
 
 
@@ -50,11 +50,11 @@ def test_every_format_grey_and_alpha_come_as_rgb(tmp_path, capsys):
 def test_decoded_images_are_kept_until_a_file_changes(tmp_path, image_folder, capsys, monkeypatch):
     folder = image_folder({"cat": 20, "dog": 20})
     first = load(folder, tmp_path)
-    read = folders.read_image
-    monkeypatch.setattr(folders, "read_image", lambda path: pytest.fail("read again"))
+    read = images.read_images
+    monkeypatch.setattr(images, "read_images", lambda *_: pytest.fail("read again"))
     assert in_order(load(folder, tmp_path).train) == in_order(first.train)
 
-    monkeypatch.setattr(folders, "read_image", read)
+    monkeypatch.setattr(images, "read_images", read)
     kept = sorted((tmp_path / "cache" / "pictures").iterdir())
     kept[0].write_bytes(kept[0].read_bytes()[:500])
     kept[1].write_bytes(b"not a cache file")
@@ -65,8 +65,8 @@ def test_decoded_images_are_kept_until_a_file_changes(tmp_path, image_folder, ca
     Image.fromarray(np.full((32, 32, 3), 77, np.uint8)).save(changed)
     os.utime(changed, ns=(1, 1))
     after = load(folder, tmp_path)
-    images = np.concatenate([after.train.images, after.val.images])
-    assert (images == 77).all(axis=(1, 2, 3)).sum() == 1
+    pixels = np.concatenate([after.train.images, after.val.images])
+    assert (pixels == 77).all(axis=(1, 2, 3)).sum() == 1
 
 
 def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, image_folder, capsys):
@@ -105,11 +105,11 @@ def test_an_image_that_is_cut_off_or_none_is_named(tmp_path):
         Image.fromarray(image).save(buffer, {"jpg": "jpeg"}.get(extension, extension))
         path = tmp_path / f"image.{extension}"
         path.write_bytes(buffer.getvalue())
-        assert folders.read_image(path).shape == (64, 64, 3)
+        assert images.read_image(path).shape == (64, 64, 3)
         for share in (0, 0.01, 0.5, 0.95):
             path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * share)])
             with pytest.raises(cli.InputError, match=f"image.{extension}"):
-                folders.read_image(path)
+                images.read_image(path)
     for extension in ("png", "jpg"):  # a telephone appends a film, a camera embeds a thumbnail
         buffer, thumbnail = io.BytesIO(), io.BytesIO()
         Image.fromarray(image[::8, ::8]).save(thumbnail, "jpeg")
@@ -117,11 +117,11 @@ def test_an_image_that_is_cut_off_or_none_is_named(tmp_path):
         Image.fromarray(image).save(buffer, {"jpg": "jpeg"}.get(extension, extension), **extra)
         path = tmp_path / f"image.{extension}"
         path.write_bytes(buffer.getvalue() + bytes(20_000))
-        assert folders.read_image(path).shape == (64, 64, 3)
+        assert images.read_image(path).shape == (64, 64, 3)
         path.write_bytes(buffer.getvalue()[:-20])
         with pytest.raises(cli.InputError, match="cut off"):
-            folders.read_image(path)
+            images.read_image(path)
     (tmp_path / "text.png").write_text("hello")
     for name in ("text.png", "absent.png"):
         with pytest.raises(cli.InputError, match=name):
-            folders.read_image(tmp_path / name)
+            images.read_image(tmp_path / name)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from common import cli
+from common import flags
 from common.models.upscale import INTERPOLATIONS, Upscale, upscale
 
 SHAPES = [
@@ -124,7 +124,7 @@ def test_models_saved_with_the_layer_of_earlier_versions_still_load(tmp_path, ex
 
 
 def test_the_flag_names_every_interpolation():
-    assert tuple(INTERPOLATIONS) == cli.INTERPOLATIONS
+    assert tuple(INTERPOLATIONS) == flags.INTERPOLATIONS
 
 
 def test_unknown_interpolation_is_refused():

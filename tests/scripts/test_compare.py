@@ -211,7 +211,7 @@ BAD = {
     "no environment": ("environment.json", None, "damaged, environment.json can't be read (No such file"),
     "no history": (HISTORY, None, "damaged, history.csv can't be read (No such file"),
     "interrupted": (RESULTS, {"status": "interrupted"}, "unfinished, it was interrupted"),
-    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, it was resumed and has not ended yet"),
+    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, --resume brings it to its end"),
     "dry run": (RESULTS, {"dry_run": True}, "a dry run, its numbers mean nothing"),
     "half a JSON": (RESULTS, '{"experiment": "vgg', "damaged, results.json can't be read (Unterminated string"),
     "no text": ("args.json", b"\xff\xfe\x00", "damaged, args.json can't be read ('utf-8'"),
@@ -222,7 +222,8 @@ BAD = {
     "models that are none": (RESULTS, {"models": ["a"]}, "results.json has no models that can be used"),
     "other environment": ("environment.json", "{}", "environment.json has no devices that can be used"),
     "no val columns": (HISTORY, "epoch,phase\n1,head\n", "history.csv has no val_loss that can be used"),
-    "half a row": (HISTORY, f"{COLUMNS}1,head,1,0.1\n2,he", "history.csv lacks the 3 epochs of results.json"),
+    "half a row": (HISTORY, f"{COLUMNS}1,head,1,0.1\n2,he", "more cells than the heading, or fewer"),
+    "half the rows": (HISTORY, f"{COLUMNS}1,head,1,0.1\n", "history.csv lacks the 3 epochs of results.json"),
     "words": (HISTORY, f"{COLUMNS}one,head,1,0.1\n", "history.csv has no epoch that can be used"),
     "too many cells": (HISTORY, f"{COLUMNS}1,head,1,0.1,5\n", "damaged, history.csv can't be read"),
     "no epochs": (HISTORY, COLUMNS, "damaged, history.csv has no rows"),
@@ -254,7 +255,7 @@ def test_not_a_number_is_no_accuracy(call):
     folder = make_run()
     path = folder / RESULTS
     path.write_text(path.read_text().replace('"test_accuracy": 0.9', '"test_accuracy": NaN'))
-    assert "no test_accuracy that can be used" in call(compare.main, folder)[2]
+    assert "NaN is not a finite number" in call(compare.main, folder)[2]
 
 
 def test_foreign_folders_are_named_once_and_hidden_ones_not_at_all(call):

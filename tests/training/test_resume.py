@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 from support import DATASET, EXPERIMENT, SAMPLES, make_args, make_run
 
-from common import cli, files
+from common import cli, files, flags
 from common.data.dataset import Dataset, Samples
 from common.models import weights
 from common.training import checkpoints, resume
@@ -334,12 +334,12 @@ def test_ctrl_c_in_a_resumed_run_never_removes_its_folder(tmp_path, monkeypatch)
 
 def parse(folder, *argv):
     """As a script's parse_args: flags of every kind."""
-    parser = cli.build_parser("")
-    cli.add_data_arguments(parser, image_size=32)
-    training = cli.add_training_arguments(parser, epochs=5, batch_size=8, learning_rate=[0.1], dropout=[0.5])
-    cli.add_base_arguments(parser, augment=True)
-    cli.add_run_arguments(parser)
-    training.add_argument("--b-samples", nargs="+", type=cli.positive_int_or_all, default=["all"])
+    parser = flags.build_parser("")
+    flags.add_data_arguments(parser, image_size=32)
+    training = flags.add_training_arguments(parser, epochs=5, batch_size=8, learning_rate=[0.1], dropout=[0.5])
+    flags.add_base_arguments(parser, augment=True)
+    flags.add_run_arguments(parser)
+    training.add_argument("--b-samples", nargs="+", type=flags.positive_int_or_all, default=["all"])
     return resume.parse_args(parser, [*argv], may_grow=["epochs"])
 
 

@@ -1,0 +1,128 @@
+"""Image files, one at a time or many in threads: PNG, JPEG, WebP or BMP of any size, read by OpenCV as RGB.
+
+OpenCV returns an image for many a damaged file; its decoders complain on stderr at best. Their complaints are caught and count.
+"""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+MAX_PIXELS = 100_000_000
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # read when OpenCV is imported
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from common import backend, files  # noqa: E402
+from common.cli import InputError, reason  # noqa: E402
+
+EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+CHUNK = 256  # images per task of a thread
+# What libjpeg and libpng say of damaged pixels. They also warn of odd colour profiles and versions, which do no harm.
+DAMAGE = re.compile(r"(Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|libpng.*(IDAT|CRC|compressed data)).*")
+
+# Errors are ours to report. OpenCV 5 has moved the function; 0 is LOG_LEVEL_SILENT in both.
+(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
+
+
+def read_image(path):
+    """An image file as `(h, w, 3)` uint8 RGB, without alpha. Raises InputError, naming the file and what is wrong."""
+    with backend.held_back_stderr() as (held, _):
+        image, error = _decode(path)
+        complaint = _complaint(held)
+    if error or complaint:
+        raise InputError(f"{path} {error or f'is damaged ({complaint})'}; replace it, or move it away")
+    return image
+
+
+def read_images(paths, image_size, title):
+    """Image files as squares, one array `(n, image_size, image_size, 3)` uint8, and how many of them had to be resized.
+
+    `title` is that of the progress bar. Raises InputError as `read_image` does, and for more than the memory holds.
+    """
+    need_memory(len(paths), image_size)
+    images, is_resized = np.empty((len(paths), image_size, image_size, 3), np.uint8), np.zeros(len(paths), bool)
+
+    def keep(index, image):
+        is_resized[index] = image.shape[:2] != (image_size, image_size)
+        images[index] = resize(image, image_size)
+
+    def read_chunk(start):
+        """Whether all images of a chunk could be read."""
+        for index in range(len(paths))[start : start + CHUNK]:
+            image, error = _decode(paths[index])
+            if error:
+                return False
+            keep(index, image)
+        return True
+
+    starts, rest = range(0, len(paths), CHUNK), ()
+    with (
+        backend.held_back_stderr() as (held, stderr),
+        tqdm(total=len(paths), desc=title, unit=" images", disable=None, leave=False, file=stderr) as bar,
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # OpenCV releases the GIL while it decodes
+    ):
+        try:
+            for start, is_good in zip(starts, pool.map(read_chunk, starts), strict=True):
+                if not is_good or _complaint(held):
+                    rest = range(start, len(paths))
+                    break
+                bar.update(CHUNK)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for index in rest:  # one by one, to find the one that is damaged: it is in this chunk, or in one that was read beside it
+        keep(index, read_image(paths[index]))
+    return images, int(is_resized.sum())
+
+
+def need_memory(count, image_size):
+    """Raise InputError where so many images would not fit into memory twice, as they must when they are split."""
+    backend.need_memory(2 * count * image_size**2 * 3, "--image-size", f"{count:,} images of {image_size}x{image_size}")
+
+
+def resize(image, image_size):
+    """An image `(h, w, c)` uint8 resized to a square: by `cv2.INTER_AREA` to shrink, by `cv2.INTER_CUBIC` to enlarge."""
+    if image.shape[:2] == (image_size, image_size):
+        return image
+    shrinks = image_size < max(image.shape[:2])
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(image, (image_size, image_size), interpolation=interpolation)
+
+
+def _complaint(held):
+    """What a decoder has written to the file that stands for stderr about damaged pixels, or None."""
+    written = os.pread(held.fileno(), 2**16, 0).decode(errors="replace")  # without moving the place where they write
+    found = DAMAGE.search(written)
+    return found and found[0].strip()
+
+
+def _decode(path):
+    """An image, or None and what is wrong, in words that follow the file's name."""
+    try:
+        content = files.read(path)
+    except OSError as error:
+        return None, f"can't be read: {reason(error)}"
+    if _is_cut_off(content):
+        return None, "is cut off: its end is missing"
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error):
+            return None, f"has more than {MAX_PIXELS:,} pixels"
+        image = None
+    if image is None:
+        return None, f"is damaged, or not an image ({', '.join(end[1:].upper() for end in EXTENSIONS)})"
+    return image, None
+
+
+def _is_cut_off(content):
+    """Whether a PNG or JPEG lacks its end. OpenCV decodes half a JPEG without an error."""
+    if content.startswith(b"\x89PNG"):
+        return b"IEND\xaeB`\x82" not in content
+    if not content.startswith(b"\xff\xd8"):
+        return False
+    place = 2  # skip the segments, which may hold a thumbnail, up to the start of the scan (FF DA)
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(content[place + 2 : place + 4])
+    return content.find(b"\xff\xd9", place) < 0

@@ -1,0 +1,186 @@
+"""Flags that several scripts share, their types and range checks.
+
+Standard library only, so that `--help` and a mistyped flag are answered at once. Defaults that belong to a recipe (epochs,
+learning rate, dropout ...) are given by the script.
+"""
+
+import argparse
+from pathlib import Path
+
+from common import cli
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos4")
+MOST = 10**9  # of anything that is counted
+
+
+def _number(convert, is_allowed, description, word=None):
+    """An argparse type: a number that `is_allowed`, or the `word` as it is."""
+
+    def parse(text):
+        if word and text == word:
+            return text
+        try:
+            value = convert(text)
+        except ValueError:
+            value = None
+        if value is None or not is_allowed(value):
+            raise argparse.ArgumentTypeError(f"{cli.shortened(text)!r} is not {description}")
+        return value
+
+    return parse
+
+
+def _whole_number(low, high=MOST, word=None):
+    or_word = f", or the word {word}" if word else ""
+    return _number(int, lambda value: low <= value <= high, f"a whole number from {low} to {high}{or_word}", word)
+
+
+positive_int = _whole_number(1)
+count = _whole_number(0)
+positive_int_or_all = _whole_number(1, word="all")
+count_or_all = _whole_number(0, word="all")
+seed = _whole_number(0, 2**31 - 1)  # what every backend accepts
+views = _whole_number(1, 1000)
+positive_float = _number(float, lambda value: 0 < value <= MOST, f"a number above 0, up to {MOST}")
+open_fraction = _number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
+dropout_rate = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+
+def run_name(text):
+    """Type of `--name`: what every file system allows in a folder's name."""
+    if text and len(text) <= 60 and all(char.isalnum() or char in "._-" for char in text) and not text.startswith("."):
+        return text
+    given = cli.shortened(text)
+    raise argparse.ArgumentTypeError(f"{given!r} is not up to 60 letters, digits, '.', '_' and '-', the first not a '.'")
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows each default once, from the parser itself, and keeps the docstring's line breaks."""
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default == argparse.SUPPRESS:
+            return action.help
+        if isinstance(action.default, bool):
+            return f"{action.help} (default: {'on' if action.default else 'off'})"
+        if isinstance(action.default, (list, tuple)):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
+        return super()._get_help_string(action)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that complains in one line, without the usage of a script with many flags."""
+
+    def error(self, message):
+        self.exit(cli.EXIT_BAD_INPUT, f"{self.prog}: error: {cli.one_line(message)} (see {self.prog} --help)\n")
+
+
+def build_parser(description):
+    """A parser without abbreviated flags, with defaults in `--help` and the script's docstring as description."""
+    return _Parser(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+
+
+def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0.1):
+    """`--data --image-size --validation-split --max-train-samples --cache-dir`."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data",
+        default=data,
+        metavar="cifar10|digits|PATH",
+        help="cifar10 (downloaded once), digits (bundled with scikit-learn, no network), a folder "
+        "of images, train/<class>/* and test/<class>/*, or CIFAR-10's python-version folder or archive",
+    )
+    group.add_argument(
+        "--image-size", type=positive_int, default=image_size, metavar="N", help="images are resized to N x N pixels"
+    )
+    group.add_argument(
+        "--validation-split",
+        type=open_fraction,
+        default=validation_split,
+        metavar="F",
+        help="share of the training images held out as val, stratified",
+    )
+    group.add_argument(
+        "--max-train-samples", type=positive_int, metavar="N", help="use N training images at most, val included, stratified"
+    )
+    group.add_argument(
+        "--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="decoded images and features, shared by all runs"
+    )
+
+
+def add_training_arguments(parser, *, batch_size, epochs=None, learning_rate=None, dropout=None):
+    """`--epochs -b/--batch-size --lr --dropout --seed --amp`; returns the group, for the script's own flags.
+
+    Where `learning_rate` and `dropout` are lists, their flags take several values. A flag whose default is None is left out:
+    a script with several phases has its own.
+    """
+    several = "+" if isinstance(dropout, list) else None
+    group = parser.add_argument_group("training")
+    if epochs:
+        group.add_argument("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the train part")
+    group.add_argument("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="images per step")
+    if learning_rate:
+        group.add_argument("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
+    if dropout:
+        group.add_argument("--dropout", type=dropout_rate, nargs=several, default=dropout, metavar="F", help="dropout rate")
+    group.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of weights, order, dropout and splits")
+    group.add_argument("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
+    return group
+
+
+def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
+    """`--weights --augment --no-cache`, for scripts with a pretrained backbone; returns the group.
+
+    With `upscales` also `--interpolation --views`, for a head on upscaled images; with `unfreeze` also `--unfreeze-last`.
+    """
+    group = parser.add_argument_group("backbone")
+    group.add_argument(
+        "--weights",
+        default="imagenet",
+        metavar="imagenet|none|PATH",
+        help="imagenet (downloaded once), none (random: the control), a weights file of the backbone (.h5, .keras), "
+        "or the folder of a run, whose backbone is used",
+    )
+    group.add_argument("--augment", action=argparse.BooleanOptionalAction, default=augment, help="augment the training images")
+    if upscales:
+        group.add_argument(
+            "--interpolation", choices=INTERPOLATIONS, default="bicubic", help="how images are resized, as OpenCV does it"
+        )
+        group.add_argument(
+            "--views",
+            type=views,
+            default=4,
+            metavar="K",
+            help="with --augment: cache features of K versions of each training image, the first one the image itself; "
+            "each epoch draws one of them per image",
+        )
+    group.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="run the backbone in every epoch, with new augmentation each time, instead of caching its features",
+    )
+    if unfreeze:
+        group.add_argument(
+            "--unfreeze-last",
+            type=count_or_all,
+            default=0,
+            metavar="N|all",
+            help="train the last N layers of the backbone too, or all of them; this runs the backbone in every epoch",
+        )
+    return group
+
+
+def add_run_arguments(parser):
+    """`--devices --resume --output-dir --name --dry-run --tensorboard`."""
+    group = parser.add_argument_group("run")
+    devices = "use the first N devices, or all, also of several hosts; --batch-size is that of all together"
+    group.add_argument("--devices", type=positive_int_or_all, default=1, metavar="N|all", help=devices)
+    group.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN_DIR",
+        help="finish a run that was killed or interrupted, with its own arguments and the same result",
+    )
+    group.add_argument("--output-dir", type=Path, default=Path("runs"), metavar="DIR", help="parent of the run folders")
+    group.add_argument("--name", type=run_name, metavar="WORD", help="appended to the run folder's name")
+    group.add_argument("--dry-run", action="store_true", help="two batches of every stage, one epoch")
+    group.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs")
