@@ -88,8 +88,9 @@ class Checkpoint(keras.callbacks.Callback):
             tell(f"epoch {self._epoch + 1}: no checkpoint could be written to {self.path.parent} ({reason(error)})")
 
     def _write(self, epochs_done, step):
-        arrays = _arrays("model", self._variables) | _arrays("optimizer", self.model.optimizer.variables)
-        arrays |= _arrays("metric", self.model.metrics_variables) if step else {}
+        model = self.model  # gets the values back from the step that JAX has compiled, within an epoch too
+        arrays = _arrays("model", self._variables) | _arrays("optimizer", model.optimizer.variables)
+        arrays |= _arrays("metric", model.metrics_variables) if step else {}
         counters = []
         for number, callback in enumerate(self.others):
             values = {name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)}

@@ -8,6 +8,7 @@ import contextlib
 import time
 
 import keras
+import numpy as np
 
 from common import cli, files, hosts
 from common.cli import TrainingError, tell
@@ -55,6 +56,8 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     try:
         with as_on_one_device(model, train.batch_size), cli.ending_steps():
             fuse(model, num_steps(model, train))
+            if checkpoint.first_step:
+                _build_metrics(model, train)
             for batches, part in parts:
                 if over_parts.is_over:
                     break
@@ -127,6 +130,12 @@ def _epochs_to_do(run, phase, checkpoint, recorder, epochs):
     where = f"epoch {done + 1}, after {step} steps of it" if step else f"epoch {done + 1}"
     tell(f"{phase}: {done} of {epochs.stop} epochs done, resuming at {where}")
     return range(done, epochs.stop)
+
+
+def _build_metrics(model, train):
+    """Let a compiled model make the variables of its metrics, which are then restored. Keras makes them in the first step."""
+    x, y = train[0]
+    model.compute_metrics(x[:1], y[:1], np.zeros((1, *model.output_shape[1:]), np.float32))
 
 
 def _parts(train, epochs, first_step):

@@ -105,7 +105,7 @@ class Run:
                     path.unlink()
         finally:
             self._lock_file.release()
-            if error is not None:
+            if isinstance(error, (Exception, KeyboardInterrupt, cli.Terminated)):
                 self._remove_if_nothing_was_learned()
 
     @property

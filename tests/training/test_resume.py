@@ -1,9 +1,11 @@
 """A run that is killed and resumed ends as one that never was: small models here, every script at the end."""
 
 import argparse
+import itertools
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -16,10 +18,11 @@ from support import DATASET, EXPERIMENT, SAMPLES, make_args, make_run
 from common import cli, files, flags
 from common.data.dataset import Dataset, Samples
 from common.models import weights
-from common.training import checkpoints, resume
+from common.training import checkpoints, fit, resume
 from common.training.run import Run
 
 EPOCHS = 5
+STEPS_IN_ALL = 2 * EPOCHS * 3  # two phases, 45 samples in batches of 16
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(45, 6)).astype("float32")
 Y = (X[:, 0] + X[:, 1] ** 2 > 0.8).astype("int64")
@@ -141,6 +144,46 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
     assert not list(folder.rglob(".*"))
 
 
+@pytest.fixture
+def sigterm(monkeypatch):
+    """SIGTERM as `cli.run` handles it."""
+    monkeypatch.setattr(cli, "terminated", False)
+    before = cli.catch_sigterm()
+    yield lambda: signal.raise_signal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+
+
+# What happens for the number-th time, and how many steps are in an execution.
+STEPS = [("batch", 1, 1), ("batch", 2, 1), ("batch", 3, 1), ("batch", 8, 1), ("batch", 22, 1), ("batch", 3, 2)]
+STEPS += [("epoch end", 1, 1), ("epoch end", 4, 3), ("val", 2, 1)]
+
+
+@pytest.mark.parametrize("moment", STEPS, ids=str)
+def test_sigterm_ends_after_the_step_and_loses_nothing(tmp_path, monkeypatch, unbroken, sigterm, moment):
+    what, number, fused = moment
+    monkeypatch.setattr(fit, "num_steps", lambda model, train: fused)
+    count = itertools.count(1)
+    hook = {"batch": "on_train_batch_end", "epoch end": "on_epoch_end", "val": "on_test_begin"}[what]
+    terminate = keras.callbacks.LambdaCallback()
+    setattr(terminate, hook, lambda *_, **__: next(count) == number and sigterm())
+    args = make_args(tmp_path)
+    steps, apply = [], keras.optimizers.Adam.apply
+    monkeypatch.setattr(keras.optimizers.Adam, "apply", lambda self, *args: steps.append(1) or apply(self, *args))
+    with pytest.raises(cli.Terminated):
+        train(args, callbacks=[terminate])
+    (folder,) = (tmp_path / "runs" / "experiment").iterdir()
+    assert cli.run_folder == folder
+    monkeypatch.setattr(cli, "terminated", False)
+    assert numbers(*train(argparse.Namespace(**vars(args) | {"resume": folder}))) == unbroken
+    assert len(steps) == STEPS_IN_ALL, "no step is computed twice"
+
+
+def test_sigterm_before_the_first_step_leaves_no_folder(tmp_path, sigterm):
+    with pytest.raises(cli.Terminated):
+        train(make_args(tmp_path), callbacks=[keras.callbacks.LambdaCallback(on_train_begin=lambda logs: sigterm())])
+    assert not list((tmp_path / "runs" / "experiment").iterdir()) and cli.run_folder is None
+
+
 def killed_after(tmp_path, monkeypatch, moment, **changes):
     """A run that was killed: its folder, and the arguments that resume it."""
     args = make_args(tmp_path, **changes)
@@ -187,9 +230,9 @@ def test_a_frozen_layer_is_not_written(tmp_path):
 def test_a_checkpoint_is_left_out_where_it_would_cost_too_much(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(checkpoints, "SHARE", 0.005)
-    monkeypatch.setattr(checkpoints.Checkpoint, "_write", lambda self, epoch: written.append(epoch) or time.sleep(0.2))
+    monkeypatch.setattr(checkpoints.Checkpoint, "_write", lambda self, epochs, step: written.append(epochs) or time.sleep(0.2))
     train(make_args(tmp_path), epochs=6, patience=6)
-    assert written == [0, 5, 0, 5], "the first, and the last: after 0.2 s of writing none for 40 s"
+    assert written == [1, 6, 1, 6], "the first, and the last: after 0.2 s of writing none for 40 s"
 
 
 def test_resuming_with_more_epochs_is_having_asked_for_them(tmp_path):
