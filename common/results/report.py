@@ -111,7 +111,7 @@ def _save(model, path):
 def _room_for(model, path):
     """Around saving a model: where the disk has no room, an OSError that says how much the file needs."""
     needed = sum(math.prod(variable.shape) * 4 for variable in (*model.weights, *model.optimizer.variables))
-    full = f"the scores are saved, but {path.name} needs {needed / 1e6:,.0f} MB and {{:,.0f}} MB are free; make room there"
+    full = f"the scores are saved, but {path.name} needs {needed / 1e6:,.1f} MB and {{:,.1f}} MB are free; make room there"
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise OSError(errno.ENOSPC, full.format(free / 1e6), str(path))
