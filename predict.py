@@ -82,11 +82,11 @@ def read_images(paths, image_size, complaints):
 
 def load(model_path, class_names, image_size):
     """The model of a run. Raises InputError for a damaged or a foreign one."""
-    keras = backend.import_keras()
-    from common.models import upscale  # noqa: F401  upscale is a layer in the models
+    backend.import_keras()
+    from common.models import saved
 
     try:
-        model = keras.models.load_model(model_path, compile=False)
+        model = saved.load(model_path)
         shapes = model.input_shape[1:], model.output_shape[1:]
         if shapes != ((image_size, image_size, 3), (len(class_names),)):
             raise ValueError(f"it turns {shapes[0]} into {shapes[1]}, which is not what results.json says")

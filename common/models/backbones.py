@@ -13,12 +13,14 @@ from keras import layers
 
 from common import backend
 from common.cli import InputError
+from common.models import saved
 from common.models.inference import ForwardPass
 from common.models.upscale import upscale
 from common.models.weights import OFFICIAL
 
 IMAGENET_STDDEV = np.array([0.229, 0.224, 0.225], np.float32)  # of RGB in 0..1, as in keras.applications.efficientnet
 TOP_IMAGE_SIZE = 224  # of the backbones with their classifier
+MAX_CLASSES = 100_000  # of a classifier in a file: more would only fill the memory, and ImageNet-21k has 21,843
 
 
 def build(name, image_size, weights, *, seed, unfreeze_last=0):
@@ -107,8 +109,8 @@ def _load(base, name, weights):
     path = weights.path
     try:
         with warnings.catch_warnings(action="ignore"):  # what is wrong is reported once, below
-            if path.suffix == ".keras" or _is_whole_model(path):
-                source = _find(keras.models.load_model(path, compile=False), base.name)
+            if (model := saved.load(path)) is not None:
+                source = _find(model, base.name)
                 is_scaled = sum(isinstance(layer, layers.Rescaling) for layer in source.layers) > 1
             else:
                 source = _load_weights(base, name, path)
@@ -126,11 +128,6 @@ def _load(base, name, weights):
         normalization.finalize_state()
 
 
-def _is_whole_model(path):
-    with h5py.File(path) as file:
-        return "model_config" in file.attrs
-
-
 def _find(model, name):
     """The model of this name inside a model, at any depth. Raises ValueError if there is none."""
     if model.name == name:
@@ -145,14 +142,16 @@ def _find(model, name):
 
 
 def _load_weights(base, name, path):
-    """A model with the weights of a weights-only file: `base` itself, or its architecture with the classifier on top."""
+    """A model with the weights of a checked weights-only file: `base`, or its architecture with the classifier on top."""
     matrices = []
     with h5py.File(path) as file:
         file.visititems(lambda _, item: matrices.append(item.shape) if len(getattr(item, "shape", ())) == 2 else None)
     source = base
     if matrices:  # fully connected layers: the file includes the classifier
-        size = base.input_shape[1] if name == "vgg19-fc2" else TOP_IMAGE_SIZE
-        source = _application(name, keras.Input((size, size, 3)), include_top=True, classes=matrices[-1][1])
+        size, classes = base.input_shape[1] if name == "vgg19-fc2" else TOP_IMAGE_SIZE, matrices[-1][1]
+        if classes > MAX_CLASSES:
+            raise ValueError(f"its classifier has {classes:,} classes; allowed are {MAX_CLASSES:,}")
+        source = _application(name, keras.Input((size, size, 3)), include_top=True, classes=classes)
     elif name == "vgg19-fc2":
         raise ValueError("it has no fully connected layers; use the file with them, " + OFFICIAL[name].name)
     source.load_weights(path)

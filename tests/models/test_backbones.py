@@ -123,7 +123,7 @@ def test_imagenets_efficientnetb7_is_scaled_as_keras_scales_it(tmp_path, monkeyp
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
     # A whole model, which holds the scaling as a layer of its own.
-    monkeypatch.setattr(keras.models, "load_model", lambda path, compile: theirs)
+    monkeypatch.setattr(backbones.saved, "load", lambda path: theirs)
     again = call(build("efficientnetb7", tmp_path / "whole.keras"), images)
     np.testing.assert_allclose(again, ours, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
