@@ -1,6 +1,8 @@
-"""What comes from elsewhere: downloads as documented."""
+"""What comes from elsewhere: downloads as documented, and no connection before a run asks for one."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from common.data import cifar10
@@ -8,6 +10,53 @@ from common.models.weights import OFFICIAL
 
 ROOT = Path(__file__).parents[1]
 SECURITY, USING = ((ROOT / name).read_text() for name in ("docs/security.md", "docs/using.md"))
+NO_NETWORK = """
+import sys
+attempts = []
+
+def refuse(event, details):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"):
+        attempts.append((event, *map(str, details)))
+        raise OSError("no network")
+
+sys.addaudithook(refuse)
+"""
+IMPORTS = """
+import contextlib, importlib, io, pkgutil
+from pathlib import Path
+import common
+
+sys.path.append("benchmarks")
+scripts = [path.stem for path in (*Path().glob("*.py"), *Path().glob("benchmarks/*.py"))]
+for name in scripts:
+    script = importlib.import_module(name)
+    shown = io.StringIO()
+    if hasattr(script, "parse_args"):
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(shown):
+            script.parse_args(["--help"])
+        assert shown.getvalue().startswith("usage:"), name
+modules = [module.name for module in pkgutil.walk_packages(common.__path__, "common.")]
+for name in modules:
+    importlib.import_module(name)
+assert len(scripts) > 15 and len(modules) > 35 and "keras" in sys.modules, (scripts, modules)
+"""
+
+
+def run_without_network(program):
+    """Run a program in a new process where Python refuses to connect. Exit code 1 and the attempts on stderr if it tried to."""
+    program = f"{NO_NETWORK}\n{program}\nsys.exit(str(attempts) if attempts else 0)"
+    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_imports_and_help_open_no_connection():
+    ended = run_without_network(IMPORTS)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_an_attempt_to_connect_is_noticed_even_if_the_error_is_caught():
+    for call in ("create_connection(('127.0.0.1', 9))", "socket().connect_ex(('127.0.0.1', 9))", "gethostbyname('localhost')"):
+        ended = run_without_network(f"import contextlib, socket\nwith contextlib.suppress(OSError):\n    socket.{call}")
+        assert ended.returncode == 1 and "('socket." in ended.stderr, call
 
 
 def test_the_downloads_are_documented():
