@@ -1,15 +1,19 @@
-"""What comes from elsewhere: downloads as documented, and no connection before a run asks for one."""
+"""What comes from elsewhere: packages by hash, downloads as documented, and no connection before a run asks for one."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from common.data import cifar10
 from common.models.weights import OFFICIAL
 
 ROOT = Path(__file__).parents[1]
-SECURITY, USING = ((ROOT / name).read_text() for name in ("docs/security.md", "docs/using.md"))
+LOCK = (ROOT / "requirements-ci.txt").read_text()
+SECURITY, USING, CONTRIBUTING = ((ROOT / name).read_text() for name in ("docs/security.md", "docs/using.md", "CONTRIBUTING.md"))
 NO_NETWORK = """
 import sys
 attempts = []
@@ -57,6 +61,23 @@ def test_an_attempt_to_connect_is_noticed_even_if_the_error_is_caught():
     for call in ("create_connection(('127.0.0.1', 9))", "socket().connect_ex(('127.0.0.1', 9))", "gethostbyname('localhost')"):
         ended = run_without_network(f"import contextlib, socket\nwith contextlib.suppress(OSError):\n    socket.{call}")
         assert ended.returncode == 1 and "('socket." in ended.stderr, call
+
+
+def test_ci_installs_by_hash_what_the_requirements_ask_for():
+    pins = dict(re.findall(r"(?m)^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}\b", LOCK))
+    assert len(pins) == LOCK.count("==") and "\n--only-binary :all:\n" in LOCK
+    assert "--require-hashes -r requirements-ci.txt" in (ROOT / ".ci" / "run").read_text()
+    lines = [line for name in ("requirements.txt", "requirements-dev.txt") for line in (ROOT / name).read_text().splitlines()]
+    asked = [Requirement(line.split("#")[0]) for line in lines if re.match(r"\w", line)]
+    assert len(asked) > 15
+    for requirement in asked:
+        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_contributing_names_the_command_that_wrote_the_pins():
+    command = re.search(r"#    (uv pip compile .*)", LOCK)[1]
+    assert command in " ".join(CONTRIBUTING.replace("\\\n", " ").split())
+    assert "://" not in LOCK
 
 
 def test_the_downloads_are_documented():
