@@ -1,0 +1,180 @@
+"""Every write of a run fails once: the message is one line, nothing is lost, `--resume` ends with the same bits."""
+
+import argparse
+import builtins
+import errno
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from support import EXPERIMENT, make_args
+
+from benchmarks.kill_and_resume import count_differences, numbers
+from common import backend, files
+from common.data.dataset import Dataset, Samples
+from common.figures import confusion, curves, galleries
+from common.models import features
+from common.results import report
+from common.training import checkpoints, fit, history
+from common.training.run import Run
+
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+# Which of them comes first: each write fails with one of them, with ALL_FAULTS=1 with each.
+SHIFTS = range(len(ERRORS) if os.environ.get("ALL_FAULTS") else 1)
+FIGURES = [(curves, "learning_curves"), (curves, "learning_rate"), (confusion, "confusion_matrix"), (galleries, "examples")]
+RANDOM = np.random.default_rng(0)
+
+
+def samples(count):
+    return Samples(RANDOM.integers(0, 256, (count, 4, 4, 3), np.uint8), np.arange(count) % 3)
+
+
+DATA = Dataset("three", ("red", "green", "blue"), samples(12), samples(6), samples(6))
+
+
+def train(args):
+    """A whole run: cached features, two epochs, everything that is written at the end."""
+    with Run(EXPERIMENT, args, DATA) as run:
+        inputs = keras.Input((4, 4, 3))
+        extractor = keras.Model(inputs, layers.Flatten()(layers.Rescaling(1 / 255)(inputs)))
+        backend.set_seed(0, "head")
+        head = keras.Sequential([keras.Input((48,)), layers.Dropout(0.5), layers.Dense(3, "softmax")])
+        model = keras.Model(inputs, head(extractor.output))
+        data, extraction = features.of_dataset(extractor, DATA, args)
+        for compiled in (head, model):
+            loss = "sparse_categorical_crossentropy"
+            compiled.compile("adam", loss=loss, weighted_metrics=["accuracy"], run_eagerly=True)
+        run.fit("head", head, run.batches(data.train), data.val, epochs=2)
+        return report.finish(run, model, DATA, ["head"], scores=report.score(head, data.test), extra=extraction)
+
+
+class Faults:
+    """Counts what is done to the files under `root`, and lets the `number`-th of these fail: opening, writing, renaming ..."""
+
+    def __init__(self, monkeypatch, root, number=None, error=0):
+        self.root, self.number, self.error, self.done = root, number, error, []
+        self.open = io.open
+        for module in (io, builtins):
+            monkeypatch.setattr(module, "open", self.open_file)
+        for name in ("mkdir", "replace", "rename", "unlink"):
+            monkeypatch.setattr(os, name, self.counted(name, getattr(os, name)))
+
+    def count(self, what, path):
+        """Whether this is the one that fails."""
+        self.done.append((what, str(path)))
+        return len(self.done) == self.number
+
+    def failure(self, path):
+        return OSError(self.error, os.strerror(self.error), str(path))
+
+    def counted(self, what, function):
+        def call(path, *args, **kwargs):
+            if str(path).startswith(str(self.root)) and self.count(what, path):
+                raise self.failure(path)
+            return function(path, *args, **kwargs)
+
+        return call
+
+    def open_file(self, file, mode="r", *args, **kwargs):
+        if not str(file).startswith(str(self.root)) or not set(mode) & set("wax+"):
+            return self.open(file, mode, *args, **kwargs)
+        if self.count("open", file):
+            raise self.failure(file)
+        opened = self.open(file, mode, *args, **kwargs)
+        return FaultyFile(opened, self.failure(file)) if self.count("write", file) else opened
+
+
+class FaultyFile:
+    """A file with room for half of what is first written to it."""
+
+    def __init__(self, file, failure):
+        self.file, self.failure = file, failure
+
+    def write(self, content):
+        self.file.write(content[: len(content) // 2])
+        raise self.failure
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+
+def make_fast(monkeypatch):
+    """Figures are written, but not drawn; steps are single; each epoch has a checkpoint, and its row in history.csv."""
+
+    def write(*args, **options):
+        (path,) = (arg for arg in args if isinstance(arg, Path))
+        with files.whole(path) as part:
+            part.write_bytes(b"a figure")
+
+    for module, name in FIGURES:
+        monkeypatch.setattr(module, name, write)
+    monkeypatch.setattr(fit, "num_steps", lambda model, train: 1)
+    monkeypatch.setattr(checkpoints, "SHARE", np.inf)
+    monkeypatch.setattr(history, "FLUSH_SECONDS", 0)
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    make_fast(monkeypatch)
+
+
+def args_for(root):
+    return make_args(root, batch_size=4, no_cache=False, augment=False, views=1)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """What a run without faults does to its files, and its numbers."""
+    root = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        make_fast(monkeypatch)
+        faults = Faults(monkeypatch, root)
+        train(args_for(root))
+    return len(faults.done), numbers(run_folder(root)), root
+
+
+def run_folder(root):
+    return next((root / "runs" / "experiment").iterdir(), None) if (root / "runs" / "experiment").exists() else None
+
+
+def content(root):
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.skipif(backend.name() != "tensorflow", reason="writing does not depend on the backend")
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_every_write_may_fail(tmp_path, unbroken, call, shift):
+    count, expected, finished = unbroken
+    before, lost, codes = content(finished), [], set()
+    assert count > 60
+    for number in range(1, count + 1):
+        root, error = tmp_path / str(number), ERRORS[(number + shift) % len(ERRORS)]
+        root.mkdir()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            faults = Faults(monkeypatch, root, number, error)
+            code, out, err = call(lambda root=root: train(args_for(root)))
+        what = faults.done[number - 1]
+        assert err.count("\n") == (code != 0) and "Traceback" not in out + err, (what, err)
+        assert code in (0, 1, 2) and (code == 0 or os.strerror(error) in err or what[1].split("-")[-1] in err), (what, err)
+        codes.add(code)
+        folder = run_folder(root)
+        assert not list(root.rglob(".[0-9]*-*")), what
+        resumed = args_for(root) if folder is None else argparse.Namespace(**vars(args_for(root)) | {"resume": folder})
+        assert folder is None or code == 0 or "--resume" in err, (what, err)
+        if code:
+            assert call(lambda args=resumed: train(args))[0] == 0, what
+        differing, total = count_differences(expected, numbers(run_folder(root)))
+        lost += [what] * bool(differing or total < 100)
+    assert lost == [] and codes == {0, 1, 2}
+    assert content(finished) == before
