@@ -1,0 +1,200 @@
+"""Flags with values that can't be used, in every script and tool."""
+
+import importlib.util
+import os
+
+import pytest
+from makers import ESCAPE, SCRIPTS, command, make_finished, make_pictures
+
+import compare
+import make_plots
+import predict
+
+WHOLE = {
+    "ab_split": ("--image-size", "--batch-size", "--epochs", "--b-samples", "--seeds", "--seed"),
+    "vgg19": ("--max-train-samples", "--devices", "--views", "--samples-per-epoch"),
+    "vgg19_finetune": ("--head-epochs", "--finetune-epochs", "--lr-patience", "--patience"),
+    "resnet152v2": ("--image-size", "--epochs", "--unfreeze-last", "--lr-patience"),
+    "efficientnetb7": ("-b", "--epochs", "--patience", "--unfreeze-last"),
+}
+BROKEN = {
+    "ab_split": ("--lr", "--dropout"),
+    "vgg19": ("--validation-split",),
+    "vgg19_finetune": ("--head-lr", "--finetune-lr", "--lr-factor", "--dropout"),
+    "resnet152v2": ("--lr", "--lr-factor", "--min-lr"),
+    "efficientnetb7": ("--lr", "--dropout"),
+}
+NOT_WHOLE = {
+    "negative": "-1",
+    "fraction": "1.5",
+    "NaN": "nan",
+    "word": "many",
+    "empty": "",
+    "escape": ESCAPE,
+    "newline": "1\n2",
+    "NUL": "1\0",
+    "5,000 digits": "9" * 5000,
+    "10 to the 18th": str(10**18),
+}
+NOT_BROKEN = {
+    "negative": "-0.1",
+    "NaN": "nan",
+    "infinite": "inf",
+    "beyond a float": "1e999",
+    "word": "some",
+    "empty": "",
+    "escape": ESCAPE,
+    "5,000 digits": "9" * 5000,
+    "5,000 zeros": f"0.{'0' * 5000}1",
+}
+
+
+def product(flags, values):
+    return [
+        pytest.param(script, flag, value, id=f"{script} {flag} {kind}")
+        for script, names in flags.items()
+        for flag in names
+        for kind, value in values.items()
+        if (flag, kind) != ("--unfreeze-last", "word")
+    ]
+
+
+@pytest.mark.parametrize("script, flag, value", product(WHOLE, NOT_WHOLE) + product(BROKEN, NOT_BROKEN))
+def test_a_number_that_is_none_or_out_of_range(refused, script, flag, value):
+    refused(*command(script), f"{flag}={value}" if flag.startswith("--") else f"{flag}{value}", names=[flag])
+
+
+WORDS = {
+    "unknown flag": (["--colour", "red"], "--colour"),
+    "abbreviated flag": (["--see", "1"], "--see"),
+    "flag with an escape": ([f"--{ESCAPE}"], "[2Jb"),
+    "flag of 5,000 letters": (["--" + "x" * 5000], "--xxx"),
+    "stray word": (["stray"], "stray"),
+    "stray word with a newline": (["a\nb"], "unrecognized"),
+    "5,000 stray words": (["stray"] * 5000, "stray"),
+    "no value": (["--seed"], "--seed"),
+    "value for a switch": (["--amp=yes"], "--amp"),
+    "name that leads out": (["--name", "../x"], "--name"),
+    "name with a slash": (["--name", "a/b"], "--name"),
+    "name that is hidden": (["--name", ".x"], "--name"),
+    "name with a newline": (["--name", "a\nb"], "--name"),
+    "name with an escape": (["--name", ESCAPE], "--name"),
+    "empty name": (["--name", ""], "--name"),
+    "name of 5,000 letters": (["--name", "x" * 5000], "--name"),
+    "output below a file": (["--output-dir", "file/runs"], "--output-dir file"),
+    "output is a file with an escape": (["--output-dir", f"file{ESCAPE}"], "--output-dir file"),
+    "output of 300 characters": (["--output-dir", "x" * 300], "--output-dir"),
+    "output with a NUL": (["--output-dir", "a\0b"], "--output-dir"),
+    "data of 300 characters": (["--data", "x" * 300], "--data"),
+    "data of 300 characters below others": (["--data", "/".join(["x" * 300] * 10)], "--data"),
+    "data with an escape": (["--data", ESCAPE], "--data"),
+    "data with a NUL": (["--data", "a\0b"], "--data"),
+    "data is empty": (["--data", ""], "--data"),
+    "run to resume is missing": (["--resume", "nowhere"], "--resume nowhere"),
+    "run to resume of 300 characters": (["--resume", "x" * 300], "--resume"),
+    "run to resume with a NUL": (["--resume", "a\0b"], "--resume"),
+    "run to resume with an escape": (["--resume", ESCAPE], "--resume"),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("case", WORDS)
+def test_a_word_that_can_not_be_used(refused, tmp_path, script, case):
+    (tmp_path / "file").touch()
+    (tmp_path / f"file{ESCAPE}").touch()
+    flags, name = WORDS[case]
+    refused(*command(script), *flags, names=[name])
+
+
+OF_ONE_SCRIPT = {
+    "views 1 with augmentation": ("vgg19", ["--views", "1", "--augment"], "--views"),
+    "views 1 with augmentation by default": ("efficientnetb7", ["--views", "1"], "--views"),
+    "no epochs at all": ("vgg19_finetune", ["--head-epochs", "0", "--finetune-epochs", "0"], "--head-epochs"),
+    "unknown schedule": ("vgg19_finetune", ["--schedule", "sharp"], "--schedule"),
+    "unknown interpolation": ("vgg19", ["--interpolation", "sharp"], "--interpolation"),
+    "interpolation of 5,000 letters": ("resnet152v2", ["--interpolation", "x" * 5000], "--interpolation"),
+    "interpolation with an escape": ("efficientnetb7", ["--interpolation", ESCAPE], "--interpolation"),
+    "images too small for poolings": ("ab_split", ["--image-size", "3"], "--image-size"),
+    "images too small for VGG19": ("vgg19_finetune", ["--image-size", "31"], "--image-size"),
+    "images too small for ResNet152V2": ("resnet152v2", ["--image-size", "31"], "--image-size"),
+    "size that ImageNet's VGG19 can't have": ("vgg19", ["--weights", "imagenet", "--image-size", "64"], "--image-size"),
+    "all classes for B": ("ab_split", ["--classes-b", *"0123456789"], "--classes-b"),
+    "all classes but one for B": ("ab_split", ["--classes-b", *"012345678"], "--classes-b"),
+    "a class twice": ("ab_split", ["--classes-b", "1", "1"], "--classes-b"),
+    "unknown class": ("ab_split", ["--classes-b", "tiger"], "--classes-b tiger"),
+    "class out of range": ("ab_split", ["--classes-b", "10"], "--classes-b 10"),
+    "negative class": ("ab_split", ["--classes-b=-1"], "--classes-b -1"),
+    "class of 5,000 digits": ("ab_split", ["--classes-b", "9" * 5000], "--classes-b"),
+    "class of 5,000 letters": ("ab_split", ["--classes-b", "x" * 5000], "--classes-b"),
+    "class with an escape": ("ab_split", ["--classes-b", ESCAPE], "--classes-b"),
+    "class with a raised digit": ("ab_split", ["--classes-b", "²"], "--classes-b"),
+    "no class": ("ab_split", ["--classes-b"], "--classes-b"),
+    "fewer images than classes": ("ab_split", ["--b-samples", "1"], "--b-samples"),
+    "more images than there are": ("ab_split", ["--b-samples", "100000"], "--b-samples"),
+    "fewer train images than classes": ("vgg19", ["--max-train-samples", "9"], "--max-train-samples"),
+    "val part of no image": ("vgg19_finetune", ["--validation-split", "0.0001"], "--validation-split"),
+}
+
+
+@pytest.mark.parametrize("case", OF_ONE_SCRIPT)
+def test_what_one_script_can_not_do(refused, case):
+    script, flags, name = OF_ONE_SCRIPT[case]
+    refused(*command(script, "digits"), *flags, names=[name])
+
+
+@pytest.mark.parametrize("size", [20_000, 1_000_000])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_images_too_large_for_the_memory(refused, tmp_path, script, size):
+    make_pictures(tmp_path / "pictures")
+    refused(*command(script, "pictures"), "--image-size", size, names=["--image-size"])
+
+
+def test_an_output_folder_that_can_not_be_written_to(refused, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    refused(*command("vgg19", "digits"), names=["--output-dir runs"])
+
+
+def test_tensorboard_without_its_package(refused, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    refused(*command("vgg19"), "--tensorboard", names=["--tensorboard"])
+
+
+LONG = "x" * 300
+OF_TOOLS = {
+    "predict without images": (predict.main, ["run"], "IMAGE"),
+    "predict top 0": (predict.main, ["run", "a.png", "--top", "0"], "--top"),
+    "predict top of 5,000 digits": (predict.main, ["run", "a.png", "--top", "9" * 5000], "--top"),
+    "predict in no folder": (predict.main, ["nowhere", "a.png"], "nowhere"),
+    "predict in a folder of 300 characters": (predict.main, [LONG, "a.png"], "xxx"),
+    "predict in a folder with a NUL": (predict.main, ["a\0b", "a.png"], "results.json"),
+    "predict in a folder with an escape": (predict.main, [ESCAPE, "a.png"], "[2Jb"),
+    "predict in a folder that is a file": (predict.main, ["file", "a.png"], "file"),
+    "predict no such image": (predict.main, ["run", "nowhere.png"], "nowhere.png"),
+    "predict an image of 300 characters": (predict.main, ["run", LONG], "xxx"),
+    "predict an image with a NUL": (predict.main, ["run", "a\0b.png"], "b.png"),
+    "predict an image with an escape": (predict.main, ["run", ESCAPE], "[2Jb"),
+    "predict 5,000 images that are missing": (predict.main, ["run", *["nowhere.png"] * 5000], "nowhere.png"),
+    "compare nothing": (compare.main, [], "runs"),
+    "compare no folder": (compare.main, ["nowhere"], "nowhere"),
+    "compare a folder of 300 characters": (compare.main, [LONG], "xxx"),
+    "compare a folder with a NUL": (compare.main, ["a\0b"], "compare"),
+    "compare a folder with an escape": (compare.main, [ESCAPE], "[2Jb"),
+    "compare in two forms": (compare.main, ["--csv", "--markdown"], "--markdown"),
+    "compare with a figure that is no PNG": (compare.main, ["--figure", "x.jpg"], "--figure"),
+    "compare with a figure of 300 characters": (compare.main, ["--figure", LONG + ".png"], "--figure"),
+    "compare with a figure nowhere": (compare.main, ["--figure", f"{ESCAPE}/x.png"], "--figure"),
+    "publish no folder": (make_plots.main, ["nowhere"], "nowhere"),
+    "publish a folder of 300 characters": (make_plots.main, [LONG], "xxx"),
+    "publish a folder with a NUL": (make_plots.main, ["a\0b"], "b"),
+    "publish a folder with an escape": (make_plots.main, [ESCAPE], "[2Jb"),
+    "draw below a file": (make_plots.main, ["--output-dir", "file/plots"], "--output-dir"),
+    "draw into a folder of 300 characters": (make_plots.main, ["--output-dir", LONG], "--output-dir"),
+}
+
+
+@pytest.mark.parametrize("case", OF_TOOLS)
+def test_what_a_tool_can_not_do(refused, tmp_path, case):
+    (tmp_path / "file").touch()
+    (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
+    main, arguments, name = OF_TOOLS[case]
+    refused(main, *arguments, names=[name])

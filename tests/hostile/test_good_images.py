@@ -1,0 +1,104 @@
+"""Unusual images that are whole: read as Pillow reads them, whatever their file is called."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import descriptor_2
+from makers import encoded, picture
+from PIL import Image, ImageOps
+
+from common.data import folders
+
+PICTURE = picture(48)[:32]  # 48 x 32: not a square
+RGB, OTHER = Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)
+ALPHA = Image.fromarray(np.dstack([PICTURE, PICTURE[..., 0]]))
+DEEP = np.random.default_rng(0).integers(0, 2**16, (32, 48), np.uint16)
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # orientation: a telephone held upright
+WITH_THUMBNAIL = b"Exif\0\0" + bytes(20) + encoded("jpeg", PICTURE[::4, ::4])
+
+EXACT = {
+    "PNG": ("png", encoded("png", RGB)),
+    "PNG of 1 bit": ("png", encoded("png", RGB.convert("1"))),
+    "grey PNG": ("png", encoded("png", RGB.convert("L"))),
+    "grey PNG with alpha": ("png", encoded("png", RGB.convert("LA"))),
+    "PNG with a palette": ("png", encoded("png", RGB.convert("P"))),
+    "PNG with a palette and a transparent colour": ("png", encoded("png", RGB.convert("P"), transparency=3)),
+    "PNG with alpha": ("png", encoded("png", ALPHA)),
+    "PNG of 16 bits": ("png", cv2.imencode(".png", np.dstack([DEEP] * 3))[1].tobytes()),
+    "turned PNG": ("png", encoded("png", RGB, exif=TURNED)),
+    "PNG with bytes after its end": ("png", encoded("png", RGB) + bytes(500)),
+    "lossless WebP": ("webp", encoded("webp", RGB, lossless=True)),
+    "WebP with alpha": ("webp", encoded("webp", ALPHA, lossless=True, exact=True)),
+    "turned WebP": ("webp", encoded("webp", RGB, lossless=True, exif=TURNED)),
+    "animated WebP": ("webp", encoded("webp", RGB, lossless=True, save_all=True, append_images=[OTHER] * 2)),
+    "animated GIF called WebP": ("webp", encoded("gif", RGB.convert("P"), save_all=True, append_images=[OTHER.convert("P")])),
+    "BMP": ("bmp", encoded("bmp", RGB)),
+    "BMP of 1 bit": ("bmp", encoded("bmp", RGB.convert("1"))),
+    "grey BMP": ("bmp", encoded("bmp", RGB.convert("L"))),
+    "BMP with a palette": ("bmp", encoded("bmp", RGB.convert("P"))),
+    "BMP of 32 bits": ("bmp", encoded("bmp", ALPHA)),
+    "BMP with bytes after its end": ("bmp", encoded("bmp", RGB) + bytes(500)),
+    "JPEG called PNG": ("png", encoded("jpeg", RGB)),
+    "PNG called JPEG": ("jpg", encoded("png", RGB)),
+    "PNG in capitals": ("PNG", encoded("png", RGB)),
+}
+ROUNDED = {
+    "JPEG": ("jpg", encoded("jpeg", RGB)),
+    "grey JPEG": ("jpg", encoded("jpeg", RGB.convert("L"))),
+    "CMYK JPEG": ("jpg", encoded("jpeg", RGB.convert("CMYK"))),
+    "progressive JPEG": ("jpeg", encoded("jpeg", RGB, progressive=True)),
+    "JPEG with restart markers": ("jpg", encoded("jpeg", RGB, restart_marker_blocks=1)),
+    "JPEG with whole colours": ("jpg", encoded("jpeg", RGB, subsampling=0)),
+    "turned JPEG": ("jpg", encoded("jpeg", RGB, exif=TURNED)),
+    "JPEG with a thumbnail": ("jpg", encoded("jpeg", RGB, exif=WITH_THUMBNAIL)),
+    "JPEG with bytes after its end": ("jpg", encoded("jpeg", RGB) + bytes(500)),
+    "WebP": ("webp", encoded("webp", RGB)),
+}
+
+
+def read(path):
+    """The image; nothing is written to stderr on the way."""
+    with descriptor_2() as written:
+        image = folders.read_image(path)
+    assert written == [""]
+    return image
+
+
+def pillows(path):
+    with Image.open(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+@pytest.mark.parametrize("case", [*EXACT, *ROUNDED])
+def test_a_whole_image_is_read_as_pillow_reads_it(tmp_path, case):
+    extension, content = (EXACT | ROUNDED)[case]
+    path = tmp_path / f"whole.{extension}"
+    path.write_bytes(content)
+    image, expected = read(path), pillows(path)
+    assert image.shape == expected.shape and image.dtype == np.uint8
+    assert np.abs(image.astype(int) - expected).max() <= (case in ROUNDED) * 2
+
+
+def test_16_grey_bits_become_8(tmp_path):
+    (tmp_path / "deep.png").write_bytes(encoded("png", Image.fromarray(DEEP)))
+    assert np.array_equal(read(tmp_path / "deep.png"), np.dstack([DEEP >> 8] * 3))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a b.png",
+        "ä 猫 🐈.png",
+        "two\nlines.png",
+        "clear\x1b[2J.png",
+        "-rf.png",
+        "[a-z]*.png",
+        "x" * 251 + ".png",
+        "\u202egnp.png",
+    ],
+    ids=["space", "Unicode", "newline", "escape", "flag", "glob", "255 letters", "right to left"],
+)
+def test_a_whole_image_may_have_any_name(tmp_path, name):
+    (tmp_path / name).write_bytes(encoded("png", RGB))
+    assert np.array_equal(read(tmp_path / name), PICTURE)

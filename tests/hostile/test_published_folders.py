@@ -1,0 +1,108 @@
+"""Run folders of others, half written, damaged or meant to do harm, before make_plots.py and predict.py."""
+
+import os
+import shutil
+
+import pytest
+from bad_runs import ARGS, BAD, ENVIRONMENT, FEW, HISTORY, RESULTS, has, holds, in_place, number
+from makers import ESCAPE, change_json, encoded, make_finished, picture
+
+import make_plots
+import predict
+
+
+@pytest.fixture
+def plots(tmp_path, monkeypatch):
+    """Where make_plots.py publishes; it draws nothing here."""
+    monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
+    monkeypatch.setattr(make_plots, "DRAW", {})
+    make_finished(tmp_path / "plots" / "results" / "resnet152v2" / "control")
+    return tmp_path / "plots"
+
+
+OUT = "../../../outside"
+UNPUBLISHED = {
+    **{case: BAD[case] for case in FEW},
+    "no name": lambda run: change_json(run / ARGS, name=None),
+    "a name that leads out": lambda run: change_json(run / ARGS, name=OUT),
+    "a name from the root": lambda run: change_json(run / ARGS, name="/outside"),
+    "a name of two dots": lambda run: change_json(run / ARGS, name=".."),
+    "a name that is a number": lambda run: change_json(run / ARGS, name=5),
+    "a name that is a list": lambda run: change_json(run / ARGS, name=["control"]),
+    "a name with an escape": lambda run: change_json(run / ARGS, name=ESCAPE),
+    "a name of 300 letters": lambda run: change_json(run / ARGS, name="x" * 300),
+    "a name with a NUL": lambda run: change_json(run / ARGS, name="a\0b"),
+    "an experiment that leads out": has(experiment=OUT),
+    "an experiment from the root": has(experiment="/outside"),
+    "an unknown experiment": has(experiment="other"),
+    "an experiment with an escape": has(experiment=ESCAPE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNPUBLISHED)
+def test_a_run_that_can_not_be_published(refused, tmp_path, plots, case):
+    UNPUBLISHED[case](make_finished(tmp_path / "run"))
+    refused(make_plots.main, "run", "--output-dir", "figures", names=["run"])
+
+
+@pytest.mark.parametrize("name", [RESULTS, ARGS, ENVIRONMENT, HISTORY, "confusion_matrix.csv", "points.csv", "a/sweep.csv"])
+def test_no_link_out_of_a_run_is_published(refused, tmp_path, plots, name):
+    run = make_finished(tmp_path / "run")
+    outside = tmp_path / "outside"
+    (run / name).parent.mkdir(exist_ok=True)
+    shutil.move(run / name, outside) if (run / name).exists() else outside.write_text("secret")
+    (run / name).symlink_to(outside)
+    refused(make_plots.main, "run", "--output-dir", "figures", names=[name])
+
+
+@pytest.mark.parametrize("place", ["plots", "plots/pipeline.png", "a"])
+def test_no_link_to_a_figure_or_folder_out_of_a_run_is_published(refused, tmp_path, plots, place):
+    run, outside = make_finished(tmp_path / "run"), tmp_path / "outside"
+    outside.mkdir()
+    for name in ("pipeline.png", "sweep.csv"):
+        (outside / name).write_text("secret")
+    (run / place).parent.mkdir(exist_ok=True)
+    (run / place).symlink_to(outside / "pipeline.png" if place.endswith(".png") else outside)
+    refused(make_plots.main, "run", "--output-dir", "figures", names=[place])
+
+
+def make_model(folder):
+    folder.mkdir()
+    (folder / "model.keras").touch()
+
+
+PREDICT = {
+    "results nested 100,000 deep": holds(RESULTS, "[" * 100_000),
+    "results empty": holds(RESULTS, ""),
+    "results in no encoding": holds(RESULTS, b"\xff\xfe\x00"),
+    "results a list": holds(RESULTS, "[1]"),
+    "results of another program": holds(RESULTS, '{"top1": 0.9}'),
+    "results a FIFO": in_place(RESULTS, os.mkfifo),
+    "results a link to a device": in_place(RESULTS, lambda path: path.symlink_to("/dev/zero")),
+    "image size of 400 digits": number("image_size", "9" * 400),
+    "image size of 5,000 digits": number("image_size", "9" * 5000),
+    "a model that is a FIFO": lambda run: os.mkfifo(run / "model.keras"),
+    "a model that is a folder": lambda run: (run / "model.keras").mkdir(),
+    "a model that is a device": lambda run: (run / "model.keras").symlink_to("/dev/zero"),
+    "a thousand models with escapes": lambda run: [make_model(run / f"{ESCAPE}{number}") for number in range(1000)],
+    **{
+        f"{key} {value!r}": has(**{key: value})
+        for key, values in {
+            "image_size": [-1, 0, "32", None, 0.5, 10**6, 10**18, float("nan"), True],
+            "class_names": [5, "cat", [], [1, 2], ["cat", "cat"], [None], None],
+            "test_accuracy": ["good", None],
+            "experiment": [None, 5],
+        }.items()
+        for value in values
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PREDICT)
+def test_predict_from_a_bad_run(refused, tmp_path, case):
+    run = make_finished(tmp_path / "run")
+    (tmp_path / "x.png").write_bytes(encoded("png", picture(32)))
+    PREDICT[case](run)
+    if "model" not in case:
+        (run / "model.keras").write_text("a model")
+    refused(predict.main, "run", "x.png", names=["run"])
