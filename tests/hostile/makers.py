@@ -155,7 +155,7 @@ def make_finished(folder, experiment="resnet152v2", name="control", **changes):
 
 def make_unfinished(folder, script="ab_split", **changes):
     """A run folder that `--resume` takes, as far as it is looked at before the data is read; `changes` are of args.json."""
-    parsed = SCRIPTS[script].parse_args(["--data", "digits", "--output-dir", "runs", "--cache-dir", "cache"])
+    parsed = SCRIPTS[script].parse_args(command(script, "digits")[1:])
     (folder / "checkpoint").mkdir(parents=True)
     files.write_json(folder / "args.json", resume.stored_form(parsed) | changes)
     files.write_json(folder / "environment.json", {"packages": {}, "git_commit": None})

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import descriptor_2
+from contract import descriptor_2
 from makers import encoded, picture
 from PIL import Image, ImageOps
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from bad_runs import BAD, FEW, RESULTS
-from conftest import check_line, has_control
+from contract import check_line, has_control
 from makers import ESCAPE, make_finished
 
 import compare
