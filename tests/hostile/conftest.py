@@ -1,4 +1,4 @@
-"""How bad input is tried: in a folder of its own, with little time and memory, without Keras, and with nothing changed by it."""
+"""How bad input is tried: in a folder of its own, with little time and memory, without Keras; nothing may be changed by it."""
 
 import os
 import signal
