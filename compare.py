@@ -23,12 +23,13 @@ import os
 import sys
 from pathlib import Path
 
-from common import cli, flags
+from common import cli, files, flags
 from common.results import comparison, records, tables
 
 LEVEL = 0.05
+ACCURACY = "test accuracy [95 % interval]"
 COLUMNS = (
-    "experiment", "data, images", "weights", "trained, weights", "seeds", "test accuracy [95 % interval]", "documented",
+    "experiment", "data, images", "weights", "trained, weights", "seeds", ACCURACY, "documented",
     "epochs", "time", "device",
 )  # fmt: skip
 LEGEND = """
@@ -50,6 +51,7 @@ def parse_args(argv=None):
     parser.add_argument("--figure", type=Path, default=Path("compare.png"), metavar="PATH", help="PNG file for the curves")
     parser.add_argument("--no-figure", action="store_true", help="draw no curves")
     args = parser.parse_args(argv)
+    files.kind(args.figure, "--figure")  # a name that is too long
     folder, is_png = args.figure.parent, args.figure.suffix.lower() == ".png" and not os.path.isdir(args.figure)  # noqa: PTH112
     if not args.no_figure and not (is_png and os.path.isdir(folder) and os.access(folder, os.W_OK)):  # noqa: PTH112
         parser.error(f"--figure {args.figure}: give the path of a .png file in a folder that can be written to, or --no-figure")
@@ -136,8 +138,11 @@ def main(argv=None):
             texts = {key: tables.for_spreadsheets(value) for key, value in row.items() if isinstance(value, str)}
             writer.writerow(row | texts)
     elif args.markdown:
-        lines = tables.markdown([[tables.escaped(cell) for cell in cells(summary)] for summary in summaries], COLUMNS)
-        cli.tell(*lines)
+        rows_of_cells = [
+            [cell if column == ACCURACY else tables.escaped(cell) for column, cell in zip(COLUMNS, cells(summary), strict=True)]
+            for summary in summaries
+        ]
+        cli.tell(*tables.markdown(rows_of_cells, COLUMNS))
     else:
         cli.tell(*tables.text([cells(summary) for summary in summaries], COLUMNS))
     if not args.csv:

@@ -51,10 +51,10 @@ def check(run_dir):
     except cli.InputError as error:
         raise cli.InputError(f"{run_dir}: {error}; give the folder of a finished run") from error
     experiment, name = record.results["experiment"], record.args.get("name")
-    if not name:
+    if not name or not isinstance(name, str):
         raise cli.InputError(f"{run_dir} has no name to be published under: start runs for publication with --name")
     try:
-        flags.run_name(str(name))
+        flags.run_name(name)
     except argparse.ArgumentTypeError as error:
         raise cli.InputError(f"{run_dir} can't be published under its name: {error}") from error
     if experiment not in DRAW:
@@ -192,7 +192,10 @@ def main(argv=None):
     for run_dir, (experiment, name) in zip(args.run_dirs, names, strict=True):
         cli.tell(publish(run_dir, experiment, name))
     for experiment, draw in DRAW.items():
-        (args.output_dir / experiment).mkdir(parents=True, exist_ok=True)
+        try:
+            (args.output_dir / experiment).mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise cli.InputError(f"--output-dir {args.output_dir} can't be written to: {cli.reason(error)}") from error
         for figure in draw(PLOTS / "results" / experiment, args.output_dir / experiment):
             cli.tell(figure)
     if args.output_dir == PLOTS:

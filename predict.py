@@ -70,7 +70,6 @@ def find_images(patterns):
 
 def read_images(paths, image_size, complaints):
     """Images `(image_size, image_size, 3)` uint8 by path; what can't be read adds to the complaints."""
-    backend.need_memory(len(paths) * image_size**2 * 3, "IMAGE", f"{len(paths):,} images of {image_size}x{image_size}")
     pixels = {}
     for path in paths:
         try:
@@ -110,6 +109,8 @@ def main(argv=None):
     results, model_path = open_run(args.run_dir)
     class_names, image_size = results["class_names"], results["image_size"]
     paths, complaints = find_images(args.images)
+    what = f"{len(paths):,} images of the model's {image_size}x{image_size}"
+    backend.need_memory(len(paths) * image_size**2 * 3, args.run_dir, what)
     pixels = read_images(paths, image_size, complaints)
     predictions = {}
     if pixels:

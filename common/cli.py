@@ -16,7 +16,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT
 OF_THE_MACHINE = (errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 # In the words of TensorFlow, JAX and torch.
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "OOM when allocating", "out of memory", "can't allocate memory")
-MAX_WORD, MAX_LINE = 80, 1500  # characters of a message
+MAX_WORD, MAX_LINE = 80, 1400  # characters of a message
 
 leave = sys.exit  # how `run` exits; one of several processes has its own way
 run_folder = None  # of the run under way, which `--resume` continues

@@ -11,6 +11,7 @@ from common import cli
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos4")
 MOST = 10**9  # of anything that is counted
+MAX_DIGITS = 40
 
 
 def _number(convert, is_allowed, description, word=None):
@@ -20,7 +21,7 @@ def _number(convert, is_allowed, description, word=None):
         if word and text == word:
             return text
         try:
-            value = convert(text)
+            value = convert(text) if len(text) <= MAX_DIGITS else None
         except ValueError:
             value = None
         if value is None or not is_allowed(value):

@@ -13,7 +13,7 @@ from PIL import Image
 
 import make_plots
 import train_ab_split
-from common import cli, files, flags
+from common import files, flags
 from common.results import readme
 from common.training import resume
 
@@ -160,18 +160,18 @@ def test_what_the_scripts_call_measured_is_published(script, runs):
 
 
 def test_the_flags_are_all_there_and_no_others(monkeypatch):
-    flags = set()
+    known = set()
 
     def note(parser, argv=None):
-        flags.update(parser._option_string_actions)
+        known.update(parser._option_string_actions)
         raise SystemExit
 
-    monkeypatch.setattr(cli._Parser, "parse_args", note)
+    monkeypatch.setattr(flags._Parser, "parse_args", note)
     for script in ROOT.glob("train_*.py"):
         with pytest.raises(SystemExit):
             importlib.import_module(script.stem).parse_args([])
     section = USING.split("\n## Flags\n")[1].split("\n## ")[0].replace("`--help` shows", "")
-    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section)) == flags - {"-h", "--help"}
+    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section)) == known - {"-h", "--help"}
 
 
 def test_published_figures_are_small_enough():

@@ -3,8 +3,10 @@
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import bz2
 import gzip
 import io
+import lzma
 import pickle
 import tarfile
 import zlib
@@ -22,6 +24,7 @@ SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 KERAS_NAME = "cifar-10-batches-py-target_archive"  # the name that keras.datasets.cifar10 gives the archive
 MAX_BYTES = 2**26  # of a batch, which has 31 MB
 MAX_ARCHIVE_BYTES = 2**29  # unpacked, of 186 MB
+UNPACK = {b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file), b"BZ": bz2.BZ2File, b"\xfd7": lzma.LZMAFile}  # by first bytes
 TRAIN_FILES, TEST_FILES = [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"]
 
 
@@ -43,7 +46,11 @@ def read(path):
         return tuple(_join([_decode(batches[name]) for name in names]) for names in (TRAIN_FILES, TEST_FILES))
     except KeyError as error:
         raise InputError(f"--data {path}: {error.args[0]} is missing from CIFAR-10's python version") from error
-    except (OSError, EOFError, tarfile.TarError, zlib.error, pickle.UnpicklingError, ValueError) as error:
+    except OSError as error:
+        raise InputError(
+            f"--data {error.filename or path} can't be read: {reason(error)}; give another folder or archive"
+        ) from error
+    except (EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, pickle.UnpicklingError, ValueError) as error:
         raise InputError(f"--data {path} is not CIFAR-10's python version, or is damaged: {reason(error)}") from error
 
 
@@ -65,8 +72,23 @@ def archive():
 class _ArraysOnly(pickle._Unpickler):
     """An unpickler that builds NumPy arrays and plain values and refuses everything else.
 
-    It is the one in Python: the one in C takes as much memory as a damaged pickle asks for.
+    It is the one in Python: the one in C takes as much memory as a damaged pickle asks for. A key is text: the hash of a tuple
+    nested a million deep would end the process.
     """
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def load_keys(self, opcode, keys):
+        """The opcode that puts these keys into a dict."""
+        if not all(isinstance(key, (str, bytes)) for key in keys):
+            raise pickle.UnpicklingError("a key in its pickle is no text")
+        pickle._Unpickler.dispatch[opcode](self)
+
+    dispatch[pickle.SETITEM[0]] = lambda self: self.load_keys(pickle.SETITEM[0], self.stack[-2:-1])
+    dispatch[pickle.SETITEMS[0]] = lambda self: self.load_keys(pickle.SETITEMS[0], self.stack[::2])
+    dispatch[pickle.DICT[0]] = lambda self: self.load_keys(pickle.DICT[0], self.stack[::2])
+    for opcode in (pickle.ADDITEMS, pickle.FROZENSET):
+        dispatch[opcode[0]] = lambda self: _refuse("builtins", "set")
 
     def find_class(self, module, name):
         """The few names that NumPy's arrays need. Raises UnpicklingError for any other."""
@@ -92,9 +114,9 @@ def _read_archive(path):
     if files.kind(path, "--data") != "file":
         raise ValueError("it is not a regular file")
     with path.open("rb") as file:
-        opened = gzip.GzipFile(fileobj=file) if file.read(2) == b"\x1f\x8b" else file
+        unpack = UNPACK.get(file.read(2), lambda file: file)
         file.seek(0)
-        content = opened.read(MAX_ARCHIVE_BYTES + 1)
+        content = unpack(file).read(MAX_ARCHIVE_BYTES + 1)
     if len(content) > MAX_ARCHIVE_BYTES:
         raise ValueError(f"it holds more than {MAX_ARCHIVE_BYTES / 1e6:,.0f} MB")
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:

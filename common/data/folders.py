@@ -48,11 +48,15 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
     """
     paths, labels, fingerprint = _list_files(folder, class_names, may_lack_classes)
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
-    if os.path.exists(cache):  # noqa: PTH110  Path.exists raises where the user may not look
+    if os.path.lexists(cache):
         try:
-            stored = files.read_arrays(cache)
+            stored, counts = files.read_arrays(cache), range(len(paths) + 1)
             pixels, num_resized = stored["images"], int(stored["num_resized"])
-            if pixels.shape == (len(paths), image_size, image_size, 3) and pixels.dtype == np.uint8:
+            if (
+                pixels.shape == (*labels.shape, image_size, image_size, 3)
+                and pixels.dtype == np.uint8
+                and num_resized in counts
+            ):
                 return pixels, labels, num_resized
         except (OSError, ValueError, KeyError, TypeError):
             pass

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from common.figures.style import COLOURS, MARKERS, PALETTE, label, save
+from common.figures.style import COLOURS, MARKERS, PALETTE, save, shown
 
 
 def accuracy_by_samples(rows, path, names, title):
@@ -24,7 +24,7 @@ def accuracy_by_samples(rows, path, names, title):
     axis.set_xscale("log")
     axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axis.minorticks_off()
-    axis.set(xlabel="training images (logarithmic)", ylabel="test accuracy", title=title)
+    axis.set(xlabel="training images (logarithmic)", ylabel="test accuracy", title=shown(title))
     axis.legend(loc="lower right")
     return save(figure, path)
 
@@ -35,8 +35,8 @@ def accuracies(rows, path, title):
     for place, (_, accuracy, (low, high)) in enumerate(rows):
         spread = [[accuracy - low], [high - accuracy]]
         axis.errorbar(accuracy, place, xerr=spread, fmt="o", color=COLOURS["test"], capsize=3, markersize=5)
-    axis.set_yticks(range(len(rows)), [label(name, 60) for name, *_ in rows])
-    axis.set(xlabel="test accuracy, 95 % interval", title=title)
+    axis.set_yticks(range(len(rows)), [shown(name, 60) for name, *_ in rows])
+    axis.set(xlabel="test accuracy, 95 % interval", title=shown(title))
     axis.margins(y=0.15)
     axis.invert_yaxis()
     return save(figure, path)

@@ -4,7 +4,7 @@ import textwrap
 
 import matplotlib.pyplot as plt
 
-from common.figures.style import COLOURS, LINE_STYLES, MARKERS, PALETTE, save
+from common.figures.style import COLOURS, LINE_STYLES, MARKERS, PALETTE, save, shown
 
 MAX_CURVES = 6  # in one panel; more can't be told apart
 
@@ -17,7 +17,7 @@ def learning_curves(rows, path, title, parts=("train", "val")):
             _line(axis, rows, _column(part, metric), label=part, color=COLOURS[part])
         _mark_phases(axis, rows)
         _finish(axis, metric)
-    figure.suptitle(title)
+    figure.suptitle(shown(title))
     return save(figure, path)
 
 
@@ -32,7 +32,7 @@ def accuracy_and_loss(rows, path, title):
     loss_axis.set_ylabel("test loss")
     handles = axis.get_lines() + loss_axis.get_lines()
     axis.legend(handles, [line.get_label() for line in handles], loc="center right")
-    axis.set_title(title)
+    axis.set_title(shown(title))
     return save(figure, path)
 
 
@@ -63,7 +63,7 @@ def learning_rate(rows, path, title):
     axis.set_yscale("log")
     _mark_phases(axis, rows)
     _finish(axis, "learning rate", legend=False)
-    axis.set_title(title)
+    axis.set_title(shown(title))
     return save(figure, path)
 
 
@@ -84,7 +84,7 @@ def sweep(rows_by_point, path, title):
         _finish(axis, f"val {metric}", legend=False)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
-    figure.suptitle(title)
+    figure.suptitle(shown(title))
     return save(figure, path)
 
 
@@ -102,13 +102,13 @@ def overlay(groups, path):
         for axis, metric in zip(row, ("accuracy", "loss"), strict=True):
             for number, (name, curves) in enumerate(curves_by_name.items()):
                 for place, rows in enumerate(curves):
-                    label = textwrap.fill(name, 60) if place == 0 else None
+                    label = textwrap.fill(shown(name, 240), 60) if place == 0 else None
                     _line(
                         axis, rows, _column("val", metric), label=label, color=PALETTE[number], marker=MARKERS[number],
                         markevery=max(1, len(rows) // 10), linewidth=1.6 if len(curves) == 1 else 0.9,
                     )  # fmt: skip
             _finish(axis, f"val {metric}", legend=False)
-        row[0].set_title(f"{title}{note}", loc="left", fontweight="bold")
+        row[0].set_title(f"{shown(title, 60)}{note}", loc="left", fontweight="bold")
         if curves_by_name:
             row[0].legend(loc="best", fontsize=7.5)
     return save(figure, path)

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from common.figures.style import PALETTE, save
+from common.figures.style import PALETTE, save, shown
 
 
 def pipeline(stages, path):
@@ -28,6 +28,7 @@ def pipeline(stages, path):
 
 def examples(images, labels, predicted, class_names, path, title):
     """Grid of up to 25 images with their true and predicted class; a wrong one has a thick frame and a cross."""
+    class_names = [shown(name, 40) for name in class_names]
     count = min(25, len(images))
     columns = min(5, count)
     lines = -(-count // columns)
@@ -45,5 +46,5 @@ def examples(images, labels, predicted, class_names, path, title):
         )  # fmt: skip
         for spine in axis.spines.values():
             spine.set(visible=not right, color=PALETTE[3], linewidth=3)
-    figure.suptitle(title)
+    figure.suptitle(shown(title))
     return save(figure, path)

@@ -11,7 +11,6 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import seaborn as sns  # noqa: E402
-from matplotlib.text import Text  # noqa: E402
 
 from common import files  # noqa: E402
 from common.cli import printable, shortened  # noqa: E402
@@ -29,20 +28,17 @@ sns.set_theme(
         "axes.labelsize": 10,
         "legend.fontsize": 9,
         "figure.constrained_layout.use": True,
-        "text.parse_math": False,
     },
 )
 
 
-def label(text, length=40):
-    """A name as a figure shows it: control characters escaped, shortened."""
-    return shortened(printable(text), length)
+def shown(text, length=120):
+    """A name or a title as a figure shows it: control characters escaped, shortened, and no formula between dollars."""
+    return shortened(printable(text), length).replace("$", r"\$")
 
 
 def save(figure, path):
     """Write a figure as PNG, whole or not at all, and close it. Returns the path."""
-    for text in figure.findobj(Text):
-        text.set_text("\n".join(label(line, 120) for line in text.get_text().split("\n")))
     with files.whole(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a class name in a script that the font lacks
         figure.savefig(part, dpi=DPI, bbox_inches="tight", format="png")

@@ -3,7 +3,6 @@
 ImageNet weights come through Keras's cache with its hash check. Importing this imports nothing heavy.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +55,7 @@ OFFICIAL = {
         ("8c03f828fec3ef71311cd463b6759d99",),
     ),
 }
+BEGINS = {".h5": b"\x89HDF\r\n\x1a\n", ".keras": b"PK"}
 MIN_IMAGE_SIZE = 32  # below it there is nothing left to pool
 
 
@@ -97,15 +97,26 @@ def find(source, base, image_size):
     if kind == "folder":
         if files.kind(path / "model.keras", "--weights") != "file":
             raise InputError(f"--weights {source}: no model.keras in this folder; give a finished run's folder, or a file")
+        _check_begin(path / "model.keras", source)
         return Weights(path / "model.keras", False, f"weights of {path.resolve().name}")
     if kind != "file":
         raise InputError(f"--weights {source}: no such file or folder; allowed are imagenet, none and a path that exists")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"--weights {source}: Permission denied; you may not read it")
     if not path.name.endswith((".h5", ".keras")):
         raise InputError(f"--weights {source}: its name ends neither in .h5 nor in .weights.h5 nor in .keras")
+    _check_begin(path, source)
     is_imagenet = any(downloads.has_hash(path, md5) for md5 in (OFFICIAL[base].md5, *OFFICIAL[base].others))
     return Weights(path, is_imagenet, "ImageNet weights" if is_imagenet else f"weights of {path.name}")
+
+
+def _check_begin(path, source):
+    """Raise InputError for a file that can't be read or does not even begin as one of its kind: before any image is read."""
+    try:
+        with path.open("rb") as file:
+            is_right = file.read(8).startswith(BEGINS[path.suffix])
+    except OSError as error:
+        raise InputError(f"--weights {source}: {reason(error)}; give a file that you may read") from error
+    if not is_right:
+        raise InputError(f"--weights {source} is no {path.suffix} file, whatever its name; give a weights file")
 
 
 def _imagenet(official):

@@ -111,13 +111,16 @@ def read(folder):
     if _is_file(checkpoint / "made_of.json") and not _is_file(checkpoint / "finished.json"):
         raise InputError("unfinished, --resume brings it to its end")
     history = _read_csv(folder / "history.csv", schema.HISTORY)
-    points = _read_csv(folder / "points.csv", schema.POINTS) if _is_file(folder / "points.csv") else []
+    points = _read_csv(folder / "points.csv", schema.POINTS) if os.path.lexists(folder / "points.csv") else []
     models = run_results.get("models", {None: run_results})
     records = []
     for model, results in models.items():
         schema.check_results(results)
         phases = _phases(model, results, history)
-        scores = _scores(model, results, [row for row in history if row["phase"] in phases], history, points)
+        curve = [row for row in history if row["phase"] in phases]
+        if results["best_epoch"] not in [row["epoch"] for row in curve]:
+            raise InputError(f"damaged, history.csv lacks the epoch {results['best_epoch']} of results.json")
+        scores = _scores(model, results, curve, history, points)
         records.append(Record(folder, model, args, environment, results, phases, scores))
     return records
 
@@ -131,7 +134,7 @@ def _find(folder, depth):
         return [folder], []
     try:
         inner = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_dir()) if depth else []
-    except OSError:  # not a folder, or not readable
+    except (OSError, ValueError):  # not a folder, or not readable
         inner = []
     runs, others = [], []
     for path in inner:

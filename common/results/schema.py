@@ -13,8 +13,8 @@ def _number(low=0, high=MOST):
     return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
-def _count(low=0):
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= MOST
+def _count(low=0, high=MOST):
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def _text(value):
@@ -34,9 +34,9 @@ def _or_none(is_usable):
 
 
 RESULTS = {
-    "experiment": _text, "model": _text, "data": _text, "weights": _text, "seed": _count(), "class_names": _texts,
-    "train_size": _count(), "val_size": _count(), "test_size": _count(1), "image_size": _count(1),
-    "test_accuracy": _number(0, 1), "epochs": _count(), "best_epoch": _count(), "seconds": _number(),
+    "experiment": lambda value: _text(value) and value != "", "model": _text, "data": _text, "weights": _text,
+    "seed": _count(0, 2**31 - 1), "class_names": _texts, "train_size": _count(), "val_size": _count(), "test_size": _count(1),
+    "image_size": _count(1), "test_accuracy": _number(0, 1), "epochs": _count(), "best_epoch": _count(), "seconds": _number(),
     "trained_weights": _count(), "frozen_weights": _count(), "documented_accuracy": _or_none(_number(0, 1)),
     "comparable": _bool, "dry_run": _bool, "status": _text,
 }  # fmt: skip

@@ -24,6 +24,7 @@ def check(args):
         resume.check(args)
         devices.start(args)
         return
+    files.kind(args.output_dir, "--output-dir")  # a name that is too long
     parent = args.output_dir
     while not os.path.lexists(parent) and parent != parent.parent:
         parent = parent.parent

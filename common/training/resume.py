@@ -70,6 +70,8 @@ def read_notes(folder):
         made_of = files.read_json(path)
         if not made_of.keys() >= {"experiment", "script", "data", "weights", "backend"}:
             raise ValueError("it is incomplete")
+        if not str(made_of["experiment"])[:60].isidentifier() or len(made_of["experiment"]) > 60:
+            raise ValueError("it names no experiment")
         path = folder / "environment.json"
         environment = files.read_json(path)
         if not isinstance(environment, dict):
@@ -152,8 +154,8 @@ def _stored_args(parser, args):
 
 def _converted(action, value):
     """A value of args.json as the parser would have given it. Raises ValueError for one that it could not have given."""
-    if isinstance(value, list) != bool(action.nargs) and value is not None and action.nargs != 0:
-        raise ValueError(f"{action.dest} is {value!r}")
+    if isinstance(value, list) != bool(action.nargs) and value is not None:
+        raise ValueError(f"{_flag(action.dest)} is {value!r}")
     if isinstance(value, list):
         return [_single(action, item) for item in value]
     return _single(action, value)
@@ -162,9 +164,14 @@ def _converted(action, value):
 def _single(action, value):
     is_switch = action.nargs == 0
     if value is None and (is_switch or action.default is not None):
-        raise ValueError(f"{action.dest} is empty")
+        raise ValueError(f"{_flag(action.dest)} is empty")
     if (is_switch and not isinstance(value, bool)) or (action.choices and value not in action.choices):
-        raise ValueError(f"{action.dest} is {value!r}")
+        raise ValueError(f"{_flag(action.dest)} is {value!r}")
+    allowed = (str, int, type(None)) if action.nargs else (str, type(None))  # a class is given by number or name
+    if action.type is None and not is_switch and not isinstance(value, allowed):
+        raise ValueError(f"{_flag(action.dest)} is {value!r}")
+    if "\0" in str(value):
+        raise ValueError(f"{_flag(action.dest)} holds a zero byte")
     return value if value is None or action.type is None else action.type(str(value))
 
 

@@ -7,7 +7,7 @@ from contract import descriptor_2
 from makers import encoded, picture
 from PIL import Image, ImageOps
 
-from common.data import folders
+from common.data import images
 
 PICTURE = picture(48)[:32]  # 48 x 32: not a square
 RGB, OTHER = Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)
@@ -60,7 +60,7 @@ ROUNDED = {
 def read(path):
     """The image; nothing is written to stderr on the way."""
     with descriptor_2() as written:
-        image = folders.read_image(path)
+        image = images.read_image(path)
     assert written == [""]
     return image
 
