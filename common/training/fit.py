@@ -5,16 +5,18 @@ here: the order of the batches, validation, history, checkpoints, the epoch to r
 """
 
 import contextlib
+import itertools
+import math
 import time
 
 import keras
 import numpy as np
 
-from common import cli, files, hosts
+from common import backend, cli, files, hosts
 from common.cli import TrainingError, tell
 from common.data.batches import whole_batches
 from common.training.callbacks import OverParts, Recorder
-from common.training.checkpoints import Checkpoint
+from common.training.checkpoints import Checkpoint, leaves
 from common.training.fused import fuse, num_steps
 from common.training.parallel import as_on_one_device
 
@@ -38,6 +40,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
         run.checkpoints, phase, epochs.stop, callbacks, run.args.seed,
         note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds, "epoch_seconds": recorder.seconds},
     )  # fmt: skip
+    _need_memory(model, train.batch_size)
     parts = _parts(train, _epochs_to_do(run, phase, checkpoint, recorder, epochs), checkpoint.first_step)
     callbacks = [*(batches.follow_fit() for batches, _ in parts), *callbacks, recorder]
     validation = {}
@@ -130,6 +133,19 @@ def _epochs_to_do(run, phase, checkpoint, recorder, epochs):
     where = f"epoch {done + 1}, after {step} steps of it" if step else f"epoch {done + 1}"
     tell(f"{phase}: {done} of {epochs.stop} epochs done, resuming at {where}")
     return range(done, epochs.stop)
+
+
+def _need_memory(model, batch_size):
+    """Raise InputError where the outputs of the layers that a step trains would not fit into memory.
+
+    On a CPU only: a GPU's own error is orderly, but without memory a CPU's process may just be killed.
+    """
+    if backend.kind() != "cpu":
+        return
+    layers = itertools.dropwhile(lambda layer: not layer.trainable_weights, leaves(model))
+    outputs = sum(math.prod(layer.output.shape[1:]) for layer in layers)
+    num_bytes = 2 if keras.config.dtype_policy().compute_dtype == "bfloat16" else 4
+    backend.need_memory(num_bytes * outputs * batch_size, f"--batch-size {batch_size}", "what the layers give in a step")
 
 
 def _build_metrics(model, train):

@@ -2,10 +2,12 @@
 
 import argparse
 import builtins
+import datetime
 import errno
 import hashlib
 import io
 import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -15,12 +17,12 @@ from keras import layers
 from support import EXPERIMENT, make_args
 
 from benchmarks.kill_and_resume import count_differences, numbers
-from common import backend, files
+from common import backend, cli, files
 from common.data.dataset import Dataset, Samples
 from common.figures import confusion, curves, galleries
-from common.models import features
+from common.models import feature_file, features
 from common.results import report
-from common.training import checkpoints, fit, history
+from common.training import checkpoints, fit, folder, history, resume
 from common.training.run import Run
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
@@ -37,7 +39,7 @@ def samples(count):
 DATA = Dataset("three", ("red", "green", "blue"), samples(12), samples(6), samples(6))
 
 
-def train(args):
+def train(args, callbacks=()):
     """A whole run: cached features, two epochs, everything that is written at the end."""
     with Run(EXPERIMENT, args, DATA) as run:
         inputs = keras.Input((4, 4, 3))
@@ -49,7 +51,7 @@ def train(args):
         for compiled in (head, model):
             loss = "sparse_categorical_crossentropy"
             compiled.compile("adam", loss=loss, weighted_metrics=["accuracy"], run_eagerly=True)
-        run.fit("head", head, run.batches(data.train), data.val, epochs=2)
+        run.fit("head", head, run.batches(data.train), data.val, epochs=2, callbacks=callbacks)
         return report.finish(run, model, DATA, ["head"], scores=report.score(head, data.test), extra=extraction)
 
 
@@ -168,13 +170,97 @@ def test_every_write_may_fail(tmp_path, unbroken, call, shift):
         assert err.count("\n") == (code != 0) and "Traceback" not in out + err, (what, err)
         assert code in (0, 1, 2) and (code == 0 or os.strerror(error) in err or what[1].split("-")[-1] in err), (what, err)
         codes.add(code)
-        folder = run_folder(root)
+        made = run_folder(root)
         assert not list(root.rglob(".[0-9]*-*")), what
-        resumed = args_for(root) if folder is None else argparse.Namespace(**vars(args_for(root)) | {"resume": folder})
-        assert folder is None or code == 0 or "--resume" in err, (what, err)
+        resumed = args_for(root) if made is None else argparse.Namespace(**vars(args_for(root)) | {"resume": made})
+        assert made is None or code == 0 or "--resume" in err, (what, err)
         if code:
             assert call(lambda args=resumed: train(args))[0] == 0, what
         differing, total = count_differences(expected, numbers(run_folder(root)))
         lost += [what] * bool(differing or total < 100)
     assert lost == [] and codes == {0, 1, 2}
     assert content(finished) == before
+
+
+def test_a_cache_that_vanishes_in_the_middle_of_a_run_costs_nothing(tmp_path, unbroken, call):
+    remove = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: shutil.rmtree(tmp_path / "cache"))
+    code, _, err = call(lambda: train(args_for(tmp_path), [remove]))
+    assert (code, err) == (0, "")
+    assert count_differences(unbroken[1], numbers(run_folder(tmp_path)))[0] == 0
+
+
+def test_a_cache_that_vanishes_while_it_is_filled_is_one_line(tmp_path, monkeypatch, call):
+    compute = feature_file.FeatureFile._compute
+
+    def vanishing(file, *args):
+        shutil.rmtree(tmp_path / "cache")
+        compute(file, *args)
+
+    monkeypatch.setattr(feature_file.FeatureFile, "_compute", vanishing)
+    code, _, err = call(lambda: train(args_for(tmp_path)))
+    assert code == 2 and err.count("\n") == 1 and "--cache-dir" in err and run_folder(tmp_path) is None
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, monkeypatch, unbroken, call):
+    class Past(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(1970, 1, 1)
+
+    monkeypatch.setattr(folder, "datetime", Past)
+    monkeypatch.setattr(resume, "datetime", Past)
+
+    def fail_in_the_second_epoch(epoch, logs):
+        if epoch == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    fail = keras.callbacks.LambdaCallback(on_epoch_begin=fail_in_the_second_epoch)
+    assert call(lambda: train(args_for(tmp_path), [fail]))[0] == 1
+    assert run_folder(tmp_path).name == "19700101-000000"
+    resumed = argparse.Namespace(**vars(args_for(tmp_path)) | {"resume": run_folder(tmp_path)})
+    assert call(lambda: train(resumed))[0] == 0
+    assert count_differences(unbroken[1], numbers(run_folder(tmp_path)))[0] == 0
+
+
+class ClosedPipe(io.StringIO):
+    """A stdout whose reader leaves after some lines, as `head` does."""
+
+    def __init__(self, lines):
+        super().__init__()
+        self.lines = lines
+
+    def write(self, text):
+        self.lines -= text.count("\n")
+        if self.lines < 0:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("lines, is_kept", [(0, False), (4, True)])
+def test_a_reader_that_leaves_ends_the_run_without_a_word(tmp_path, monkeypatch, unbroken, lines, is_kept):
+    monkeypatch.setattr("sys.stdout", ClosedPipe(lines))
+    err = io.StringIO()
+    monkeypatch.setattr("sys.stderr", err)
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: train(args_for(tmp_path)))
+    assert ended.value.code == 141 and err.getvalue() == ""
+    assert (run_folder(tmp_path) is not None) == is_kept
+
+
+def test_what_would_fill_the_memory_is_refused_before_the_first_step(tmp_path, monkeypatch, call):
+    # Dropout comes before what is trained; Dense gives 3 numbers of 4 bytes for each of 4 images: 48 bytes.
+    monkeypatch.setattr(backend, "memory", lambda: 48)
+    assert call(lambda: train(args_for(tmp_path / "enough")))[0] == 0
+    monkeypatch.setattr(backend, "memory", lambda: 47)
+    code, _, err = call(lambda: train(args_for(tmp_path)))
+    assert code == 2 and err.count("\n") == 1 and "--batch-size 4" in err
+
+
+def allocate():
+    """The backend's own error: no machine has so much."""
+    keras.ops.zeros((2**45,)) + 1
+
+
+def test_memory_that_runs_out_is_one_line(call):
+    code, _, err = call(allocate)
+    assert code == 1 and err.count("\n") == 1 and "out of memory" in err and "--batch-size or --image-size" in err
