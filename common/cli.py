@@ -60,10 +60,17 @@ def run(main):
         elif message:
             print(f"{Path(sys.argv[0]).name}: error: {one_line(message)}", file=sys.stderr)
         _give_up_stdout_if_unusable()
-        leave(code)
+        (leave_at_once if is_out_of_memory(error) else leave)(code)
     finally:
         signal.signal(signal.SIGTERM, before)
     leave(EXIT_INTERRUPTED if isinstance(results, dict) and results.get("status") == "interrupted" else EXIT_DONE)
+
+
+def leave_at_once(code):
+    """Exit without an orderly end, which may wait for ever: for a backend without memory, or for a process that is lost."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def tell(*lines, file=None):
@@ -92,7 +99,8 @@ def shortened(text, length=60):
 
 def reason(error):
     """What an error says, in one line of at most 200 characters: the system's words where it has any."""
-    return shortened(getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__, 200)
+    message = getattr(error, "strerror", None) or re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras's have bold words
+    return shortened(" ".join(message.split()) or type(error).__name__, 200)
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ positive_int_or_all = _whole_number(1, word="all")
 count_or_all = _whole_number(0, word="all")
 seed = _whole_number(0, 2**31 - 1)  # what every backend accepts
 views = _whole_number(1, 1000)
-positive_float = _number(float, lambda value: 0 < value <= MOST, f"a number above 0, up to {MOST}")
+positive_float = _number(float, lambda value: 0 < value <= 1e38, "a number above 0, up to 1e38")  # what float32 holds
 open_fraction = _number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
 dropout_rate = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
 

@@ -117,9 +117,7 @@ def _leave(code):
     """Exit. After an error at once, since an orderly end waits for the other processes, which wait for this one."""
     if code == cli.EXIT_DONE:
         sys.exit(code)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    cli.leave_at_once(code)
 
 
 def _end_after_error(kind, error, trace):

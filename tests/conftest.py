@@ -54,6 +54,7 @@ def call(monkeypatch, capsys):
 
     def run(main, *arguments):
         monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
+        monkeypatch.setattr(cli, "leave_at_once", sys.exit)
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.run(main)
