@@ -90,6 +90,8 @@ def load(model_path, class_names, image_size):
         if shapes != ((image_size, image_size, 3), (len(class_names),)):
             raise ValueError(f"it turns {shapes[0]} into {shapes[1]}, which is not what results.json says")
     except Exception as error:  # Keras raises what the reader of the damaged part raises
+        if cli.is_out_of_memory(error):
+            raise
         message = f"{model_path} can't be loaded ({cli.reason(error)}): it is damaged, or not of this collection"
         raise cli.InputError(message) from error
     return model

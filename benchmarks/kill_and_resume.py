@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Kill every script with SIGKILL at random moments, resume it until it is done, and count the numbers that differ.
+"""Kill every script with SIGKILL or SIGTERM at random moments, resume it until it is done, and count the numbers that differ.
 
     python benchmarks/kill_and_resume.py                             # all five scripts on digits, 10 kills each: half an hour
     python benchmarks/kill_and_resume.py --scripts vgg19 --kills 3
+    python benchmarks/kill_and_resume.py --signal TERM               # as SLURM ends a job: within an epoch
 
 Each script runs once unbroken, then killed and resumed with `--resume` until it has been killed often enough and has come to
 its end, if need be in several runs. Compared are history, results, predictions, weights and optimizer state of both, bit for
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import json
 import random
+import signal
 import subprocess
 import tempfile
 import time
@@ -43,6 +45,7 @@ def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
     parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="without train_")
     parser.add_argument("--kills", type=flags.positive_int, default=10, metavar="N", help="of each script")
+    parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL", help="what ends the process")
     parser.add_argument("--seed", type=flags.seed, default=0, metavar="N", help="of the moments")
     return parser.parse_args(argv)
 
@@ -73,7 +76,7 @@ def resuming(folder):
     return made and ["--resume", str(made.relative_to(folder))]
 
 
-def kill_until_done(name, flags, folder, delays):
+def kill_until_done(name, flags, folder, delays, number=signal.SIGKILL):
     """Start a script and kill it after each of `delays`, seconds that come one by one; returns how often, at the end."""
     kills = 0
     for delay in delays:
@@ -81,7 +84,7 @@ def kill_until_done(name, flags, folder, delays):
         try:
             process.wait(delay)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.send_signal(number)
             process.wait()
             kills += run_folder(folder) is not None  # before that it was Python that was killed, not a run
             continue
@@ -153,7 +156,7 @@ def main(argv=None):
             while kills < args.kills:
                 folder = Path(temporary) / f"killed-{attempts}"
                 delays = [moments.uniform(2, seconds) for _ in range(args.kills - kills)]
-                kills += kill_until_done(name, SCRIPTS[name], folder, delays)
+                kills += kill_until_done(name, SCRIPTS[name], folder, delays, signal.Signals[f"SIG{args.signal}"])
                 different, compared = count_differences(expected, numbers(run_folder(folder)))
                 differing, total, attempts = differing + different, total + compared, attempts + 1
             print(

@@ -1,3 +1,5 @@
+import errno
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +74,97 @@ def test_exit_codes(call):
 def test_predict_takes_a_run_and_images():
     args = predict.parse_args(["runs/x", "a.png", "b/*.jpg"])
     assert args.images == ["a.png", "b/*.jpg"]
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("Größe 猫 ✗", "Größe 猫 ✗"),
+        ("a\x1b[2Jb\r\n", r"a\x1b[2Jb\r\n"),
+        ("right to left \u202e, no break\xa0", r"right to left \u202e, no break\xa0"),
+        ("not UTF-8 \udcff", r"not UTF-8 \udcff"),
+    ],
+)
+def test_what_is_shown_has_no_control_character(capsys, text, shown):
+    assert cli.printable(text) == shown
+    cli.tell(text, 5)
+    assert capsys.readouterr().out == f"{shown}\n5\n"
+
+
+def test_a_message_is_one_line_of_bounded_length():
+    assert cli.one_line("x" * 80 + " " + "y/" * 300) == "x" * 80 + " " + "y/" * 300
+    assert cli.one_line("--data " + "x" * 81) == "--data " + "x" * 42 + "..." + "x" * 15
+    long = cli.one_line("begin " + "word " * 1000 + "end")
+    assert len(long) == cli.MAX_LINE and long.startswith("begin") and long.endswith("end") and " ... " in long
+
+
+def test_a_reason_is_the_systems_or_the_errors_words():
+    assert cli.reason(FileNotFoundError(2, "No such file or directory")) == "No such file or directory"
+    assert cli.reason(ValueError("two\n  \x1b[1mlines\x1b[0m")) == "two lines"
+    assert cli.reason(KeyError()) == "KeyError" and len(cli.reason(ValueError("x" * 999))) == 200
+
+
+def fails(error, run_folder=None):
+    def main():
+        cli.run_folder = run_folder
+        raise error
+
+    return main
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "x/model.keras")
+
+
+@pytest.mark.parametrize(
+    "error, run_folder, code, told",
+    [
+        (cli.Terminated(), None, 143, "terminated"),
+        (cli.Terminated(), "runs/x", 143, "terminated; --resume runs/x continues the run"),
+        (KeyboardInterrupt(), "runs/x", 130, "interrupted; --resume runs/x continues the run"),
+        (FULL, None, 1, "x/model.keras: No space left on device"),
+        (FULL, "runs/x", 1, "x/model.keras: No space left on device; --resume runs/x continues the run"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), None, 2, "x: Permission denied"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "r", 1, "x: Permission denied; --resume r continues the run"),
+        (MemoryError(), None, 1, "out of memory (MemoryError): give a smaller --batch-size or --image-size"),
+    ],
+)
+def test_whatever_ends_a_script_is_one_line(call, error, run_folder, code, told):
+    assert call(fails(error, run_folder)) == (code, "", f"script.py: error: {told}\n")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "RESOURCE_EXHAUSTED: Out of memory allocating 46099926888 bytes.",
+        "{{function_node}} OOM when allocating tensor with shape[1437,64,96,96]",
+        "CUDA out of memory. Tried to allocate 3.86 GiB.",
+        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.",
+    ],
+)
+def test_the_backends_words_for_no_memory_are_known(call, message):
+    code, _, err = call(fails(RuntimeError(message)))
+    assert code == 1 and err.startswith("script.py: error: out of memory (") and err.count("\n") == 1
+
+
+def test_a_mistake_in_the_code_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(fails(ZeroDivisionError()))
+
+
+def test_sigterm_waits_for_the_step_and_the_second_one_does_not():
+    program = (
+        "import signal, sys, time; from common import cli\n"
+        "def main():\n"
+        "    with cli.ending_steps():\n"
+        "        print('started', flush=True)\n"
+        "        for step in range(2000):\n"
+        "            if cli.terminated: print('seen', flush=True)\n"
+        "            time.sleep(.01)\n"
+        "cli.run(main)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "started\n"
+    process.terminate()
+    assert process.stdout.readline() == "seen\n"
+    process.terminate()
+    assert process.wait(10) == -signal.SIGTERM

@@ -1,8 +1,10 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from common import files
+from common import cli, files
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
@@ -27,3 +29,39 @@ def test_csv_comes_back_by_column_name(tmp_path):
 def test_cells_stay_text_where_classes_are_named_like_numbers(tmp_path):
     files.write_csv(tmp_path / "t.csv", [{"true": "1"}, {"true": "01"}, {"true": "nan"}], ("true",))
     assert [row["true"] for row in files.read_csv(tmp_path / "t.csv", convert=False)] == ["1", "01", "nan"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full"), RuntimeError("file write failed: errno = 28, error message = 'x'")])
+def test_a_failed_write_names_the_file(tmp_path, error):
+    with pytest.raises(OSError) as failed, files.whole(tmp_path / "model.keras") as part:
+        part.touch()
+        raise error
+    assert (failed.value.errno, failed.value.filename) == (28, str(tmp_path / "model.keras"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "9" * 400, "NaN", "-Infinity", "1e999", "\0", ""], ids=ascii)
+def test_json_that_no_run_writes_is_a_value_error(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(ValueError):
+        files.read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1\n", b"a,b\n1,2,3\n", b"a\n\xff\n", b"a\n" + b"x" * 200_000 + b"\n"])
+def test_csv_that_no_run_writes_is_a_value_error(tmp_path, content):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(ValueError):
+        files.read_csv(tmp_path / "x.csv")
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="not a regular file"):
+            files.read(path)
+    (tmp_path / "long").write_bytes(bytes(11))
+    with pytest.raises(OSError, match="too many"):
+        files.read(tmp_path / "long", max_bytes=10)
+    assert files.kind(tmp_path / "pipe", "--data") == "other" and files.kind(tmp_path / "long" / "x", "--data") is None
+    with pytest.raises(cli.InputError, match="--data .*File name too long"):
+        files.kind("x" * 300, "--data")

@@ -64,6 +64,13 @@ def test_the_test_would_see_an_import_that_goes_up(tmp_path):
     assert "results" not in BELOW["training"] and "training" not in BELOW["models"] and "models" not in BELOW["training"]
 
 
+def test_what_is_printed_is_escaped():
+    for path in (*COMMON, *SCRIPTS):
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        prints = sum(isinstance(function, ast.Name) and function.id == "print" for function in calls)
+        assert prints == (2 if path.name == "cli.py" else 0), f"{path}: print with cli.tell"
+
+
 def test_no_script_imports_a_script():
     names = {script.stem for script in SCRIPTS}
     for script in SCRIPTS:

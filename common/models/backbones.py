@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 
 from common import backend
-from common.cli import InputError
+from common.cli import InputError, is_out_of_memory, reason
 from common.models import saved
 from common.models.inference import ForwardPass
 from common.models.upscale import upscale
@@ -117,8 +117,9 @@ def _load(base, name, weights):
                 is_scaled = weights.is_imagenet or _has_imagenets_normalization(source)
             _copy(source, base)
     except Exception as error:  # a damaged file can raise anything
-        reason = " ".join(str(error).split())[:240]
-        raise InputError(f"--weights {path} is damaged, or does not hold weights of {base.name}: {reason}") from error
+        if is_out_of_memory(error):
+            raise
+        raise InputError(f"--weights {path} is damaged, or does not hold weights of {base.name}: {reason(error)}") from error
     if name == "efficientnetb7" and is_scaled:
         # For weights="imagenet" Keras adds a layer after EfficientNetB7's normalization that divides by sqrt(stddev) once more.
         # Here this is part of the normalization's variance.

@@ -18,7 +18,7 @@ import time
 import keras
 import numpy as np
 
-from common import cli, files, hosts
+from common import cli, devices, files, hosts
 from common.cli import InputError, reason, tell
 
 STATE = {"epochs_done", "step", "stopped", "counters", "arrays", "rows", "elapsed", "epoch_seconds"}
@@ -37,7 +37,7 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, folder, phase, epochs, others, seed, note):
         super().__init__()
         # Several processes are at different steps, and torch's random state is not in a variable.
-        self.can_stop_within_epoch = hosts.count() == 1 and keras.backend.backend() != "torch"
+        self.can_stop_within_epoch = devices.count() == 1 and keras.backend.backend() != "torch"
         name = files.stem(phase)
         self.path, self.before = folder / f"{name}.npz", folder / f"{name}.previous.npz"
         self.epochs, self.seed, self.note = epochs, seed, note
