@@ -69,6 +69,7 @@ def check_results(results):
 
 def check_args(args):
     """Raise InputError unless the values of `args`, the content of args.json, are what flags can give."""
+    check(args, {"name": _or_none(_text)} if "name" in args else {}, "args.json")
     for name, value in args.items():
         items = value if isinstance(value, list) else [value]
         if not all(item is None or isinstance(item, (bool, int, float)) or _text(item) for item in items):

@@ -220,6 +220,7 @@ BAD = {
     "no number": (RESULTS, {"test_accuracy": "good"}, "results.json has no test_accuracy that can be used"),
     "per cent": (RESULTS, {"test_accuracy": 90.0}, "results.json has no test_accuracy that can be used"),
     "models that are none": (RESULTS, {"models": ["a"]}, "results.json has no models that can be used"),
+    "name no text": ("args.json", {"name": ["x"]}, "args.json has no name that can be used"),
     "other environment": ("environment.json", "{}", "environment.json has no devices that can be used"),
     "no val columns": (HISTORY, "epoch,phase\n1,head\n", "history.csv has no val_loss that can be used"),
     "half a row": (HISTORY, f"{COLUMNS}1,head,1,0.1\n2,he", "more cells than the heading, or fewer"),
