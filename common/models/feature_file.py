@@ -118,15 +118,15 @@ class FeatureFile:
                 array = np.load(path, mmap_mode="r")
                 if note["made_of"] != json.loads(json.dumps(self.made_of)) or len(note["checksums"]) != len(missing):
                     raise ValueError("it was made from something else")
-                if array.shape != self.shape or array.dtype != np.float32:
-                    raise ValueError(f"it holds {array.dtype} {array.shape}")
+                if array.shape != self.shape or array.dtype != np.float32 or not array.flags.c_contiguous:
+                    raise ValueError(f"it holds {array.dtype} {array.shape}, or columns first")
                 checksums = [
                     checksum if checksum is not None and checksum == zlib.crc32(array[self._rows(number)]) else None
                     for number, checksum in enumerate(note["checksums"])
                 ]
                 damaged = sum(new is None and old is not None for new, old in zip(checksums, note["checksums"], strict=True))
                 complaint = f"{damaged} of its {len(missing)} chunks are damaged" if damaged else None
-            except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            except Exception as error:  # a damaged file can raise anything
                 checksums, complaint = missing, reason(error)
                 path.unlink()
         if complaint:

@@ -182,6 +182,8 @@ DAMAGES = {
     "cut off": (lambda array, note: os.truncate(array, array.stat().st_size - 100), 37),
     "empty": (lambda array, note: array.write_bytes(b""), 37),
     "not an array": (lambda array, note: array.write_text("hello"), 37),
+    "header of another kind": (lambda array, note: overwrite(array, 20, b"(((("), 37),  # Python's tokenizer gives up
+    "columns first": (lambda array, note: overwrite(array, array.read_bytes().index(b"False"), b"True "), 37),
     "another array": (lambda array, note: np.save(array, np.zeros((3, 6), np.float32)), 37),
     "note gone": (lambda array, note: note.unlink(), 37),
     "note broken": (lambda array, note: note.write_text("{"), 37),
