@@ -179,7 +179,7 @@ def train_seed(run, study, a, b, sizes, seed):
     for size, name in itertools.product(sizes, B_MODELS):
         chosen = data.choose_samples(b.train.labels, size, seed, "--b-samples")
         job = Job(name, size, seed, is_published=is_first and size == sizes[-1], has_val=size == len(b.train))
-        point = run.result(job.phase)  # known in a resumed run
+        point = run.result(job.phase, study.POINT)  # known in a resumed run
         if not point:
             b_of_size = replace(b, train=b.train.take(chosen))
             features = None if name == "b-scratch" else replace(features_of_b(), train=features_of_b().train.take(chosen))

@@ -12,6 +12,8 @@ class Study:
     name. `titles` gives the models' names for people; `headline` names the one that lies at the top of the run folder.
     """
 
+    POINT = ("model", "samples", "seed", "test_accuracy", "test_loss", "passes", "seconds")  # columns of points.csv
+
     def __init__(self, run, titles, headline):
         self.run, self.titles, self.headline = run, titles, headline
         self.points, self.models = [], {}

@@ -20,10 +20,9 @@ import numpy as np
 
 from common import cli, devices, files, hosts
 from common.cli import InputError, reason, tell
+from common.training import stored
 
-STATE = {"epochs_done", "step", "stopped", "counters", "arrays", "rows", "elapsed", "epoch_seconds"}
 SHARE = 0.05  # at most this share of the time is spent writing; where an epoch is short, some get no checkpoint
-COUNTERS = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")  # of EarlyStopping, ReduceLROnPlateau
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -43,7 +42,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.epochs, self.seed, self.note = epochs, seed, note
         self.others = [callback for callback in others if hasattr(callback, "wait")]
         with hosts.main_first(f"checkpoint of {phase}"):
-            self.state, self._arrays = _newest(self.path, self.before)
+            self.state, self._arrays = _newest(phase, self.path, self.before)
         self.is_over = bool(self.state) and (self.state["stopped"] or self.state["epochs_done"] >= epochs)
         self.first_step = self.state["step"] if self.state else 0  # of the epoch to resume, counted from 0
         self.is_restored = False
@@ -93,7 +92,7 @@ class Checkpoint(keras.callbacks.Callback):
         arrays |= _arrays("metric", model.metrics_variables) if step else {}
         counters = []
         for number, callback in enumerate(self.others):
-            values = {name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)}
+            values = {name: getattr(callback, name) for name in stored.COUNTERS if hasattr(callback, name)}
             counters.append({name: None if value is None else float(value) for name, value in values.items()})
             if getattr(callback, "best_weights", None) is not None and (step or callback.best_epoch != epochs_done - 1):
                 kept = [weight for weight, mask in zip(callback.best_weights, self._is_kept(), strict=True) if mask]
@@ -118,6 +117,8 @@ class Checkpoint(keras.callbacks.Callback):
         _assign(self._variables, self._arrays, "model")
         _assign(self.model.optimizer.variables, self._arrays, "optimizer")
         self._metrics = {name: array for name, array in self._arrays.items() if name.startswith("metric/")}
+        if len(self.state["counters"]) != len(self.others):
+            raise InputError("--resume: the checkpoint does not fit the callbacks that this script has")
         for number, (callback, counters) in enumerate(zip(self.others, self.state["counters"], strict=True)):
             for name, value in counters.items():
                 setattr(callback, name, value if value is None or name == "best" else int(value))
@@ -125,9 +126,9 @@ class Checkpoint(keras.callbacks.Callback):
                 callback.best_weights = self.model.get_weights()  # already right if the last epoch was the best
                 places = [place for place, mask in enumerate(self._is_kept()) if mask]
                 for index, place in enumerate(places):
-                    key = f"best/{number}/{index}"
-                    if key in self._arrays:
-                        callback.best_weights[place] = self._arrays[key]
+                    weight = self._arrays.get(f"best/{number}/{index}", callback.best_weights[place])
+                    _check_shapes([weight], [callback.best_weights[place]], "model")
+                    callback.best_weights[place] = weight
         self._arrays = None
         self.is_restored = True
 
@@ -137,7 +138,7 @@ class Checkpoint(keras.callbacks.Callback):
         return [id(weight) in changing for weight in self.model.weights]
 
 
-def _newest(*candidates):
+def _newest(phase, *candidates):
     """State and arrays of the first undamaged file, or None and None. Says so where a file is damaged."""
     damaged = None
     for path in candidates:
@@ -146,9 +147,8 @@ def _newest(*candidates):
         try:
             arrays = files.read_arrays(path)
             state = json.loads(str(arrays.pop("state")))
-            if not isinstance(state, dict) or not state.keys() >= STATE or len(arrays) != state["arrays"]:
-                raise ValueError("it is incomplete")
-        except (OSError, ValueError, KeyError, RecursionError) as error:
+            stored.check_state(state, arrays, phase)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             tell(f"{path} is damaged ({reason(error)})")
             damaged = path
             path.replace(path.with_suffix(".damaged"))  # so that it does not become the previous one
@@ -185,8 +185,12 @@ def _arrays(kind, variables):
 
 
 def _assign(variables, arrays, kind):
-    stored = [arrays[f"{kind}/{number}"] for number in range(sum(name.startswith(f"{kind}/") for name in arrays))]
-    if [array.shape for array in stored] != [tuple(variable.shape) for variable in variables]:
-        raise InputError(f"--resume: the checkpoint does not fit the {kind} that this script builds")
-    for variable, array in zip(variables, stored, strict=True):
+    values = [arrays.get(f"{kind}/{number}") for number in range(sum(name.startswith(f"{kind}/") for name in arrays))]
+    _check_shapes(values, variables, kind)
+    for variable, array in zip(variables, values, strict=True):
         variable.assign(array)
+
+
+def _check_shapes(arrays, variables, kind):
+    if [getattr(array, "shape", None) for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise InputError(f"--resume: the checkpoint does not fit the {kind} that this script builds")

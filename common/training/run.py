@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common import backend, cli, devices, files, hosts
 from common.cli import InputError, reason, tell
-from common.training import folder, resume
+from common.training import folder, resume, stored
 from common.training.environment import environment
 from common.training.history import History
 
@@ -160,22 +160,25 @@ class Run:
         """Whether one of these phases ended before its last epoch."""
         return any(len(self.history.rows(phase)) < self.planned_epochs[phase] for phase in phases)
 
-    def result(self, phase):
-        """What `keep_result` kept of a phase in an earlier process, or None; the phase's history comes back with it."""
+    def result(self, phase, names=()):
+        """What `keep_result` kept of a phase in an earlier process, or None; the phase's history comes back with it.
+
+        It is a dict with all of `names`, whose values are text and numbers.
+        """
         path = self.checkpoints / f"{files.stem(phase)}.json"
         if not path.exists():
             return None
         try:
             kept = files.read_json(path)
-            rows, result = kept["rows"], kept["result"]
+            stored.check_result(kept, phase, names)
         except (OSError, ValueError, KeyError, TypeError) as error:
             tell(f"{path} is damaged ({reason(error)}): training this phase again")
             return None
         tell(f"{phase}: already done")
-        self.history.extend(rows)
+        self.history.extend(kept["rows"])
         self.history.flush()
         self._drop_checkpoints(phase)
-        return result
+        return kept["result"]
 
     def keep_result(self, phase, result):
         """Keep the result of a phase in place of its checkpoints, whose weights are no longer needed."""

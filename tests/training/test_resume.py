@@ -219,6 +219,50 @@ def test_without_a_whole_checkpoint_the_phase_begins_again(tmp_path, monkeypatch
     assert "training this phase again from its first epoch" in capsys.readouterr().out
 
 
+WRONG_STATES = [
+    {"epochs_done": [3]},
+    {"epochs_done": 3},
+    {"step": 1.5},
+    {"stopped": 0},
+    {"elapsed": "long"},
+    {"counters": None},
+    {"counters": [{"wait": "x"}, {}]},
+    {"counters": [{"model": 5}, {}]},
+    {"rows": 3},
+    {"rows": [3]},
+    {"rows": []},
+]
+
+
+def test_a_state_of_other_kinds_is_damage(tmp_path, monkeypatch, capsys):
+    folder, _ = killed_after(tmp_path, monkeypatch, ("epoch end", 5))
+    path = folder / "checkpoint" / "first.npz"
+    arrays = files.read_arrays(path)
+    state = json.loads(str(arrays.pop("state")))
+    text = {"model/0": np.full(arrays["model/0"].shape, "text")}
+    for wrong, others in [*((wrong, {}) for wrong in WRONG_STATES), ({}, text)]:
+        np.savez(path, state=json.dumps(state | wrong), **arrays | others)
+        assert checkpoints._newest("first", path) == (None, None), wrong
+        assert "is damaged" in capsys.readouterr().out
+    np.savez(path, state=json.dumps(state), **arrays)
+    assert checkpoints._newest("second phase", path) == (None, None), "of another phase"
+    np.savez(path, state=json.dumps(state), **arrays)
+    assert checkpoints._newest("first", path)[0] == state
+
+
+@pytest.mark.parametrize("name, array", [("model/1", None), ("model/1", np.zeros(9)), ("best/1/0", np.zeros(9))])
+def test_arrays_of_another_model_do_not_fit(tmp_path, monkeypatch, name, array):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 5))
+    path = folder / "checkpoint" / "first.npz"
+    arrays = files.read_arrays(path) | {name: np.zeros(9)}
+    if array is None:
+        arrays["model/999"] = arrays.pop(name)
+    state = json.loads(str(arrays.pop("state"))) | {"arrays": len(arrays)}
+    np.savez(path, state=json.dumps(state), **arrays)
+    with pytest.raises(cli.InputError, match="does not fit the model"):
+        train(again)
+
+
 def test_a_frozen_layer_is_not_written(tmp_path):
     run, model = train(make_args(tmp_path), epochs=1)
     with np.load(run.folder / "checkpoint" / "first.npz") as stored:
@@ -315,8 +359,22 @@ def test_a_damaged_result_of_a_phase_is_found_out_again(tmp_path, capsys):
     assert run.result("one phase") is None
     run.keep_result("one phase", {"x": 0.1})
     assert run.result("one phase") == {"x": 0.1}
-    (run.folder / "checkpoint" / "one_phase.json").write_text("{")
-    assert run.result("one phase") is None and "is damaged" in capsys.readouterr().out
+    row = {"epoch": 1, "phase": "one phase", "seconds": 0.1}
+    assert run.result("one phase", ["x"]) == {"x": 0.1}
+    for content in (
+        "{",
+        {"rows": None, "result": {"x": 0.1}},
+        {"rows": [None], "result": {"x": 0.1}},
+        {"rows": [row, row], "result": {"x": 0.1}},
+        {"rows": [row | {"phase": "another"}], "result": {"x": 0.1}},
+        {"rows": [row | {"loss": None}], "result": {"x": 0.1}},
+        {"rows": [row], "result": []},
+        {"rows": [row], "result": {"x": [0.1]}},
+        {"rows": [row], "result": {"y": 0.1}},
+    ):
+        (run.folder / "checkpoint" / "one_phase.json").write_text(content if content == "{" else json.dumps(content))
+        assert run.result("one phase", ["x"]) is None and "is damaged" in capsys.readouterr().out
+        assert len(run.history) == 0
 
 
 def test_a_full_disk_does_not_end_training(tmp_path, monkeypatch, capsys, unbroken):
