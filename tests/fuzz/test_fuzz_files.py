@@ -1,0 +1,135 @@
+"""The readers of JSON, CSV and arrays: what they promise, or OSError or ValueError."""
+
+import io
+import json
+import math
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mutations import at, contained, damaged, documents, places, values, words
+
+from common import files
+
+DOCUMENT = {"a": [1, 2.5, None, True, {"b": "text"}], "c": {"d": -1e-5, "e": [[], {}]}, "ü": "\u20ac"}
+
+
+def outcome(read, path):
+    """What a reader returns, or None and an error of the kinds that callers expect."""
+    with contained():
+        try:
+            return read(path), None
+        except (OSError, ValueError) as error:
+            return None, error
+
+
+@given(content=documents(DOCUMENT))
+def test_json(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    read, error = outcome(files.read_json, path)
+    if error is None:
+        assert json.loads(content) == read
+        for value in (read, *(at(read, place) for place in places(read))):
+            assert not isinstance(value, float) or math.isfinite(value)
+            assert not isinstance(value, int) or abs(value) < 10**18
+
+
+@given(document=values)
+def test_json_that_is_written_is_what_is_read(tmp_path, document):
+    path = tmp_path / "x.json"
+    try:
+        files.write_json(path, document)
+    except ValueError:  # NaN or infinity
+        assert not list(tmp_path.glob(".*"))
+        return
+    read, error = outcome(files.read_json, path)
+    assert read == document or "digits" in str(error)
+
+
+CSV = b'epoch,phase,val_loss\n1,head,0.5\n2,head,\n3,"a, b",1e-3\n'
+ROWS = st.lists(st.lists(words, max_size=4).map(",".join), max_size=4).map("\n".join)
+
+
+@pytest.mark.parametrize("convert", [True, False])
+@given(content=st.one_of(damaged([CSV, CSV.replace(b"\n", b"\r\n")]), ROWS.map(lambda text: text.encode(errors="replace"))))
+def test_csv(tmp_path, convert, content):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    rows, error = outcome(lambda path: files.read_csv(path, convert), path)
+    if error is None:
+        kinds = (str, float, type(None)) if convert else (str,)
+        assert len({tuple(row) for row in rows}) <= 1
+        for value in (value for row in rows for value in row.values()):
+            assert isinstance(value, kinds) and (not isinstance(value, float) or math.isfinite(value))
+
+
+@given(rows=st.lists(st.fixed_dictionaries({"a": words, "b": words}), max_size=4))
+def test_csv_that_is_written_is_what_is_read(tmp_path, rows):
+    path = tmp_path / "x.csv"
+    try:
+        files.write_csv(path, rows, ("a", "b"))
+    except UnicodeEncodeError:  # half a character
+        assert not list(tmp_path.glob(".*"))
+        return
+    assert outcome(lambda path: files.read_csv(path, convert=False), path)[0] == rows
+
+
+def npz(save=np.savez, **arrays):
+    buffer = io.BytesIO()
+    save(buffer, **arrays)
+    return buffer.getvalue()
+
+
+ARRAYS = [
+    {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "state": np.array("a text"), "b": np.int64(3)},
+    {"x": np.zeros((0, 4), np.uint8), "y": np.array([[b"ab", b"c"]]), "z": np.asfortranarray(np.eye(3))},
+]
+NPZ = [npz(**ARRAYS[0]), npz(**ARRAYS[1]), npz(np.savez_compressed, **ARRAYS[0]), npz(a=np.array([{}], object))]
+
+
+def members(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return [archive.read(name) for name in archive.namelist()]
+
+
+NPY = [member for content in NPZ for member in members(content)]
+SHAPES = st.lists(st.one_of(st.integers(-2, 8), st.sampled_from((2**31, 2**63, 2**64 + 1, True, "2", 1.5))), max_size=3).map(
+    tuple
+)
+DTYPES = st.sampled_from(
+    ("<f4", "|u1", "|O", "|V0", "<U0", "|S0", ">i8", "<m8[s]", [("a", "<f4")], [("a", "|O")], "x", "f,f", None)
+)
+
+
+@st.composite
+def with_header(draw):
+    """An .npy of a header that Python would write of any dtype and shape, and of some bytes."""
+    header = {"descr": draw(DTYPES), "fortran_order": draw(st.sampled_from((True, False, 1))), "shape": draw(SHAPES)}
+    if draw(st.booleans()):
+        del header[draw(st.sampled_from(list(header)))]
+    text = repr(header).encode() + b"\n"
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + bytes(draw(st.integers(0, 64)))
+
+
+@st.composite
+def zipped(draw):
+    """An .npz with damaged arrays in it, whose checksums are right."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in draw(st.lists(st.sampled_from(("a.npy", "b.npy", "state", ".", "../x", "é")), max_size=3, unique=True)):
+            archive.writestr(name, draw(st.one_of(damaged(NPY), with_header())))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [damaged(NPZ), zipped()], ids=["damaged", "damaged before it was zipped"])
+@given(data=st.data())
+def test_arrays(tmp_path, content, data):
+    path = tmp_path / "x.npz"
+    path.write_bytes(data.draw(content))
+    arrays, error = outcome(files.read_arrays, path)
+    if error is None:
+        assert all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in arrays.values())
+        assert sum(array.nbytes for array in arrays.values()) <= path.stat().st_size
