@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from images import load
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from common import cli
 from common.data import cifar10
@@ -33,6 +34,23 @@ def test_splits_are_disjoint_stratified_and_seeded(tmp_path):
     assert np.array_equal(first.train.images, again.train.images)
     assert not np.array_equal(first.val.images, other.val.images)
     assert np.array_equal(first.test.images, other.test.images)  # whatever the seed, test stays the same
+
+
+def held_out(labels, share, seed):
+    """The indices that scikit-learn keeps and those that it holds out."""
+    return train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed)
+
+
+def test_the_digits_held_out_never_change(tmp_path):
+    scans = load_digits()
+    rest, test = held_out(scans.target, 0.2, 0)
+    assert test[:6].tolist() == [1496, 188, 705, 820, 413, 744] and len(test) == 360  # in every run published so far
+    train, val = held_out(scans.target[rest], 0.1, 7)
+    grey = np.rint(scans.images * 255 / 16)
+    digits = load("digits", tmp_path, image_size=8, seed=7)
+    for part, indices in ((digits.test, test), (digits.val, rest[val]), (digits.train, rest[train])):
+        assert np.array_equal(part.images[..., 0], grey[indices]) and np.array_equal(part.labels, scans.target[indices])
+    assert digits.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
 
 def test_choose_is_stratified_and_nested():

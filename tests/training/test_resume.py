@@ -178,6 +178,50 @@ def test_sigterm_ends_after_the_step_and_loses_nothing(tmp_path, monkeypatch, un
     assert len(steps) == STEPS_IN_ALL, "no step is computed twice"
 
 
+class OneEpoch(keras.callbacks.Callback):
+    """Val losses as they are written down; the process is killed as soon as it has trained one epoch."""
+
+    losses = (1.0, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)
+    is_trained = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.is_trained:
+            raise KilledError
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = self.losses[epoch]
+        self.is_trained = True
+
+    def on_train_end(self, logs=None):
+        if self.is_trained:
+            raise KilledError
+
+
+def one_epoch(args):
+    """What a process adds to a run whose callbacks wait, cool down and stop; gives the rows of history.csv."""
+    with Run(EXPERIMENT, args, DATASET) as run:
+        reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=2, cooldown=2)
+        stop = keras.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True, verbose=1)
+        samples, callbacks = Samples(X, Y), [OneEpoch(), reduce, stop]
+        run.fit("head", build_model(), run.batches(samples), samples, epochs=10, callbacks=callbacks)
+    return files.read_csv(run.folder / "history.csv")
+
+
+def test_killed_after_every_epoch_callbacks_decide_as_ever(tmp_path, capsys):
+    # Epoch 2 is the best. Two epochs later the rate is halved; then two are not counted, and two more halve it after epoch 7.
+    # By then five were no better than epoch 2: that is the end.
+    args = make_args(tmp_path)
+    for _ in range(7):
+        with pytest.raises(KilledError):
+            one_epoch(args)
+        (folder,) = (tmp_path / "runs" / "experiment").iterdir()
+        args = argparse.Namespace(**vars(args) | {"resume": folder})
+    rows = one_epoch(args)
+    assert [row["learning_rate"] for row in rows] == [0.03, 0.03, 0.03, 0.03, 0.015, 0.015, 0.015]
+    told = capsys.readouterr().out
+    assert "Epoch 7: early stopping" in told and "from the end of the best epoch: 2." in told
+
+
 def test_sigterm_before_the_first_step_leaves_no_folder(tmp_path, sigterm):
     with pytest.raises(cli.Terminated):
         train(make_args(tmp_path), callbacks=[keras.callbacks.LambdaCallback(on_train_begin=lambda logs: sigterm())])
