@@ -37,10 +37,15 @@ def test_python_version_folder_and_archive(tmp_path, as_python_2):
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, folder.name)
     for source in (folder, archive):
-        (images, numbers), (test_images, _) = cifar10.read(source)
-        assert np.array_equal(images, images) and numbers.tolist() == labels and len(test_images) == 20
+        (pixels, numbers), (test_images, _) = cifar10.read(source)
+        assert np.array_equal(pixels, images) and numbers.tolist() == labels and len(test_images) == 20
         loaded = load(source, tmp_path)
         assert len(loaded.train) == 90 and loaded.class_names == cifar10.CLASS_NAMES
+
+
+def test_classes_are_in_the_order_of_their_labels():
+    names = "airplane automobile bird cat deer dog frog horse ship truck"  # batches.meta, and the data set's page
+    assert tuple(names.split()) == cifar10.CLASS_NAMES
 
 
 class Attack:
