@@ -57,18 +57,61 @@ def test_arguments_are_checked_before_anything_heavy_is_imported():
     assert ended.returncode == 0, ended.stderr
 
 
+def fails_with(error, run_folder=None):
+    def main():
+        cli.run_folder = run_folder
+        raise error
+
+    return main
+
+
 def test_exit_codes(call):
-    def fails_with(error):
-        def main():
-            raise error
-
-        return main
-
     assert call(lambda: {"status": "finished"})[0] == 0
     assert call(lambda: {"status": "interrupted"})[0] == 130
     assert call(fails_with(KeyboardInterrupt()))[0] == 130
+    assert call(fails_with(cli.Terminated()))[0] == 143  # 128 and the number of SIGTERM
+    assert call(fails_with(BrokenPipeError())) == (141, "", "")  # 128 and the number of SIGPIPE
     assert call(fails_with(cli.TrainingError("the loss became nan")))[0] == 1
     assert call(fails_with(cli.InputError("no such thing"))) == (2, "", "script.py: error: no such thing\n")
+    assert call(fails_with(cli.Finished("r is finished"))) == (0, "r is finished\n", "")
+
+
+OUT_OF_MEMORY = "out of memory ({}): give a smaller --batch-size or --image-size"
+OF_A_RUN = [  # what ends a run, its exit code before there is a folder and after, the words for it
+    (FileNotFoundError(2, "No such file or directory", "a.png"), 2, 1, "a.png: No such file or directory"),
+    (OSError(28, "No space left on device"), 1, 1, "No space left on device"),
+    (KeyboardInterrupt(), 130, 130, "interrupted"),
+    (cli.Terminated(), 143, 143, "terminated"),
+]
+
+
+@pytest.mark.parametrize("error, before, after, words", OF_A_RUN, ids=lambda value: repr(value)[:20])
+def test_what_ends_a_run_says_how_to_go_on(call, error, before, after, words):
+    assert call(fails_with(error)) == (before, "", f"script.py: error: {words}\n")
+    expected = f"script.py: error: {words}; --resume runs/x continues the run\n"
+    assert call(fails_with(error, "runs/x")) == (after, "", expected)
+
+
+@pytest.mark.parametrize("words", ["", "RESOURCE_EXHAUSTED: x", "OOM when allocating x", "CUDA out of memory"])
+def test_too_little_memory_names_the_flags(call, words):
+    error = RuntimeError(words) if words else MemoryError()
+    told = f"script.py: error: {OUT_OF_MEMORY.format(words or 'MemoryError')}\n"
+    assert call(fails_with(error)) == (1, "", told)
+
+
+def test_an_error_in_this_code_has_a_traceback(call):
+    with pytest.raises(ZeroDivisionError):
+        cli.run(fails_with(ZeroDivisionError()))
+
+
+def test_long_words_and_lines_are_shortened_in_their_middle():
+    assert cli.one_line("x" * 80) == "x" * 80
+    assert cli.one_line("see " + "a" * 50 + "b" * 31) == "see " + "a" * 42 + "..." + "b" * 15
+    words = "word " * 280  # 1,400 characters
+    assert cli.one_line(words) == words
+    assert cli.one_line(words + "end") == words[:895] + " ... " + (words + "end")[-500:]
+    assert cli.shortened("y" * 60) == "y" * 60 and cli.reason(ValueError("a\n" * 9)) == " ".join("a" * 9)
+    assert len(cli.reason(ValueError("z" * 201))) == 200
 
 
 def test_predict_takes_a_run_and_images():

@@ -81,8 +81,8 @@ def test_damaged_archive_and_missing_batch(tmp_path):
     archive.write_bytes(archive.read_bytes()[:-3000])
     with pytest.raises(cli.InputError, match="damaged"):
         load(archive, tmp_path)
-    (tmp_path / "batches" / "data_batch_4").unlink()
-    with pytest.raises(cli.InputError, match="data_batch_4 is missing"):
+    (tmp_path / "batches" / "data_batch_5").unlink()
+    with pytest.raises(cli.InputError, match="data_batch_5 is missing"):
         load(tmp_path / "batches", tmp_path)
 
 
