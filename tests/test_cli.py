@@ -1,5 +1,7 @@
 import errno
 import signal
+import argparse
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 
 import predict
 import train_ab_split
-from common import cli
+from common import cli, flags
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +47,44 @@ def test_defaults_are_shown_by_the_parser(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "(default: 0.001)" in shown and "(default: 0 7)" in shown and "(default: all)" in shown
     assert "None" not in shown and "False" not in shown and "bfloat16 arithmetic, float32 weights (default: off)" in shown
+
+
+DEFAULTS = {  # what every published run was made with, but for the flags in its command
+    "data": "cifar10", "max_train_samples": None, "cache_dir": Path("cache"), "seed": 0, "amp": False, "devices": 1,
+    "resume": None, "output_dir": Path("runs"), "name": None, "dry_run": False, "tensorboard": False,
+}  # fmt: skip
+WHERE_THERE_IS = {"weights": "imagenet", "interpolation": "bicubic", "views": 4, "no_cache": False, "unfreeze_last": 0}
+
+
+@pytest.mark.parametrize("script", ["vgg19", "vgg19_finetune", "resnet152v2", "efficientnetb7", "ab_split"])
+def test_defaults_stay_those_of_the_published_runs(script):
+    args = vars(importlib.import_module(f"train_{script}").parse_args([]))
+    expected = DEFAULTS | {name: value for name, value in WHERE_THERE_IS.items() if name in args}
+    assert {name: args[name] for name in expected} == expected
+    assert args["validation_split"] == (0.25 if script == "resnet152v2" else 0.1)
+
+
+LIMITS = [  # the type of a flag, the outermost words that it takes, and the next ones, which it does not
+    (flags.positive_int, ["1", "1000000000"], ["0", "1000000001", "all"]),
+    (flags.count, ["0", "1000000000"], ["-1", "1000000001"]),
+    (flags.positive_int_or_all, ["1", "all"], ["0", "1000000001"]),
+    (flags.count_or_all, ["0", "all"], ["-1", "ALL"]),
+    (flags.seed, ["0", "2147483647"], ["-1", "2147483648"]),
+    (flags.views, ["1", "1000"], ["0", "1001"]),
+    (flags.positive_float, ["1e-9", "1e9", "0." + "1" * 38], ["0", "1.1e9", "0." + "1" * 39]),  # of 40 characters
+    (flags.open_fraction, ["1e-9", "0.999"], ["0", "1"]),
+    (flags.dropout_rate, ["0", "0.999"], ["-0.1", "1"]),
+    (flags.run_name, ["x", "ä-1_2.", "x" * 60], ["", ".x", "x" * 61, "a b"]),
+]
+
+
+@pytest.mark.parametrize("convert, taken, refused", LIMITS, ids=lambda value: getattr(value, "__name__", None))
+def test_a_flag_takes_numbers_up_to_its_limits(convert, taken, refused):
+    for word in taken:
+        assert str(convert(word)) == word or convert(word) == float(word)
+    for word in refused:
+        with pytest.raises(argparse.ArgumentTypeError):
+            convert(word)
 
 
 def test_arguments_are_checked_before_anything_heavy_is_imported():

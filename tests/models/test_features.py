@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -203,6 +204,20 @@ def test_a_damaged_or_foreign_file_is_noticed_and_computed_again(tmp_path, capsy
     assert "can't be used as it is" in capsys.readouterr().out
     np.testing.assert_array_equal(after, before)
     assert extract(extractor, [images], tmp_path)[1]["computed"] == 0
+
+
+def test_without_a_terminal_a_line_a_minute_tells_the_time_left(monkeypatch, capsys):
+    clock = iter([0, 30, 60, 61, 90, 122])
+    monkeypatch.setattr(feature_file, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with feature_file._Progress("features", 2000, 1000) as progress:
+        for _ in range(5):
+            progress.update(100)
+    # 300 in 61 s are 4.9 a second, the 700 left take 142 s; then 500 in 122 s are 4.1, and 500 take 122 s.
+    assert capsys.readouterr().out.splitlines() == [
+        "features: 1,000 of 2,000 images done in an earlier run",
+        "features: 1,300 of 2,000 images, 4.9 images/s, 02:22 left",
+        "features: 1,500 of 2,000 images, 4.1 images/s, 02:02 left",
+    ]
 
 
 def test_two_at_once_compute_it_once(tmp_path):
