@@ -19,6 +19,17 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_a_disk_that_is_full_is_named_with_the_file_for_hdf5_too(tmp_path):
+    path = tmp_path / "model.keras"
+    of_hdf5 = RuntimeError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')")
+    for error in (of_hdf5, OSError(28, "No space left on device")):
+        with pytest.raises(OSError, match="No space left on device") as failed, files.whole(path):
+            raise error
+        assert (failed.value.errno, failed.value.filename) == (28, str(path))
+    with pytest.raises(RuntimeError, match="of another kind"), files.whole(path):
+        raise RuntimeError("of another kind")
+
+
 def test_csv_comes_back_by_column_name(tmp_path):
     rows = [{"b": 1.5, "a": "x"}, {"b": None, "a": "y"}]
     files.write_csv(tmp_path / "t.csv", rows, ("a", "b"))

@@ -107,6 +107,15 @@ def test_rows_are_called_by_their_words_where_each_has_its_own(call):
     assert len({row["name"] for row in show(call)[1]} & {f"resnet152v2 --lr {rate}" for rate in (0.01, 0.04)}) == 2
 
 
+def test_rows_that_nothing_else_tells_apart_are_called_by_their_folders(call):
+    for size in (100, 200):
+        make_run(f"runs/r/of{size}", train_size=size)
+    make_run("runs/r/other", args={"lr": 0.5}, train_size=300)
+    alike = "resnet152v2 --lr 0.001"
+    names = sorted(row["name"] for row in show(call)[1])
+    assert names == [f"{alike} (runs/r/of100)", f"{alike} (runs/r/of200)", "resnet152v2 --lr 0.5"]
+
+
 def test_of_two_runs_with_one_seed_the_newer_counts(call):
     make_run("runs/r/20261123-120000", test_accuracy=0.25)
     make_run("runs/r/20261124-120000", test_accuracy=0.75)

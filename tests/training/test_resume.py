@@ -376,6 +376,9 @@ def test_a_finished_run_says_so_whatever_has_changed_since(tmp_path, monkeypatch
     run, _ = train(make_args(tmp_path), epochs=1)
     again = make_args(tmp_path, resume=run.folder)
     resume.check(again)  # it holds no results that could be told of
+    for damaged in ("{", "{}", "[]", '{"test_accuracy": null, "epochs": 7}'):
+        (run.folder / "results.json").write_text(damaged)
+        resume.check(again)  # training ends it again
     files.write_json(run.folder / "results.json", {"test_accuracy": 0.5, "epochs": 7})
     monkeypatch.setattr(resume, "ROOT", tmp_path)
     with pytest.raises(cli.Finished, match="is finished: test accuracy 0.5000, 7 epochs"):
