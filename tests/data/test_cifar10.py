@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+import socket
 import tarfile
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from images import load
 
 from common import cli
-from common.data import cifar10
+from common.data import cifar10, downloads
 
 
 def python_version(folder, num_each=20, as_python_2=True):
@@ -115,3 +116,17 @@ def test_download_goes_through_keras_and_keeps_a_users_file(tmp_path, monkeypatc
     assert cached.read_bytes() == archive.read_bytes()
     monkeypatch.setattr(cifar10, "ORIGIN", "file:///nowhere")  # from now on it is there
     assert len(load("cifar10", tmp_path).test) == 20
+
+
+def test_a_server_that_never_answers_is_given_up_and_later_connections_are_as_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    seen = []
+
+    def get_file(*args, **options):
+        seen.append(socket.getdefaulttimeout())
+        raise TimeoutError
+
+    monkeypatch.setattr("keras.utils.get_file", get_file)
+    with pytest.raises(TimeoutError):
+        downloads.fetch("datasets", "x", "https://example.com/x", "0" * 64)
+    assert seen == [20] and socket.getdefaulttimeout() is None

@@ -374,6 +374,10 @@ def test_models_on_other_images_are_not_tested(call):
     assert "runs/s/1/predictions.csv is missing" in call(compare.main, first, second, "--no-figure")[1]
     write_predictions(second, 1 - TRUE)
     assert "has 0 right of 20, which is not what results.json says" in call(compare.main, first, second, "--no-figure")[1]
+    write_predictions(second, np.where(np.arange(20) < 2, 1 - TRUE, TRUE))
+    half = files.read_csv(second / "predictions.csv")[1:11]  # of the same accuracy
+    files.write_csv(second / "predictions.csv", half, half[0])
+    assert "has 9 right of 10, which is not what results.json says" in call(compare.main, first, second, "--no-figure")[1]
     third = make_run("runs/t/1", experiment="t", class_names=("cat", "wolf"))
     assert "different test images" in call(compare.main, first, third, "--no-figure")[1]
     fourth = make_run("runs/u/1", experiment="u", data="copy")

@@ -73,6 +73,19 @@ def test_summary_names_the_first_epoch_with_the_best_val_accuracy(tmp_path):
     assert summary == {"epochs": 4, "best_epoch": 2, "val_accuracy": 0.8, "seconds": 2.0, "images_per_second": 200.0}
 
 
+def test_summary_takes_the_lowest_loss_or_without_val_the_last_epoch(tmp_path):
+    run = make_run(tmp_path)
+    losses = {"first": (0.9, 0.4, 0.7), "second": (0.6, 0.4)}
+    for phase, values in losses.items():
+        for epoch, value in enumerate(values, start=1):
+            run.history.append({"epoch": epoch, "phase": phase, "val_loss": value, "val_accuracy": epoch / 8, "seconds": 0.25})
+    run.samples_per_epoch["second"] = 10
+    summary = run.summary("first", "second", monitor="val_loss")
+    assert summary == {"epochs": 5, "best_epoch": 2, "val_accuracy": 0.25, "seconds": 1.25, "images_per_second": 40.0}
+    assert run.history.lowest("first", "val_loss") == 0.4 and run.history.lowest("third", "val_loss") == np.inf
+    assert run.summary("second", monitor="none")["best_epoch"] == 2
+
+
 class InterruptIn(keras.callbacks.Callback):
     """Ctrl-C in the first batch of an epoch."""
 
