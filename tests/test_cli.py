@@ -2,6 +2,7 @@ import errno
 import signal
 import argparse
 import importlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,25 @@ def test_what_ends_a_run_says_how_to_go_on(call, error, before, after, words):
     assert call(fails_with(error)) == (before, "", f"script.py: error: {words}\n")
     expected = f"script.py: error: {words}; --resume runs/x continues the run\n"
     assert call(fails_with(error, "runs/x")) == (after, "", expected)
+
+
+def test_sigterm_waits_for_the_end_of_a_step_and_ends_anything_else_at_once(monkeypatch):
+    monkeypatch.setattr(cli, "terminated", False)
+    before = cli.catch_sigterm()
+    try:
+        with cli.ending_steps():
+            pass
+        done = []
+        with pytest.raises(cli.Terminated), cli.ending_steps():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("step")
+        cli.terminated = False
+        with pytest.raises(cli.Terminated):
+            signal.raise_signal(signal.SIGTERM)
+            done.append("never")
+        assert done == ["step"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("words", ["", "RESOURCE_EXHAUSTED: x", "OOM when allocating x", "CUDA out of memory"])

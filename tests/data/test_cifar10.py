@@ -74,6 +74,15 @@ def test_python_version_executes_nothing_and_says_what_is_wrong(tmp_path, monkey
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("kind", [set, frozenset])
+def test_a_set_is_refused_since_its_items_would_be_hashed(tmp_path, kind):
+    python_version(tmp_path / "batches")
+    batch = pickle.loads((tmp_path / "batches" / "data_batch_2").read_bytes())
+    (tmp_path / "batches" / "data_batch_2").write_bytes(pickle.dumps(batch | {"more": kind([1, 2])}, protocol=4))
+    with pytest.raises(cli.InputError, match="asks for builtins.set, which is not data"):
+        cifar10.read(tmp_path / "batches")
+
+
 def test_damaged_archive_and_missing_batch(tmp_path):
     python_version(tmp_path / "batches")
     archive = tmp_path / "cifar-10-python.tar.gz"
