@@ -1,6 +1,5 @@
-import errno
-import signal
 import argparse
+import errno
 import importlib
 import signal
 import subprocess
