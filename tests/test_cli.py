@@ -71,7 +71,7 @@ LIMITS = [  # the type of a flag, the outermost words that it takes, and the nex
     (flags.count_or_all, ["0", "all"], ["-1", "ALL"]),
     (flags.seed, ["0", "2147483647"], ["-1", "2147483648"]),
     (flags.views, ["1", "1000"], ["0", "1001"]),
-    (flags.positive_float, ["1e-9", "1e9", "0." + "1" * 38], ["0", "1.1e9", "0." + "1" * 39]),  # of 40 characters
+    (flags.positive_float, ["1e-9", "1e9", "0." + "1" * 38], ["0", "1.1e38", "0." + "1" * 39]),  # of 40 characters
     (flags.open_fraction, ["1e-9", "0.999"], ["0", "1"]),
     (flags.dropout_rate, ["0", "0.999"], ["-0.1", "1"]),
     (flags.run_name, ["x", "ä-1_2.", "x" * 60], ["", ".x", "x" * 61, "a b"]),
