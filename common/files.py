@@ -12,6 +12,7 @@ import re
 import stat
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 from common.cli import InputError, reason, shortened
 
@@ -80,7 +81,9 @@ def read_json(path):
 def write_csv(path, rows, columns):
     """Write rows, which are dicts, in this order of columns; a missing value stays empty."""
     with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        # Python 3.11 quotes a carriage return only where lines end with one.
+        lines = SimpleNamespace(write=lambda line: file.write(line[:-2] + "\n"))
+        writer = csv.DictWriter(lines, columns, lineterminator="\r\n")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -76,3 +76,9 @@ def test_only_regular_files_are_read(tmp_path):
     assert files.kind(tmp_path / "pipe", "--data") == "other" and files.kind(tmp_path / "long" / "x", "--data") is None
     with pytest.raises(cli.InputError, match="--data .*File name too long"):
         files.kind("x" * 300, "--data")
+
+
+def test_a_class_may_be_called_anything(tmp_path):
+    rows = [{"true": text, "predicted": "x"} for text in ("\r", "a\rb", "\r\n", "a\nb", 'a"b', "a,b", "", " ")]
+    files.write_csv(tmp_path / "t.csv", rows, ("true", "predicted"))
+    assert files.read_csv(tmp_path / "t.csv", convert=False) == rows
