@@ -151,6 +151,14 @@ def test_sigterm_waits_for_the_end_of_a_step_and_ends_anything_else_at_once(monk
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_second_sigterm_ends_the_process_at_once():
+    program = "import signal; from common import cli; cli.catch_sigterm();"
+    program += "steps = cli.ending_steps(); steps.__enter__(); signal.raise_signal(signal.SIGTERM);"
+    program += "print('goes on', flush=True); signal.raise_signal(signal.SIGTERM)"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, "goes on\n", "")
+
+
 @pytest.mark.parametrize("words", ["", "RESOURCE_EXHAUSTED: x", "OOM when allocating x", "CUDA out of memory"])
 def test_too_little_memory_names_the_flags(call, words):
     error = RuntimeError(words) if words else MemoryError()

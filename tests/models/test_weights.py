@@ -8,7 +8,9 @@ import pytest
 from keras.src.applications import efficientnet, resnet, resnet_v2, vgg19
 from keras.src.datasets import cifar10 as keras_cifar10
 
-from common.data import cifar10
+from common import cli
+from common.data import cifar10, downloads
+from common.models import weights
 from common.models.weights import OFFICIAL
 
 APPLICATIONS = {
@@ -52,3 +54,14 @@ def test_the_cifar10_archive_is_that_of_keras(monkeypatch, tmp_path):
         pass
     keras.utils.get_file(**options | {"origin": archive.as_uri(), "file_hash": None, "cache_dir": tmp_path})
     assert (tmp_path / "datasets" / cifar10.KERAS_NAME).is_file()
+
+
+def test_only_the_fully_connected_layers_of_imagenet_need_their_own_size(monkeypatch, tmp_path):
+    monkeypatch.setattr(downloads, "fetch", lambda folder, name, origin, file_hash: tmp_path / name)
+    for base, size in (("vgg19-fc2", 224), ("vgg19", 32), ("resnet152v2", 200), ("efficientnetb7", 96)):
+        found = weights.find("imagenet", base, size)
+        assert (found.path.name, found.is_imagenet, found.fingerprint()) == (OFFICIAL[base].name, True, "imagenet")
+    for source, base, size in (("imagenet", "vgg19-fc2", 225), ("none", "vgg19", 31)):
+        with pytest.raises(cli.InputError, match=f"--image-size {size}"):
+            weights.find(source, base, size)
+    assert weights.find("none", "vgg19-fc2", 32).path is None
