@@ -66,7 +66,7 @@ SLOW = (  # beginnings of tests that take long and whose siblings see as much
 )  # fmt: skip
 OF_CHECKPOINTS = [
     f"training/test_resume.py::test_{name}"
-    for name in ("killed_at", "killed_after", "sigterm", "without_a_whole", "a_damaged_checkpoint", "a_full_disk")
+    for name in ("killed_at", "killed_while", "sigterm", "without_a_whole", "a_damaged_checkpoint", "a_full_disk")
 ]
 LEFT_OUT = (  # Cosmic Ray's operators that nobody's slip would resemble, or that fail at once
     "RemoveDecorator", "ExceptionReplacer", "Variable", "_Is", "_IsNot", "LShift", "RShift", "_Pow", "_BitXor",
