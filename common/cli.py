@@ -55,9 +55,7 @@ def run(main):
         results = _call(main)
     except BaseException as error:
         message, code = _ending(error)
-        if code == EXIT_DONE:
-            tell(message)
-        elif message:
+        if message:
             print(f"{Path(sys.argv[0]).name}: error: {one_line(message)}", file=sys.stderr)
         _give_up_stdout_if_unusable()
         (leave_at_once if is_out_of_memory(error) else leave)(code)
@@ -129,6 +127,9 @@ def is_out_of_memory(error):
 def _call(main):
     try:
         results = main()
+    except Finished as message:
+        tell(message)
+        results = None
     except SystemExit:  # of argparse: --help into a closed pipe
         sys.stdout.flush()
         raise
@@ -149,9 +150,8 @@ def _on_sigterm(number, frame):
 def _ending(error):
     """The message and the exit code for what ended `main`. Raises the error where it is one in this code."""
     resume = f"; --resume {run_folder} continues the run" if run_folder else ""
-    codes = {InputError: EXIT_BAD_INPUT, TrainingError: EXIT_FAILED, Finished: EXIT_DONE}
-    if type(error) in codes:
-        return str(error), codes[type(error)]
+    if isinstance(error, (InputError, TrainingError)):
+        return str(error), EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
     if isinstance(error, KeyboardInterrupt):
         return f"interrupted{resume}", EXIT_INTERRUPTED
     if isinstance(error, Terminated):
