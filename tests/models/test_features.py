@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -265,3 +267,29 @@ def test_a_data_set_keeps_labels_and_gets_views(tmp_path):
     alone, extraction = features.of_dataset(extractor, dataset, Arguments, None)
     assert extraction["extraction"]["computed"] == 0  # the first view is the images themselves
     np.testing.assert_array_equal(alone.train.images[:], plain[:])
+
+
+def test_two_runs_that_fill_one_cache_compute_it_once(tmp_path, capsys):
+    digests, right = np.arange(40), np.arange(80, dtype=np.float32).reshape(40, 2)
+    computed, is_waiting = [], threading.Event()
+
+    def compute(batches):
+        is_waiting.wait(20)
+        for rows in batches:
+            computed.extend(rows)
+            yield right[rows]
+
+    def run():
+        file = feature_file.FeatureFile(tmp_path, digests, 2, {"batch_size": 4})
+        return file.complete(compute, "features")
+
+    with ThreadPoolExecutor(2) as threads:
+        runs = [threads.submit(run) for _ in range(2)]
+        told = ""
+        while "another run is computing these features; waiting for it" not in told:
+            told += capsys.readouterr().out
+            time.sleep(0.01)
+        is_waiting.set()
+        results = [run.result(20) for run in runs]
+    assert sorted(computed) == list(range(40)) and sorted(count for _, count in results) == [0, 40]
+    assert all((array == right).all() for array, _ in results)
