@@ -70,10 +70,13 @@ def publish(run_dir, experiment, name):
     target = PLOTS / "results" / experiment / name
     texts = [path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))]
     contents = {path.relative_to(run_dir): path.read_bytes() for path in texts}  # run_dir may be the target itself
-    shutil.rmtree(target, ignore_errors=True)
+    part = target.with_name(f".{name}")
+    shutil.rmtree(part, ignore_errors=True)
     for path, content in contents.items():
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        (target / path).write_bytes(content)
+        (part / path).parent.mkdir(parents=True, exist_ok=True)
+        (part / path).write_bytes(content)
+    shutil.rmtree(target, ignore_errors=True)  # only now, when the new one is whole
+    part.rename(target)
     for figure, run_name in COPIED.items():
         source = run_dir / "plots" / Path(figure).name
         if (Path(figure).parent.name, run_name) == (experiment, name) and source.is_file():

@@ -132,7 +132,7 @@ def need_memory(num_bytes, flag, what):
     available = memory()
     if available and num_bytes > available:
         needed, there = (f"{amount / 2**30:,.1f}" for amount in (num_bytes, available))
-        raise InputError(f"{flag}: {what} would take {needed} GiB of memory, there are {there}; give less")
+        raise InputError(f"{flag}: {what} would take {needed} GiB of memory, and only {there} GiB are there; give less")
 
 
 @contextlib.contextmanager
@@ -143,11 +143,11 @@ def held_back_stderr():
     """
     sys.stderr.flush()
     before = os.dup(2)
-    with tempfile.TemporaryFile() as held, open(before, "w") as stderr:  # noqa: PTH123
+    with tempfile.TemporaryFile("a+b") as held, open(before, "w") as stderr:  # noqa: PTH123  a: reading moves no writer
         os.dup2(held.fileno(), 2)
         try:
             yield held, stderr
-        except BaseException:
+        except Exception:
             os.dup2(before, 2)
             held.seek(0)
             os.write(2, held.read())

@@ -91,7 +91,7 @@ def one_line(message):
 
 
 def shortened(text, length=60):
-    """Text of at most `length` characters: of a longer one the begin and the end."""
+    """Text of at most `length` characters: of a longer one its beginning and its end."""
     return text if len(text) <= length else f"{text[: length - 18]}...{text[-15:]}"
 
 

@@ -60,7 +60,7 @@ def read(path, max_bytes=None):
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", path)
     if max_bytes is not None and status.st_size > max_bytes:
-        raise OSError(errno.EFBIG, f"{status.st_size / 1e6:,.0f} MB are too many", path)
+        raise OSError(errno.EFBIG, f"{status.st_size / 1e6:,.0f} MB are too large", path)
     return Path(path).read_bytes()
 
 

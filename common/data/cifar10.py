@@ -50,7 +50,15 @@ def read(path):
         raise InputError(
             f"--data {error.filename or path} can't be read: {reason(error)}; give another folder or archive"
         ) from error
-    except (EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, pickle.UnpicklingError, ValueError) as error:
+    except (
+        EOFError,
+        RecursionError,
+        tarfile.TarError,
+        zlib.error,
+        lzma.LZMAError,
+        pickle.UnpicklingError,
+        ValueError,
+    ) as error:
         raise InputError(f"--data {path} is not CIFAR-10's python version, or is damaged: {reason(error)}") from error
 
 
@@ -81,7 +89,7 @@ class _ArraysOnly(pickle._Unpickler):
     def load_keys(self, opcode, keys):
         """The opcode that puts these keys into a dict."""
         if not all(isinstance(key, (str, bytes)) for key in keys):
-            raise pickle.UnpicklingError("a key in its pickle is no text")
+            raise pickle.UnpicklingError("a key in its pickle is not text")
         pickle._Unpickler.dispatch[opcode](self)
 
     dispatch[pickle.SETITEM[0]] = lambda self: self.load_keys(pickle.SETITEM[0], self.stack[-2:-1])

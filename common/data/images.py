@@ -92,8 +92,8 @@ def resize(image, image_size):
 
 def _complaint(held):
     """What a decoder has written to the file that stands for stderr about damaged pixels, or None."""
-    written = os.pread(held.fileno(), 2**16, 0).decode(errors="replace")  # without moving the place where they write
-    found = DAMAGE.search(written)
+    held.seek(0)
+    found = DAMAGE.search(held.read().decode(errors="replace"))
     return found and found[0].strip()
 
 

@@ -101,8 +101,8 @@ def find(source, base, image_size):
         return Weights(path / "model.keras", False, f"weights of {path.resolve().name}")
     if kind != "file":
         raise InputError(f"--weights {source}: no such file or folder; allowed are imagenet, none and a path that exists")
-    if not path.name.endswith((".h5", ".keras")):
-        raise InputError(f"--weights {source}: its name ends neither in .h5 nor in .weights.h5 nor in .keras")
+    if path.suffix not in BEGINS:
+        raise InputError(f"--weights {source}: its name must end in .h5 or .keras")
     _check_begin(path, source)
     is_imagenet = any(downloads.has_hash(path, md5) for md5 in (OFFICIAL[base].md5, *OFFICIAL[base].others))
     return Weights(path, is_imagenet, "ImageNet weights" if is_imagenet else f"weights of {path.name}")
@@ -116,7 +116,7 @@ def _check_begin(path, source):
     except OSError as error:
         raise InputError(f"--weights {source}: {reason(error)}; give a file that you may read") from error
     if not is_right:
-        raise InputError(f"--weights {source} is no {path.suffix} file, whatever its name; give a weights file")
+        raise InputError(f"--weights {source} is not a {path.suffix} file, despite its name; give a weights file")
 
 
 def _imagenet(official):

@@ -72,16 +72,17 @@ def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=No
     results = _results(run, model, dataset, phases, experiment) | scores | _test_results(matrix, dataset.class_names)
     results |= {"status": run.status} | (extra or {})
 
+    accuracy = tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"])
+    tell(f"{experiment.title}: test accuracy {accuracy}")  # now, since the disk may be full
+
     folder = run.folder / experiment.folder
     plots = folder / "plots"
     plots.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "results.json", results)
     _write_predictions(folder, dataset, probabilities, matrix)
     curves.learning_rate(run.history.rows(*phases), plots / "learning_rate.png", experiment.title)
     confusion.confusion_matrix(matrix, dataset.class_names, plots / experiment.matrix_file, experiment.title)
     _draw_examples(run, dataset, predicted, plots / "examples.png", experiment.title)
-    files.write_json(folder / "results.json", results)
-    accuracy = tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"])
-    tell(f"{experiment.title}: test accuracy {accuracy}")  # now, since saving the model may fail
     _save(model, folder / "model.keras")
     return results
 

@@ -33,6 +33,11 @@ def _or_none(is_usable):
     return lambda value: value is None or is_usable(value)
 
 
+def _is_folder(name):
+    """Whether a model's name can only be that of a folder in the run's."""
+    return bool(name.strip(".")) and not {"/", "\\"} & set(name)
+
+
 RESULTS = {
     "experiment": lambda value: _text(value) and value != "", "model": _text, "data": _text, "weights": _text,
     "seed": _count(0, 2**31 - 1), "class_names": _texts, "train_size": _count(), "val_size": _count(), "test_size": _count(1),
@@ -42,10 +47,10 @@ RESULTS = {
 }  # fmt: skip
 IF_THERE = {  # of results.json
     "total_seconds": _number(), "val_accuracy": _or_none(_number(0, 1)), "learning_rate": _number(), "dropout": _number(0, 1),
-    "models": lambda value: isinstance(value, dict) and bool(value) and all(name and "/" not in name for name in value),
+    "models": lambda value: isinstance(value, dict) and bool(value) and all(map(_is_folder, value)),
 }  # fmt: skip
 ENVIRONMENT = {"devices": _texts, "backend": _text, "precision": _text}
-HISTORY = {"epoch": _number(1), "phase": _text, "val_loss": _or_none(_number()), "val_accuracy": _or_none(_number(0, 1))}
+HISTORY = {"epoch": _number(1), "phase": _text, "val_loss": _or_none(_number(0, 1e38)), "val_accuracy": _or_none(_number(0, 1))}
 POINTS = {"model": _text, "samples": _number(1), "seed": _number(), "test_accuracy": _number(0, 1), "seconds": _number()}
 PREDICTIONS = {"true": _text, "predicted": _text}
 

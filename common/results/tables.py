@@ -35,7 +35,7 @@ def markdown(rows, columns):
 
 def escaped(text):
     """Text that Markdown shows as it is: no tags, links, emphasis, code or further cells."""
-    return re.sub(r"([\\`*\[\]<>|&])", r"\\\1", printable(str(text)))
+    return re.sub(r"([\\`*_~$\[\]<>|&@#]|(?<=http):|(?<=https):|(?<=www)\.)", r"\\\1", printable(str(text)))
 
 
 def for_spreadsheets(text):

@@ -53,7 +53,7 @@ class OverParts(keras.callbacks.CallbackList):
         self._num_parts, self._part, self.is_over = num_parts, 0, False
 
     def on_train_begin(self, logs=None):
-        """At the begin of the first part."""
+        """At the start of the first part."""
         self._part += 1
         if self._part == 1:
             super().on_train_begin(logs)

@@ -42,11 +42,16 @@ class Checkpoint(keras.callbacks.Callback):
         self.epochs, self.seed, self.note = epochs, seed, note
         self.others = [callback for callback in others if hasattr(callback, "wait")]
         with hosts.main_first(f"checkpoint of {phase}"):
-            self.state, self._arrays = _newest(phase, self.path, self.before)
+            self.state, self._arrays = _newest(phase, self.path, self.before, whole_epochs=not self.can_stop_within_epoch)
         self.is_over = bool(self.state) and (self.state["stopped"] or self.state["epochs_done"] >= epochs)
         self.first_step = self.state["step"] if self.state else 0  # of the epoch to resume, counted from 0
         self.is_restored = False
-        self._write_seconds = 0.0
+        self._write_seconds, self._saved = 0.0, None  # how many epochs the newest checkpoint has, or the phase began with
+
+    def check_fits(self, epochs, steps):
+        """Raise InputError for a checkpoint that is not of these `epochs`, a range, of so many steps."""
+        if self.state and (self.state["epochs_done"] < epochs.start or self.first_step >= steps):
+            raise InputError(f"--resume: the checkpoint does not fit the epochs of this script: {self.path}")
 
     def on_train_begin(self, logs=None):
         self.model.optimizer.build(self.model.trainable_variables)
@@ -57,6 +62,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch, self._skipped = epoch, self.first_step if self.state and epoch == self.state["epochs_done"] else 0
+        self._saved = epoch if self._saved is None else self._saved
         if self._skipped:
             _assign(self.model.metrics_variables, self._metrics, "metric")
         if keras.backend.backend() == "torch":  # its dropout uses torch's own generator, which is not a variable
@@ -65,10 +71,12 @@ class Checkpoint(keras.callbacks.Callback):
             torch.manual_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
 
     def on_train_batch_begin(self, batch, logs=None):
-        if cli.terminated:
-            if self.can_stop_within_epoch and self._skipped + batch:
-                self._write_or_tell(self._epoch, self._skipped + batch)
-            raise cli.Terminated
+        if not cli.terminated:
+            return
+        step = self._skipped + batch
+        if self.can_stop_within_epoch if step else hosts.is_main() and self._epoch > self._saved:
+            self._write_or_tell(self._epoch, step)
+        raise cli.Terminated
 
     def on_epoch_end(self, epoch, logs=None):
         is_last = self.model.stop_training or epoch + 1 == self.epochs
@@ -83,6 +91,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _write_or_tell(self, epochs_done, step):
         try:
             self._write(epochs_done, step)
+            self._saved = epochs_done
         except OSError as error:  # a full disk must not end training
             tell(f"epoch {self._epoch + 1}: no checkpoint could be written to {self.path.parent} ({reason(error)})")
 
@@ -138,8 +147,11 @@ class Checkpoint(keras.callbacks.Callback):
         return [id(weight) in changing for weight in self.model.weights]
 
 
-def _newest(phase, *candidates):
-    """State and arrays of the first undamaged file, or None and None. Says so where a file is damaged."""
+def _newest(phase, *candidates, whole_epochs=False):
+    """State and arrays of the first undamaged file, or None and None. Says so where a file is damaged.
+
+    With `whole_epochs` a checkpoint within an epoch is passed over.
+    """
     damaged = None
     for path in candidates:
         if not path.exists():
@@ -148,10 +160,12 @@ def _newest(phase, *candidates):
             arrays = files.read_arrays(path)
             state = json.loads(str(arrays.pop("state")))
             stored.check_state(state, arrays, phase)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             tell(f"{path} is damaged ({reason(error)})")
             damaged = path
             path.replace(path.with_suffix(".damaged"))  # so that it does not become the previous one
+            continue
+        if whole_epochs and state["step"]:
             continue
         if damaged:
             tell(f"using the previous checkpoint, of epoch {state['epochs_done']}")

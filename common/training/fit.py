@@ -41,6 +41,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
         note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds, "epoch_seconds": recorder.seconds},
     )  # fmt: skip
     _need_memory(model, train.batch_size)
+    checkpoint.check_fits(epochs, train.steps)
     parts = _parts(train, _epochs_to_do(run, phase, checkpoint, recorder, epochs), checkpoint.first_step)
     callbacks = [*(batches.follow_fit() for batches, _ in parts), *callbacks, recorder]
     validation = {}
@@ -83,8 +84,8 @@ def fit(run, phase, model, train, val, epochs, callbacks):
         for callback in callbacks:
             callback.on_train_end()
     finally:
-        run.history.flush()
         fuse(model, 1)
+        run.history.flush_or_tell()
 
 
 def evaluate(model, samples, batch_size):
@@ -145,7 +146,9 @@ def _need_memory(model, batch_size):
     layers = itertools.dropwhile(lambda layer: not layer.trainable_weights, leaves(model))
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in layers)
     num_bytes = 2 if keras.config.dtype_policy().compute_dtype == "bfloat16" else 4
-    backend.need_memory(num_bytes * outputs * batch_size, f"--batch-size {batch_size}", "what the layers give in a step")
+    backend.need_memory(
+        num_bytes * outputs * batch_size // hosts.count(), f"--batch-size {batch_size}", "the layers' outputs in a step"
+    )
 
 
 def _build_metrics(model, train):

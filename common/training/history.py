@@ -27,11 +27,7 @@ class History:
         """Add the row of an epoch; it is on disk after a second at most, or at the next `flush`."""
         self._rows.append(row)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            try:
-                self.flush()
-            except OSError as error:  # a full disk must not end training; the next flush may succeed
-                tell(f"{self.path} could not be written ({reason(error)}): training goes on")
-                self._flushed = time.monotonic()
+            self.flush_or_tell()
 
     def extend(self, rows):
         """Add the rows that an earlier process recorded."""
@@ -44,6 +40,14 @@ class History:
     def lowest(self, phase, column):
         """The lowest value of a column in a phase, infinite for a phase that was not trained."""
         return min((row[column] for row in self.rows(phase)), default=math.inf)
+
+    def flush_or_tell(self):
+        """Write history.csv if that is possible: a full disk must not end training, and the next time may succeed."""
+        try:
+            self.flush()
+        except OSError as error:
+            tell(f"{self.path} could not be written ({reason(error)})")
+            self._flushed = time.monotonic()
 
     def flush(self):
         """Write history.csv, in the main process. Metrics beyond `COLUMNS` get columns of their own, before the seconds."""

@@ -74,7 +74,7 @@ def read_notes(folder):
             raise ValueError("it names no experiment")
         path = folder / "environment.json"
         environment = files.read_json(path)
-        if not isinstance(environment, dict):
+        if not isinstance(environment, dict) or not isinstance(environment.get("resumed", []), list):
             raise ValueError("it holds something else")
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"--resume {folder}: can't resume, {path} can't be read ({reason(error)}); start a new run") from error

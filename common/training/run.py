@@ -100,6 +100,7 @@ class Run:
             return
         try:
             if error is None and self.status != "interrupted":
+                self.history.flush()
                 files.write_json(self.checkpoints / "finished.json", resume.stored_form(self.args) | {"devices": 1})
                 for path in self.checkpoints.glob("*.previous.npz"):
                     path.unlink()

@@ -125,3 +125,23 @@ def test_an_image_that_is_cut_off_or_none_is_named(tmp_path):
     for name in ("text.png", "absent.png"):
         with pytest.raises(cli.InputError, match=name):
             images.read_image(tmp_path / name)
+
+
+def test_harmless_warnings_hide_no_damage(tmp_path):
+    """libpng warns of each of these colour profiles; after thousands of warnings libjpeg's one counts as much."""
+    folder, pixels = tmp_path / "one", np.full((8, 8, 3), 90, np.uint8)
+    folder.mkdir()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", icc_profile=b"x" * 200)
+    for number in range(2500):
+        (folder / f"{number:04}.png").write_bytes(file.getvalue())
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(file, "jpeg", progressive=True)
+    content = file.getvalue()
+    middle = len(content) // 2
+    (folder / "last.jpg").write_bytes(content[:middle] + bytes(40) + content[middle + 40 :])
+    paths = sorted(folder.iterdir())
+    assert (images.read_images(paths[:-1], 8, "")[0] == 90).all()
+    with pytest.raises(cli.InputError, match="last.jpg is damaged"):
+        images.read_images(paths, 8, "")

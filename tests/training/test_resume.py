@@ -155,7 +155,7 @@ def sigterm(monkeypatch):
 
 # What happens for the number-th time, and how many steps are in an execution.
 STEPS = [("batch", 1, 1), ("batch", 2, 1), ("batch", 3, 1), ("batch", 8, 1), ("batch", 22, 1), ("batch", 3, 2)]
-STEPS += [("epoch end", 1, 1), ("epoch end", 4, 3), ("val", 2, 1)]
+STEPS += [("epoch end", 1, 1), ("epoch end", 4, 3), ("val", 2, 1), ("epoch begin", 3, 1), ("epoch begin", 9, 3)]
 
 
 @pytest.mark.parametrize("moment", STEPS, ids=str)
@@ -163,7 +163,12 @@ def test_sigterm_ends_after_the_step_and_loses_nothing(tmp_path, monkeypatch, un
     what, number, fused = moment
     monkeypatch.setattr(fit, "num_steps", lambda model, train: fused)
     count = itertools.count(1)
-    hook = {"batch": "on_train_batch_end", "epoch end": "on_epoch_end", "val": "on_test_begin"}[what]
+    hook = {
+        "batch": "on_train_batch_end",
+        "epoch begin": "on_epoch_begin",
+        "epoch end": "on_epoch_end",
+        "val": "on_test_begin",
+    }[what]
     terminate = keras.callbacks.LambdaCallback()
     setattr(terminate, hook, lambda *_, **__: next(count) == number and sigterm())
     args = make_args(tmp_path)
@@ -535,3 +540,36 @@ def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, capsys, conten
         parse(tmp_path, "--resume", str(tmp_path), "--epochs", "9")
     told = capsys.readouterr().err
     assert ended.value.code == cli.EXIT_BAD_INPUT and told.count("\n") == 1 and "--resume" in told
+
+
+def test_sigterm_between_two_epochs_writes_the_checkpoint_that_was_left_out(tmp_path, monkeypatch, unbroken, sigterm):
+    monkeypatch.setattr(checkpoints, "SHARE", 1e-9)  # the first epoch's is the only one before the end
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 3 and sigterm())
+    args = make_args(tmp_path)
+    with pytest.raises(cli.Terminated):
+        train(args, callbacks=[begin])
+    state, _ = checkpoints._newest("first", cli.run_folder / "checkpoint" / "first.npz")
+    assert (state["epochs_done"], state["step"]) == (3, 0)
+    monkeypatch.setattr(cli, "terminated", False)
+    assert numbers(*train(argparse.Namespace(**vars(args) | {"resume": cli.run_folder}))) == unbroken
+
+
+def test_several_devices_pass_over_a_checkpoint_within_an_epoch(tmp_path, monkeypatch, sigterm):
+    monkeypatch.setattr(fit, "num_steps", lambda model, train: 1)
+    count = itertools.count(1)
+    batch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: next(count) == 8 and sigterm())
+    with pytest.raises(cli.Terminated):
+        train(make_args(tmp_path), callbacks=[batch])
+    paths = [cli.run_folder / "checkpoint" / name for name in ("first.npz", "first.previous.npz")]
+    assert [checkpoints._newest("first", *paths, whole_epochs=whole)[0]["step"] for whole in (False, True)] == [2, 0]
+
+
+@pytest.mark.parametrize("changes", [{"step": 3}, {"epochs_done": -1}], ids=str)
+def test_a_checkpoint_of_other_epochs_does_not_fit(tmp_path, monkeypatch, changes):
+    folder, again = killed_after(tmp_path, monkeypatch, ("epoch end", 3))
+    checkpoint = checkpoints.Checkpoint(folder / "checkpoint", "first", EPOCHS, [], 0, dict)
+    checkpoint.check_fits(range(EPOCHS), 3)
+    checkpoint.state |= changes
+    checkpoint.first_step = checkpoint.state["step"]
+    with pytest.raises(cli.InputError, match="does not fit the epochs of this script"):
+        checkpoint.check_fits(range(EPOCHS), 3)
