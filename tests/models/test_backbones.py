@@ -152,7 +152,7 @@ def test_paths_are_checked_before_anything_is_built(tmp_path):
     for source, message in (
         (tmp_path / "absent.h5", "no such file.*imagenet, none"),
         (tmp_path, "no model.keras"),
-        (tmp_path / "weights.ckpt", "ends neither in .h5"),
+        (tmp_path / "weights.ckpt", "must end in .h5 or .keras"),
     ):
         with pytest.raises(cli.InputError, match=message):
             weights.find(str(source), "vgg19", 32)
