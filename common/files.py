@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 from common.cli import InputError, reason, shortened
 
-MAX_TEXT = 2**27  # bytes of a CSV or JSON file; the largest of ours have a few million
+MAX_TEXT = 2**27  # bytes of a CSV or JSON file, far more than a run writes
 
 
 @contextlib.contextmanager

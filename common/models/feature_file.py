@@ -144,10 +144,8 @@ class FeatureFile:
             np.lib.format.open_memmap(self.part, "w+", np.float32, self.shape).flush()
         offset, width = np.load(self.part, mmap_mode="r").offset, self.shape[1]
         done = self.shape[0] - self._count(missing)
-        outputs, rest = (
-            compute(self._batches(missing)),
-            np.empty((0, width), np.float32),
-        )  # computes on while a chunk is written
+        outputs = compute(self._batches(missing))  # computes on while a chunk is written
+        rest = np.empty((0, width), np.float32)
         with self.part.open("r+b") as file, _Progress(title, self.shape[0], done) as progress:
             for number in missing:
                 rows, computed = self._rows(number), [rest]

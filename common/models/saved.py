@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from common.cli import reason
 from common.models.upscale import Upscale, upscale
 
 OURS = tuple(map(keras.saving.get_registered_name, (upscale, Upscale)))
@@ -63,7 +64,7 @@ def check(path):
     except ValueError:
         raise
     except Exception as error:  # a damaged file can raise anything
-        raise ValueError(f"it can't be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        raise ValueError(f"it can't be read: {type(error).__name__}: {reason(error)}") from error
 
 
 def _check_archive(path):
