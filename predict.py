@@ -17,7 +17,7 @@ import numpy as np
 
 from common import backend, cli, files, flags
 from common.data import images
-from common.results import schema
+from common.results import finished
 
 BAR_WIDTH = 30
 MAX_COMPLAINTS = 5
@@ -30,21 +30,6 @@ def parse_args(argv=None):
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, folder or quoted glob")
     parser.add_argument("--top", type=flags.positive_int, default=5, metavar="N", help="show the N most probable classes")
     return parser.parse_args(argv)
-
-
-def open_run(run_dir):
-    """The results of a run and the path of its model. Raises InputError where they are missing."""
-    results, model = run_dir / "results.json", run_dir / "model.keras"
-    if files.kind(results, "RUN_DIR") == files.kind(model, "RUN_DIR") == "file":
-        try:
-            content = files.read_json(results)
-            schema.check_results(content)
-        except (OSError, ValueError) as error:
-            raise cli.InputError(f"{results} can't be used: {cli.reason(error)}; give the folder of a finished run") from error
-        return content, model
-    others = sorted(str(path.parent) for path in run_dir.glob("*/model.keras"))
-    hint = f"; there are models in {', '.join(others)}" if others else ""
-    raise cli.InputError(f"{run_dir} holds no results.json with a model.keras: give the folder of a finished run{hint}")
 
 
 def find_images(patterns):
@@ -79,24 +64,6 @@ def read_images(paths, image_size, complaints):
     return pixels
 
 
-def load(model_path, class_names, image_size):
-    """The model of a run. Raises InputError for a damaged or a foreign one."""
-    backend.import_keras()
-    from common.models import saved
-
-    try:
-        model = saved.load(model_path)
-        shapes = model.input_shape[1:], model.output_shape[1:]
-        if shapes != ((image_size, image_size, 3), (len(class_names),)):
-            raise ValueError(f"it turns {shapes[0]} into {shapes[1]}, which is not what results.json says")
-    except Exception as error:  # Keras raises what the reader of the damaged part raises
-        if cli.is_out_of_memory(error):
-            raise
-        message = f"{model_path} can't be loaded ({cli.reason(error)}): it is damaged, or not of this collection"
-        raise cli.InputError(message) from error
-    return model
-
-
 def lines(class_names, probabilities, top):
     """A line for each of the `top` most probable classes: name, probability, bar."""
     block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
@@ -108,18 +75,18 @@ def lines(class_names, probabilities, top):
 
 def main(argv=None):
     args = parse_args(argv)
-    results, model_path = open_run(args.run_dir)
-    class_names, image_size = results["class_names"], results["image_size"]
+    run = finished.find(args.run_dir)
+    class_names, image_size = run.class_names, run.results["image_size"]
     paths, complaints = find_images(args.images)
     what = f"{len(paths):,} images of the model's {image_size}x{image_size}"
     backend.need_memory(len(paths) * image_size**2 * 3, args.run_dir, what)
     pixels = read_images(paths, image_size, complaints)
     predictions = {}
     if pixels:
-        model = load(model_path, class_names, image_size)
+        model = run.load()
         from common.results import report
 
-        cli.tell(f"{results['experiment']}: {results['model']}, test accuracy {results['test_accuracy']:.4f}")
+        cli.tell(run.title)
         for path, probabilities in zip(pixels, report.predict(model, np.stack(list(pixels.values())), BATCH_SIZE), strict=True):
             cli.tell("", path, *lines(class_names, probabilities, args.top))
             predictions[path] = dict(zip(class_names, probabilities.tolist(), strict=True))

@@ -14,6 +14,7 @@ BELOW = {
     "cli": (),
     "flags": ("cli",),
     "files": ("cli",),
+    "runs": ("cli", "files"),
     "backend": ("cli",),
     "hosts": ("cli",),
     "devices": ("cli", "backend", "hosts"),

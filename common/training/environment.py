@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from common import backend, devices, hosts
@@ -14,9 +15,10 @@ PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headl
 
 
 def environment(wanted_devices):
-    """What it takes to judge or repeat a number: command, devices (what `--devices` means), precision, versions, commit."""
+    """What it takes to judge or repeat a number: when, by which command, on which devices, versions, commit."""
     keras = backend.import_keras()
     return {
+        "started": f"{datetime.now():%Y%m%d-%H%M%S}",
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "devices": devices.names(wanted_devices),
         "processes": hosts.count(),

@@ -166,7 +166,7 @@ OF_TOOLS = {
     "predict top of 5,000 digits": (predict.main, ["run", "a.png", "--top", "9" * 5000], "--top"),
     "predict in no folder": (predict.main, ["nowhere", "a.png"], "nowhere"),
     "predict in a folder of 300 characters": (predict.main, [LONG, "a.png"], "xxx"),
-    "predict in a folder with a NUL": (predict.main, ["a\0b", "a.png"], "results.json"),
+    "predict in a folder with a NUL": (predict.main, ["a\0b", "a.png"], "RUN_DIR"),
     "predict in a folder with an escape": (predict.main, [ESCAPE, "a.png"], "[2Jb"),
     "predict in a folder that is a file": (predict.main, ["file", "a.png"], "file"),
     "predict no such image": (predict.main, ["run", "nowhere.png"], "nowhere.png"),

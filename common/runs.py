@@ -1,0 +1,43 @@
+"""Where run folders lie, and `latest`, which stands for the newest of them. Standard library only."""
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+from common import files
+from common.cli import InputError, tell
+
+LATEST = "latest"
+
+
+def resolve(path, under, flag, holding="args.json"):
+    """The Path of a run folder that the user named; for `latest`, the newest run at or under `under` that holds a file.
+
+    `latest/MODEL` is a model's subfolder of it. `holding` is the file's name. Prints which run that is. A folder that is called
+    latest comes first. Raises InputError, naming `flag`, where there is no such run.
+    """
+    path = Path(path)
+    if path.parts[:1] != (LATEST,) or os.path.lexists(LATEST):
+        return path
+    folders = [found.parent for depth in ("", "*/", "*/*/") for found in Path(under).glob(f"{depth}args.json")]
+    folders = [folder for folder in folders if files.kind(folder / holding, flag) == "file"]
+    if not folders:
+        raise InputError(f"{flag} {LATEST}: no run under {under} has {holding} yet; name a run folder")
+    newest = max(folders, key=lambda folder: (started(folder), folder.name))
+    tell(f"{LATEST}: {newest}")
+    return newest.joinpath(*path.parts[1:])
+
+
+def started(folder):
+    """When a run was started, `YYYYmmdd-HHMMSS`: its environment.json says so, wherever the folder was moved to.
+
+    That of earlier versions doesn't: then it is what the folder's name begins with. Empty where neither says it.
+    """
+    time = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        time = files.read_json(folder / "environment.json").get("started")
+    for text in (time, folder.name):
+        if isinstance(text, str) and (found := re.match(r"\d{8}-\d{6}", text)):
+            return found[0]
+    return ""
