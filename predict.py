@@ -84,10 +84,12 @@ def main(argv=None):
     predictions = {}
     if pixels:
         model = run.load()
-        from common.results import report
+        from common.results import scoring
 
         cli.tell(run.title)
-        for path, probabilities in zip(pixels, report.predict(model, np.stack(list(pixels.values())), BATCH_SIZE), strict=True):
+        for path, probabilities in zip(
+            pixels, scoring.predict(model, np.stack(list(pixels.values())), BATCH_SIZE), strict=True
+        ):
             cli.tell("", path, *lines(class_names, probabilities, args.top))
             predictions[path] = dict(zip(class_names, probabilities.tolist(), strict=True))
     if complaints:

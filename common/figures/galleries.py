@@ -26,22 +26,26 @@ def pipeline(stages, path):
     return save(figure, path)
 
 
-def examples(images, labels, predicted, class_names, path, title):
-    """Grid of up to 25 images with their true and predicted class; a wrong one has a thick frame and a cross."""
+def examples(samples, predicted, confidence, class_names, path, title):
+    """Grid of up to 25 image `Samples` with their true and predicted class and its probability `confidence`.
+
+    A wrong one has a thick frame and a cross.
+    """
     class_names = [shown(name, 40) for name in class_names]
-    count = min(25, len(images))
+    count = min(25, len(samples))
     columns = min(5, count)
     lines = -(-count // columns)
     figure, axes = plt.subplots(lines, columns, figsize=(1.75 * columns, 1.95 * lines + 0.4), squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.axis("off")
-    for axis, image, label, guess in zip(axes.flat, images, labels, predicted, strict=False):
+    items = zip(samples.images, samples.labels, predicted, confidence, strict=True)
+    for axis, (image, label, guess, probability) in zip(axes.flat, items, strict=False):
         axis.axis("on")
         axis.imshow(image, interpolation="nearest")
-        right = label == guess
+        right, sure = label == guess, f"{probability:.0%}"
         axis.set_title(
-            class_names[label] if right else f"✗ {class_names[guess]}\n(is {class_names[label]})",
+            f"{class_names[label]}, {sure}" if right else f"✗ {class_names[guess]}, {sure}\n(is {class_names[label]})",
             fontsize=8.5, color="black" if right else PALETTE[3], pad=5,
         )  # fmt: skip
         for spine in axis.spines.values():

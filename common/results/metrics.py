@@ -55,6 +55,45 @@ def cross_entropy(labels, probabilities):
     return float(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean())
 
 
+def top_k_accuracy(labels, probabilities, k):
+    """The share of images whose true class is among the `k` most probable (scikit-learn's `top_k_accuracy_score`)."""
+    return float(metrics.top_k_accuracy_score(labels, probabilities, k=k, labels=range(probabilities.shape[1])))
+
+
+def calibration(confidence, is_right):
+    """How often a model is right when it is as sure as this: a dict of arrays `(15,)` over bins of equal width from 0 to 1.
+
+    `confidence` `(n,)` is the probability of the predicted class, `is_right` bool `(n,)` whether that is the true one. `images`
+    counts those of each bin, whose means are `confidence` and `accuracy`, NaN for an empty bin (`scipy.stats.binned_statistic`;
+    Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    """
+    columns = (np.ones_like(confidence), confidence, is_right)
+    sums = stats.binned_statistic(confidence, columns, "sum", bins=15, range=(0, 1)).statistic
+    images, *totals = sums
+    means = (np.divide(total, images, out=np.full(len(images), np.nan), where=images > 0) for total in totals)
+    return {"images": images.astype(int), **dict(zip(("confidence", "accuracy"), means, strict=True))}
+
+
+def calibration_error(bins):
+    """The expected calibration error of `calibration`'s bins: their mean gap between confidence and accuracy, by images."""
+    return float(np.nansum(bins["images"] * abs(bins["confidence"] - bins["accuracy"])) / bins["images"].sum())
+
+
+def by_class(labels, predicted, class_names):
+    """Precision, recall, F1 and support of each class, a dict for each row of a table (`precision_recall_fscore_support`).
+
+    A value is None where it is not defined: the recall of a class without images, the precision of one never predicted.
+    """
+    known = {"labels": range(len(class_names)), "zero_division": np.nan}
+    columns = metrics.precision_recall_fscore_support(labels, predicted, **known)
+    names = ("precision", "recall", "f1", "support")
+    rows = (dict(zip(names, values, strict=True)) for values in zip(*(column.tolist() for column in columns), strict=True))
+    return [
+        {"class": name} | {key: None if np.isnan(value) else value for key, value in row.items()}
+        for name, row in zip(class_names, rows, strict=True)
+    ]
+
+
 def spread(values):
     """Mean and sample standard deviation; the deviation of a single value is None."""
     values = np.asarray(values, float)

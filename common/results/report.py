@@ -5,38 +5,18 @@ import errno
 import math
 import shutil
 
-import numpy as np
-
 from common import devices, files
-from common.cli import TrainingError, tell
-from common.figures import confusion, curves, galleries
-from common.results import closing, metrics, tables
+from common.cli import tell
+from common.figures import curves, galleries
+from common.results import closing, scoring, tables
+from common.results.predictions import Predictions
 
-BATCH_SIZE = 256
-NUM_EXAMPLES = 25
 NUM_PIPELINE = 4
 
 
-def predict(model, images, batch_size=BATCH_SIZE):
-    """Class probabilities `(n, num_classes)` float32 of images `(n, h, w, 3)`, or of features for a head."""
-    from common.models.inference import ForwardPass  # imports Keras
-
-    return ForwardPass(model, min(batch_size, devices.round_up(len(images)) // devices.count()))(images)
-
-
-def score(model, test, batch_size=BATCH_SIZE):
-    """Scores of a model on `test`, which are `Samples`: `test_accuracy`, `test_loss`, `probabilities` `(n, num_classes)`.
-
-    Raises TrainingError where a probability is not a finite number.
-    """
-    probabilities = predict(model, test.images, batch_size)
-    if not np.isfinite(probabilities).all():
-        raise TrainingError("the trained model predicts nan: try a lower learning rate")
-    return {
-        "test_accuracy": float((probabilities.argmax(axis=1) == test.labels).mean()),
-        "test_loss": metrics.cross_entropy(test.labels, probabilities),
-        "probabilities": probabilities,
-    }
+def score(model, test, batch_size=scoring.BATCH_SIZE):
+    """Collective: the scores of a model on test (`scoring.score`), and its `maps` of the features (`scoring.feature_maps`)."""
+    return scoring.score(model, test, batch_size) | {"maps": scoring.feature_maps(model, test.images, batch_size)}
 
 
 def finish(run, model, dataset, phases, *, scores=None, extra=None):
@@ -56,20 +36,18 @@ def finish(run, model, dataset, phases, *, scores=None, extra=None):
 def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=None):
     """Collective: score a compiled model on test and write everything that belongs to it. Returns the results, a dict.
 
-    That is results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate, the confusion
-    matrix and examples. `phases` are the model's in history.csv, `experiment` is the run's unless it is one of several models.
+    That is results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate and what
+    `Predictions` draws. `phases` are the model's in history.csv, `experiment` is the run's unless it is one of several models.
     `scores` is what `score` returned, where the head was scored on cached features. `extra` goes into results.json as it is.
     Of several processes the main one writes; the others return the scores.
     """
     experiment = experiment or run.experiment
-    scores = scores or score(model, dataset.test)
-    probabilities = scores.pop("probabilities")
+    scores = dict(scores or score(model, dataset.test))
+    predictions = Predictions(dataset.test, dataset.class_names, scores.pop("probabilities"), scores.pop("maps"))
     model.optimizer.build(model.trainable_variables)  # so that the saved model can be trained further
     if not run.writes:
         return scores | {"status": run.status}
-    predicted = probabilities.argmax(axis=1)
-    matrix = metrics.confusion_matrix(dataset.test.labels, predicted, len(dataset.class_names))
-    results = _results(run, model, dataset, phases, experiment) | scores | _test_results(matrix, dataset.class_names)
+    results = _results(run, model, dataset, phases, experiment) | scores | predictions.results()
     results |= {"status": run.status} | (extra or {})
 
     accuracy = tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"])
@@ -79,10 +57,9 @@ def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=No
     plots = folder / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / "results.json", results)
-    _write_predictions(folder, dataset, probabilities, matrix)
+    predictions.write_tables(folder)
     curves.learning_rate(run.history.rows(*phases), plots / "learning_rate.png", experiment.title)
-    confusion.confusion_matrix(matrix, dataset.class_names, plots / experiment.matrix_file, experiment.title)
-    _draw_examples(run, dataset, predicted, plots / "examples.png", experiment.title)
+    predictions.draw(plots, experiment.title, run.args.seed, experiment.matrix_file)
     _save(model, folder / "model.keras")
     return results
 
@@ -162,37 +139,6 @@ def _results(run, model, dataset, phases, experiment):
         "comparable": experiment.comparable,
         "dry_run": run.args.dry_run,
     }
-
-
-def _test_results(matrix, class_names):
-    """What results.json says of a confusion matrix."""
-    low, high = metrics.accuracy_interval(np.trace(matrix), matrix.sum())
-    return {
-        "test_accuracy_interval": [low, high],
-        "per_class_accuracy": [None if math.isnan(share) else share for share in metrics.per_class_accuracy(matrix)],
-        "most_confused": [
-            {"true": class_names[true], "predicted": class_names[predicted], "pictures": count}
-            for true, predicted, count in metrics.most_confused(matrix)
-        ],
-    }
-
-
-def _draw_examples(run, dataset, predicted, path, title):
-    test = dataset.test
-    chosen = np.random.default_rng(run.args.seed).permutation(len(test))[:NUM_EXAMPLES]
-    galleries.examples(test.images[chosen], test.labels[chosen], predicted[chosen], dataset.class_names, path, title)
-
-
-def _write_predictions(folder, dataset, probabilities, matrix):
-    names, predicted = dataset.class_names, probabilities.argmax(axis=1)
-    rows = [
-        {"index": index, "true": names[true], "predicted": names[guess], "probability": f"{probabilities[index, guess]:.6f}"}
-        for index, (true, guess) in enumerate(zip(dataset.test.labels, predicted, strict=True))
-    ]
-    files.write_csv(folder / "predictions.csv", rows, ("index", "true", "predicted", "probability"))
-    corner = "true/predicted"  # no folder, and so no class, can have this name
-    counts = [{corner: name, **dict(zip(names, row, strict=True))} for name, row in zip(names, matrix.tolist(), strict=True)]
-    files.write_csv(folder / "confusion_matrix.csv", counts, (corner, *names))
 
 
 def _count(weights):

@@ -38,6 +38,10 @@ def _is_folder(name):
     return bool(name.strip(".")) and not {"/", "\\"} & set(name)
 
 
+def _is_way_of_scoring(value):
+    return isinstance(value, dict) and value.get("on") in ("features", "images") and _count(1, 10**6)(value.get("batch_size"))
+
+
 RESULTS = {
     "experiment": lambda value: _text(value) and value != "", "model": _text, "data": _text, "weights": _text,
     "seed": _count(0, 2**31 - 1), "class_names": _texts, "train_size": _count(), "val_size": _count(), "test_size": _count(1),
@@ -47,6 +51,7 @@ RESULTS = {
 }  # fmt: skip
 IF_THERE = {  # of results.json
     "total_seconds": _number(), "val_accuracy": _or_none(_number(0, 1)), "learning_rate": _number(), "dropout": _number(0, 1),
+    "calibration_error": _number(0, 1), "test_top5_accuracy": _number(0, 1), "scored": _is_way_of_scoring,
     "models": lambda value: isinstance(value, dict) and bool(value) and all(map(_is_folder, value)),
 }  # fmt: skip
 ENVIRONMENT = {"devices": _texts, "backend": _text, "precision": _text}

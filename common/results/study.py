@@ -1,8 +1,8 @@
 """A run of several models, at several sizes and with several seeds: scores, points, tables, figures, results.json."""
 
 from common import files
-from common.figures import comparisons, curves
-from common.results import closing, metrics, report
+from common.figures import comparisons, curves, maps
+from common.results import closing, metrics, report, scoring
 
 
 class Study:
@@ -16,7 +16,7 @@ class Study:
 
     def __init__(self, run, titles, headline):
         self.run, self.titles, self.headline = run, titles, headline
-        self.points, self.models = [], {}
+        self.points, self.models, self._maps = [], {}, {}
 
     def score(self, job, model, dataset, experiment):
         """Score a trained model on test and return its point, a dict. A published one is saved, with all that belongs to it.
@@ -25,10 +25,14 @@ class Study:
         training Ctrl-C cut short: half trained, it has no place in a comparison of sizes.
         """
         if job.is_published:
-            scores = self.models[job.name] = report.write(self.run, model, dataset, [job.phase], experiment=experiment)
+            scores = report.score(model, dataset.test)
+            if scores["maps"]:
+                self._maps[job.name] = scores["maps"], dataset
+            scores = report.write(self.run, model, dataset, [job.phase], experiment=experiment, scores=scores)
+            self.models[job.name] = scores
         else:
             self._raise_if_interrupted()
-            scores = report.score(model, dataset.test)
+            scores = scoring.score(model, dataset.test)
         summary = self.run.summary(job.phase)
         point = {
             "model": job.name,
@@ -72,6 +76,7 @@ class Study:
         files.write_json(run.folder / "results.json", summary)
         files.write_csv(run.folder / "accuracy_by_samples.csv", spread, spread[0])
         self._draw_curves()
+        self._draw_features()
         models_of_sizes = [name for name in self.titles if len({row["samples"] for row in spread if row["model"] == name}) > 1]
         if models_of_sizes:
             names = {name: self.titles[name] for name in models_of_sizes}
@@ -85,6 +90,19 @@ class Study:
         """Raise KeyboardInterrupt if Ctrl-C ended an earlier stage."""
         if self.run.status == "interrupted":
             raise KeyboardInterrupt
+
+    def _draw_features(self):
+        """The features that the last layer of each B model sees: A's own where only that layer was trained."""
+        names = [name for name in self.titles if name in self._maps and name != "a"]
+        if not names:
+            return
+        dataset = self._maps[names[0]][1]
+        labels = dataset.test.labels[scoring.mapped(len(dataset.test))]
+        rows = [
+            [(f"{self.titles[name]}: {method}", self._maps[name][0][method]) for name in names]
+            for method in self._maps[names[0]][0]
+        ]
+        maps.feature_maps(rows, labels, dataset.class_names, self.run.folder / "plots" / "features_of_b.png")
 
     def _draw_curves(self):
         """Curves from history.csv, which has test columns: for each model train against test, for all together each metric."""

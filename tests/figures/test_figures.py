@@ -2,7 +2,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from common.figures import comparisons, confusion, curves, galleries, style
+from common.data.dataset import Samples
+from common.figures import calibration, comparisons, confusion, curves, galleries, maps, style
+from common.results import metrics
 
 ROWS = [
     {"epoch": 1.0, "learning_rate": 0.1, "loss": 2.0, "accuracy": 0.2, "val_loss": 2.1, "val_accuracy": 0.15},
@@ -14,7 +16,7 @@ WITH_TEST = [row | {"test_accuracy": row["val_accuracy"] + 0.01, "test_loss": ro
 @pytest.fixture
 def figure(monkeypatch):
     """The figure that a function draws, still open."""
-    for module in (comparisons, confusion, curves, galleries):
+    for module in (calibration, comparisons, confusion, curves, galleries, maps):
         monkeypatch.setattr(module, "save", lambda figure, path: figure)
     yield lambda function, *args, **kwargs: function(*args, path=None, **kwargs)
     plt.close("all")
@@ -103,10 +105,10 @@ def test_learning_rate_is_logarithmic(figure):
 
 
 def test_wrong_examples_are_marked_by_more_than_colour(figure):
-    images = np.zeros((3, 8, 8, 3), np.uint8)
-    drawn = figure(galleries.examples, images, [0, 1, 1], [0, 1, 0], ["cat", "dog"], title="t")
+    samples = Samples(np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 1]))
+    drawn = figure(galleries.examples, samples, [0, 1, 0], [0.9, 1, 0.504], ["cat", "dog"], title="t")
     titles = [axis.get_title() for axis in drawn.axes if axis.images]
-    assert titles == ["cat", "dog", "✗ cat\n(is dog)"]
+    assert titles == ["cat, 90%", "dog, 100%", "✗ cat, 50%\n(is dog)"]
     assert [axis.spines["left"].get_visible() for axis in drawn.axes if axis.images] == [False, False, True]
 
 
@@ -133,3 +135,21 @@ def test_figures_are_files_of_readable_size(tmp_path):
         assert file.read_bytes().startswith(b"\x89PNG") and file.stat().st_size < 200_000
     assert sorted(file.name for file in tmp_path.iterdir()) == ["matrix.png", "test.png"]
     assert not plt.get_fignums()
+
+
+def test_reliability_shows_accuracy_against_confidence(figure):
+    bins = metrics.calibration(np.array([0.95, 0.99, 0.97, 0.99, 0.55, 0.55]), np.array([1, 1, 1, 0, 0, 1], bool))
+    axis, below = figure(calibration.reliability, bins, title="a model").axes
+    np.testing.assert_allclose(axis.collections[1].get_offsets(), [[0.55, 0.5], [0.975, 0.75]])
+    assert axis.get_title() == "a model\ncalibration error 0.1667"  # (2 * .05 + 4 * .225) / 6
+    np.testing.assert_allclose([bar.get_height() for bar in below.patches if bar.get_height()], [2 / 6, 4 / 6])
+
+
+def test_feature_maps_tell_classes_apart_by_more_than_colour(figure):
+    points, labels = np.arange(24.0).reshape(12, 2), np.arange(12)
+    rows = [[("one", points), ("two", -points)], [("three", points), ("four", points)]]
+    axes = figure(maps.feature_maps, rows, labels, [f"class {label}" for label in labels]).axes
+    assert [axis.get_title() for axis in axes] == ["one", "two", "three", "four"]
+    np.testing.assert_array_equal(axes[1].collections[3].get_offsets(), [[-6, -7]])
+    styles = {(tuple(dots.get_facecolor()[0]), dots.get_paths()[0].vertices.tobytes()) for dots in axes[0].collections}
+    assert len(styles) == 12 and [text.get_text() for text in axes[0].texts] == [f"class {label}" for label in labels]

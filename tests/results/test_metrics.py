@@ -55,3 +55,35 @@ def test_mcnemar_worked_by_hand():
     assert metrics.mcnemar(second, first)[:2] == (2, 10)
     assert metrics.mcnemar([True, False], [True, False]) == (0, 0, 1.0)  # nothing to tell them apart by
     assert metrics.mcnemar([True, False], [False, True])[2] == 1.0
+
+
+def test_calibration_by_hand():
+    confidence = np.array([0.95, 0.99, 0.97, 0.55, 0.58, 1.0])  # 15 bins: 8 is .5333 to .6, 14 is .9333 to 1
+    is_right = np.array([True, True, False, False, True, True])
+    bins = metrics.calibration(confidence, is_right)
+    assert bins["images"].tolist() == [0] * 8 + [2] + [0] * 5 + [4]
+    np.testing.assert_allclose(bins["confidence"][[8, 14]], [0.565, 0.9775])
+    np.testing.assert_allclose(bins["accuracy"][[8, 14]], [0.5, 0.75])
+    assert np.isnan(bins["accuracy"][0])
+    assert metrics.calibration_error(bins) == pytest.approx(2 / 6 * 0.065 + 4 / 6 * 0.2275)
+
+
+def test_a_model_that_is_as_sure_as_right_has_no_calibration_error():
+    confidence = np.full(10, 0.7)
+    assert metrics.calibration_error(metrics.calibration(confidence, np.arange(10) < 7)) == pytest.approx(0)
+    assert metrics.calibration_error(metrics.calibration(np.ones(4), np.zeros(4, bool))) == 1
+
+
+def test_top_k_accuracy():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.1, 0.8, 0.1]])
+    assert metrics.top_k_accuracy([1, 0, 1], probabilities, 2) == pytest.approx(2 / 3)  # 0 is the third choice of the second
+    assert metrics.top_k_accuracy([1, 1, 1], probabilities, 2) == 1  # the other classes have no images
+
+
+def test_scores_by_class_by_hand():
+    rows = metrics.by_class([0, 0, 0, 1], [0, 1, 0, 1], ["cat", "dog", "bird"])
+    assert [row["class"] for row in rows] == ["cat", "dog", "bird"]
+    cat, dog, bird = rows
+    assert (cat["precision"], cat["recall"], cat["support"]) == (1, pytest.approx(2 / 3), 3)
+    assert cat["f1"] == pytest.approx(0.8) and dog["precision"] == 0.5 and dog["recall"] == 1
+    assert (bird["precision"], bird["recall"], bird["f1"], bird["support"]) == (None, None, None, 0)

@@ -1,0 +1,97 @@
+"""What a model predicts for labelled images, and the tables and figures of it: of a run's test part, or of any other data."""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from common import files
+from common.data.dataset import Samples
+from common.figures import calibration, confusion, galleries, maps
+from common.results import metrics, scoring
+
+NUM_EXAMPLES = 25
+MANY_CLASSES = 10  # with more of them, the top-5 accuracy is of interest too
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Class `probabilities` `(n, num_classes)` float32 for image `samples`; `maps` is what `scoring.feature_maps` returned."""
+
+    samples: Samples
+    class_names: tuple
+    probabilities: np.ndarray
+    maps: dict = field(default_factory=dict)
+
+    @cached_property
+    def predicted(self):
+        """The most probable class of each image `(n,)`."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def confidence(self):
+        """The probability of the predicted class `(n,)`."""
+        return self.probabilities.max(axis=1)
+
+    @cached_property
+    def matrix(self):
+        """The confusion matrix, counts `(num_classes, num_classes)`."""
+        return metrics.confusion_matrix(self.samples.labels, self.predicted, len(self.class_names))
+
+    def calibration(self):
+        """The bins of a reliability diagram, see `metrics.calibration`."""
+        return metrics.calibration(self.confidence, self.predicted == self.samples.labels)
+
+    def results(self):
+        """For results.json: interval of the accuracy, scores by class, most confused pairs, calibration error, top 5."""
+        low, high = metrics.accuracy_interval(np.trace(self.matrix), self.matrix.sum())
+        shares, names = metrics.per_class_accuracy(self.matrix), self.class_names
+        results = {
+            "test_accuracy_interval": [low, high],
+            "per_class_accuracy": [None if math.isnan(share) else share for share in shares],
+            "most_confused": [
+                {"true": names[true], "predicted": names[predicted], "pictures": count}
+                for true, predicted, count in metrics.most_confused(self.matrix)
+            ],
+            "calibration_error": metrics.calibration_error(self.calibration()),
+        }
+        if len(names) > MANY_CLASSES:
+            results["test_top5_accuracy"] = metrics.top_k_accuracy(self.samples.labels, self.probabilities, 5)
+        return results
+
+    def write_tables(self, folder):
+        """Write predictions.csv and confusion_matrix.csv."""
+        names = self.class_names
+        rows = [
+            {"index": index, "true": names[true], "predicted": names[guess], "probability": f"{probability:.6f}"}
+            for index, (true, guess, probability) in enumerate(
+                zip(self.samples.labels, self.predicted, self.confidence, strict=True)
+            )
+        ]
+        files.write_csv(folder / "predictions.csv", rows, ("index", "true", "predicted", "probability"))
+        corner = "true/predicted"  # no folder, and so no class, can have this name
+        counts = [
+            {corner: name, **dict(zip(names, row, strict=True))} for name, row in zip(names, self.matrix.tolist(), strict=True)
+        ]
+        files.write_csv(folder / "confusion_matrix.csv", counts, (corner, *names))
+
+    def draw(self, folder, title, seed=0, matrix_file="confusion_matrix.png"):
+        """Draw the confusion matrix, random examples, the surest mistakes, the reliability diagram, the map of the features."""
+        labels, names = self.samples.labels, self.class_names
+        confusion.confusion_matrix(self.matrix, names, folder / matrix_file, title)
+        chosen = np.random.default_rng(seed).permutation(len(labels))[:NUM_EXAMPLES]
+        self._gallery(chosen, folder / "examples.png", title)
+        wrong = np.flatnonzero(self.predicted != labels)
+        surest = wrong[np.argsort(-self.confidence[wrong], kind="stable")][:NUM_EXAMPLES]
+        if len(surest):
+            self._gallery(surest, folder / "mistakes.png", f"{title}: the mistakes it was surest of")
+        calibration.reliability(self.calibration(), folder / "reliability.png", title)
+        if self.maps:
+            panels = [[(f"{title}: {method}", points)] for method, points in self.maps.items()]
+            chosen = scoring.mapped(len(labels))
+            maps.feature_maps(list(zip(*panels, strict=True)), labels[chosen], names, folder / "feature_map.png")
+
+    def _gallery(self, chosen, path, title):
+        labelled = self.samples.take(chosen)
+        galleries.examples(labelled, self.predicted[chosen], self.confidence[chosen], self.class_names, path, title)
