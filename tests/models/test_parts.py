@@ -1,0 +1,61 @@
+"""A model taken apart gives what the whole gives."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from common.models import feature_file, parts, upscale
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+
+
+def backbone(flat):
+    inputs = keras.Input((16, 16, 3))
+    outputs = layers.Conv2D(4, 4, strides=4)(inputs)
+    return keras.Model(inputs, layers.Flatten()(outputs) if flat else outputs, name="backbone")
+
+
+def extractors():
+    """As the scripts build them: the backbone on upscaled images, with pooling after it, on the images themselves."""
+    inputs = keras.Input((8, 8, 3))
+    upscaled = upscale.upscale(inputs, 16)
+    yield keras.Model(inputs, backbone(flat=True)(upscaled))
+    yield keras.Model(inputs, layers.GlobalAveragePooling2D()(backbone(flat=False)(upscaled)))
+    small = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 8)], name="backbone")
+    yield keras.Model(inputs, layers.Flatten()(small(inputs)))
+    yield keras.Model(inputs, keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten()])(inputs))
+
+
+def with_head(extractor):
+    head = keras.Sequential([keras.Input(extractor.output_shape[1:]), layers.Dense(7, activation="relu"), layers.Dropout(0.5)])
+    head.add(layers.Dense(3, activation="softmax"))
+    return keras.Model(extractor.input, head(extractor.output))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_saved_model_comes_apart_at_its_head(tmp_path, number):
+    extractor = list(extractors())[number]
+    model = with_head(extractor)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    again, head = parts.split(loaded)
+    features = extractor.predict(IMAGES, verbose=0)
+    np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), features)
+    np.testing.assert_allclose(head.predict(features, verbose=0), model.predict(IMAGES, verbose=0), rtol=1e-5)
+    assert feature_file.identity(extractor, 4) == feature_file.identity(again, 4)  # so that its features are found in the cache
+    last = loaded.layers[-1].layers[-1]
+    seen = parts.before_last_layer(loaded).predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(last(seen), model.predict(IMAGES, verbose=0), rtol=1e-5)
+
+
+def test_one_chain_of_layers_has_no_head_but_a_last_layer():
+    chain = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(5), layers.Dense(2)])
+    inputs = keras.Input((8, 8, 3))
+    graph = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)))
+    for model, width in ((chain, 5), (graph, 192)):
+        seen = parts.before_last_layer(model).predict(IMAGES, verbose=0)
+        assert seen.shape == (5, width)
+        np.testing.assert_allclose(model.layers[-1](seen), model.predict(IMAGES, verbose=0), rtol=1e-4, atol=1e-4)
+        with pytest.raises(ValueError, match="not a head"):
+            parts.split(model)

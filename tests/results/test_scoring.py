@@ -1,0 +1,72 @@
+"""Scores of a model, and the map of what its last layer sees."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from common.cli import TrainingError
+from common.data.dataset import Samples
+from common.results import scoring
+from common.results.predictions import Predictions
+
+RANDOM = np.random.default_rng(0)
+
+
+def test_a_map_keeps_apart_what_the_model_keeps_apart():
+    labels = np.arange(60) % 3
+    features = RANDOM.normal(size=(60, 4)).astype(np.float32) + 8 * np.eye(4)[labels]
+    head = keras.Sequential([keras.Input((4,)), layers.Dense(4, kernel_initializer="identity"), layers.Dense(3)])
+    for points in scoring.feature_maps(head, features).values():
+        assert points.shape == (60, 2)
+        distances = np.linalg.norm(points[:, None] - points, axis=-1) + np.diag(np.full(60, np.inf))
+        assert (labels[distances.argmin(axis=1)] == labels).all()  # everyone's neighbour is of its class
+
+
+def test_the_first_map_is_scikit_learns_pca_of_the_last_layers_input():
+    from sklearn.decomposition import PCA
+
+    images = RANDOM.integers(0, 256, (12, 4, 4, 3), np.uint8)
+    model = keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    expected = PCA(2).fit_transform(images.reshape(12, -1).astype(float))
+    ours = scoring.feature_maps(model, images)["PCA"]
+    np.testing.assert_allclose(abs(ours), abs(expected), rtol=1e-6, atol=1e-6)  # a component's sign is free
+
+
+def test_there_is_no_map_of_few_images_or_of_equal_ones():
+    model = keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    assert scoring.feature_maps(model, np.zeros((20, 4, 4, 3), np.uint8)) == {}
+    assert scoring.feature_maps(model, RANDOM.integers(0, 256, (9, 4, 4, 3), np.uint8)) == {}
+
+
+def test_a_map_shows_2000_images_at_most():
+    chosen = scoring.mapped(5000)
+    assert len(chosen) == len(set(chosen)) == 2000 and (np.diff(chosen) > 0).all() and chosen[-1] > 4000
+    np.testing.assert_array_equal(scoring.mapped(7), range(7))
+
+
+def test_nan_is_refused():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2, kernel_initializer=keras.initializers.Constant(np.nan))])
+    with pytest.raises(TrainingError, match="nan"):
+        scoring.score(model, Samples(np.ones((3, 2), np.float32), np.zeros(3, int)))
+
+
+def test_the_mistakes_drawn_are_the_surest(tmp_path, monkeypatch):
+    drawn = {}
+    gallery = lambda self, chosen, path, title: drawn.update({path.name: chosen.tolist()})  # noqa: E731
+    monkeypatch.setattr(Predictions, "_gallery", gallery)
+    samples = Samples(RANDOM.integers(0, 256, (4, 4, 4, 3), np.uint8), np.array([0, 0, 1, 1]))
+    probabilities = np.array([[0.4, 0.6], [0.1, 0.9], [0.1, 0.9], [0.7, 0.3]])  # wrong but for the third
+    Predictions(samples, ("cat", "dog"), probabilities).draw(tmp_path, "t")
+    assert drawn["mistakes.png"] == [1, 3, 0]
+    assert sorted(drawn["examples.png"]) == [0, 1, 2, 3]
+    assert {path.name for path in tmp_path.iterdir()} == {"confusion_matrix.png", "reliability.png"}
+
+
+def test_top_5_is_told_where_it_says_something():
+    labels = np.arange(12)
+    probabilities = np.eye(12)[::-1] * 0.5 + np.eye(12) * 0.4 + 0.01
+    many = Predictions(Samples(np.zeros((12, 4, 4, 3), np.uint8), labels), tuple("abcdefghijkl"), probabilities)
+    assert many.results()["test_top5_accuracy"] == 1
+    few = Predictions(Samples(np.zeros((2, 4, 4, 3), np.uint8), labels[:2]), tuple("ab"), np.eye(2))
+    assert "test_top5_accuracy" not in few.results()
