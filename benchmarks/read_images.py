@@ -46,7 +46,7 @@ def main():
         root = args.data or Path(scratch) / "images"
         if not args.data:
             make_images(root)
-        names, (train, _) = folders.class_names(root), folders.parts(root)
+        names, train = folders.class_names(root), folders.parts(root)[0]
         files = [str(path) for path in train.glob("*/*")]
         times = {"bare cv2.imread": [], "first reading": [], "second reading": []}
         for number in range(2):

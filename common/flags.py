@@ -88,7 +88,8 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
         default=data,
         metavar="cifar10|digits|PATH",
         help="cifar10 (downloaded once), digits (bundled with scikit-learn, no network), a folder "
-        "of images, train/<class>/* and test/<class>/*, or CIFAR-10's python-version folder or archive",
+        "of images, train/<class>/* and, if you have them, val/<class>/* and test/<class>/*, or CIFAR-10's python-version "
+        "folder or archive",
     )
     group.add_argument(
         "--image-size", type=positive_int, default=image_size, metavar="N", help="images are resized to N x N pixels"
@@ -98,10 +99,13 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
         type=open_fraction,
         default=validation_split,
         metavar="F",
-        help="share of the training images held out as val, stratified",
+        help="share of the training images held out as val, stratified, where --data has no val part of its own",
     )
     group.add_argument(
-        "--max-train-samples", type=positive_int, metavar="N", help="use N training images at most, val included, stratified"
+        "--max-train-samples",
+        type=positive_int,
+        metavar="N",
+        help="use N training images at most, stratified, those held out as val included",
     )
     group.add_argument(
         "--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="decoded images and features, shared by all runs"

@@ -5,10 +5,10 @@ import argparse
 from common.data import dataset as data
 
 
-def load(source, tmp_path, **changes):
+def load(source, tmp_path, upscaled_later=False, **changes):
     """The data set that `--data source` names, at 32x32."""
     flags = {"image_size": 32, "validation_split": 0.1, "max_train_samples": None, "seed": 0, "cache_dir": tmp_path / "cache"}
-    return data.load(argparse.Namespace(data=str(source), dry_run=False, **flags | changes))
+    return data.load(argparse.Namespace(data=str(source), **flags | {"dry_run": False} | changes), upscaled_later)
 
 
 def in_order(part):

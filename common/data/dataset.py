@@ -1,7 +1,7 @@
 """`--data` as one frozen dataclass: train, val and test, each with uint8 NHWC images and integer labels; class names.
 
-Val is a seeded, stratified part of the training images. Test is the data set's own, or a stratified fifth where there is none;
-it does not depend on `--seed`, so that runs with different seeds are scored on the same images.
+Val is the data set's own, or a seeded, stratified part of the training images where there is none. Test is the data set's own,
+or a stratified fifth; it does not depend on `--seed`, so that runs with different seeds are scored on the same images.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 
 from common import backend, files, hosts
 from common.cli import InputError, reason, shortened, tell
-from common.data import cifar10, folders
+from common.data import cifar10, duplicates, folders
 from common.data.images import need_memory, resize
 
 TEST_FRACTION = 0.2
@@ -89,14 +89,15 @@ def load(args, upscaled_later=False):
     """
     names = class_names(args.data)
     with hosts.main_first("data"):
-        train, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
+        train, val, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
     if test is None:
         train, test = _split(train, TEST_FRACTION, TEST_SEED, f"--data {args.data}")
         notes.append(f"{args.data} has no test part: {len(test)} images, a stratified fifth, are held out as test.")
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
-    train, val = _split(train, args.validation_split, args.seed, "--validation-split")
-    tell(*notes)
+    if val is None:
+        train, val = _split(train, args.validation_split, args.seed, "--validation-split")
+    tell(*notes, *duplicates.of_test(train.images, val.images, test.images))
     name = args.data if args.data in ("cifar10", "digits") else Path(args.data).resolve().name
     dataset = Dataset(name, names, train, val, test)
     if args.dry_run:
@@ -167,7 +168,7 @@ def only_classes(dataset, classes, flag):
 
 
 def _read(source, names, image_size, cache_dir, upscaled_later):
-    """Train, test or None, and a list of notes for the user."""
+    """Train, val or None, test or None, and a list of notes for the user."""
     if source == "digits":
         from sklearn.datasets import load_digits  # slow to import
 
@@ -177,7 +178,8 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
     elif source == "cifar10" or cifar10.is_python_version(Path(source)):
         parts = cifar10.read(cifar10.archive() if source == "cifar10" else Path(source))
     else:
-        return _read_folders(Path(source), names, image_size, cache_dir, upscaled_later)
+        *parts, notes = folders.read(Path(source), names, image_size, cache_dir, upscaled_later)
+        return *(part and Samples(*part) for part in parts), notes
     height, width = parts[0][0].shape[1:3]
     notes = []
     if upscaled_later:
@@ -187,27 +189,7 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
         need_memory(sum(len(labels) for _, labels in parts), image_size)
         parts = [(np.stack([resize(image, image_size) for image in images]), labels) for images, labels in parts]
     train, test = [Samples(*part) for part in parts] if len(parts) == 2 else (Samples(*parts[0]), None)
-    return train, test, notes
-
-
-def _read_folders(root, names, image_size, cache_dir, upscaled_later):
-    train_folder, test_folder = folders.parts(root)
-    sizes = [image_size]
-    if upscaled_later:
-        height, width = folders.first_size(train_folder, names)
-        sizes = [height, image_size] if height == width and height < image_size else sizes
-    for size in sizes:
-        *train, num_resized = folders.read_part(train_folder, names, size, cache_dir)
-        if not num_resized:  # all have the size of the first
-            image_size = size
-            break
-    if test_folder:
-        *test, more_resized = folders.read_part(test_folder, names, image_size, cache_dir, may_lack_classes=True)
-        num_resized += more_resized
-        if not len(test[1]):
-            raise InputError(f"--data {root}: test/ holds no images; fill it, or remove it to hold out a fifth of train/")
-    notes = [f"{num_resized} images were resized to {image_size}x{image_size}."] if num_resized else []
-    return Samples(*train), Samples(*test) if test_folder else None, notes
+    return train, None, test, notes
 
 
 def _split(part, held_out, seed, flag):

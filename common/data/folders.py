@@ -1,4 +1,4 @@
-"""Folders of images, `train/<class>/*` and `test/<class>/*` or just `<class>/*`, as torchvision's ImageFolder has them.
+"""Folders of images: `train/<class>/*`, `val/<class>/*` and `test/<class>/*`, as ImageNet has them, or just `<class>/*`.
 
 The decoded images are cached in one file, whose name is a hash of every image's path, size and modification time.
 """
@@ -14,34 +14,77 @@ from common import files
 from common.cli import InputError, reason, tell
 from common.data import images
 
+VAL = ("val", "valid", "validation")  # what the val part is called
 DESKTOP_FILES = ("thumbs.db", "desktop.ini")
 CACHE_VERSION = 1
 
 
 def parts(root):
-    """The folder with the training classes and the one with the test classes, or None where there is no `test/`."""
+    """The folders of train, val and test. The latter two are None where there are none; `val/` without `test/` is test.
+
+    Raises InputError for several of `VAL`, and for a part that is no folder.
+    """
     if files.kind(root / "train", "--data") != "folder":
-        return root, None
-    return root / "train", root / "test" if files.kind(root / "test", "--data") == "folder" else None
+        return root, None, None
+    val, test = ([root / name for name in names if os.path.lexists(root / name)] for names in (VAL, ("test",)))
+    if len(val) > 1:
+        raise InputError(f"--data {root}: {val[0]} and {val[1]} would both be val; leave one of them")
+    for folder in (*val, *test):
+        if files.kind(folder, "--data") != "folder":
+            raise InputError(f"--data {root}: {folder} is no folder; move it away, or put images there, in <class>/*")
+    return root / "train", val[0] if val and test else None, (test or val or [None])[0]
 
 
 def class_names(root):
     """Names of the class folders, sorted, which gives each class its number. Raises InputError for fewer than two."""
-    train, test = parts(root)
-    names, names_of_test = _subfolders(train), _subfolders(test) if test else []
+    train, *others = parts(root)
+    names = _subfolders(train)
     if len(names) < 2:
         content = f"one class only, {names[0]}" if names else "no class folders"
         raise InputError(f"--data {root}: {train} holds {content}; two or more are needed, as in train/<class>/*.png")
     if strange := [name for name in names if name.encode(errors="replace").decode() != name]:
         raise InputError(f"--data {root}: the name of {train / strange[0]} is not UTF-8; rename it")
-    unknown = sorted(set(names_of_test) - set(names))
-    if unknown:
-        raise InputError(f"--data {root}: test/ has classes that train/ lacks: {', '.join(unknown)}")
+    for part in filter(None, others):
+        if unknown := sorted(set(_subfolders(part)) - set(names)):
+            raise InputError(f"--data {root}: {part.name}/ has classes that train/ lacks: {', '.join(unknown)}")
     return tuple(names)
 
 
+def read(root, class_names, image_size, cache_dir, upscaled_later=False):
+    """Read all parts: train, val and test, each images and labels, val and test None where there are none; notes for the user.
+
+    With `upscaled_later` square images of one size, if that is smaller, keep it. Raises InputError as `read_part` does.
+    """
+    train_folder, val_folder, test_folder = parts(root)
+    sizes = [image_size]
+    if upscaled_later:
+        height, width = first_size(train_folder, class_names)
+        sizes = [height, image_size] if height == width and height < image_size else sizes
+    for size in sizes:
+        *train, num_resized = read_part(train_folder, class_names, size, cache_dir)
+        if not num_resized:  # all have the size of the first
+            image_size = size
+            break
+    read = [train]
+    for folder in (val_folder, test_folder):
+        if folder is None:
+            read.append(None)
+            continue
+        *part, more_resized = read_part(folder, class_names, image_size, cache_dir, may_lack_classes=True)
+        num_resized += more_resized
+        read.append(part)
+        if not len(part[1]):
+            raise InputError(f"--data {root}: {folder.name}/ holds no images in class folders; fill it, or move it away")
+    notes = [f"{num_resized} images were resized to {image_size}x{image_size}."] if num_resized else []
+    if val_folder:
+        notes.append(f"{val_folder} is used as val; --validation-split is not used.")
+    elif test_folder and test_folder.name != "test":
+        notes.append(f"{root} has no test/: {test_folder.name}/ is used as test, and val is held out from train/.")
+    return *read, notes
+
+
 def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False):
-    """Read all images of one part, `train` or `test`. Every class needs some, except in a test part, which `may_lack_classes`.
+    """Read all images of one part. Every class needs some, except in val and test, which `may_lack_classes`.
 
     Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64 and
     the number of images that were resized. Raises InputError, naming the first file that can't be read.

@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 
 import cv2
@@ -51,6 +52,17 @@ def test_the_digits_held_out_never_change(tmp_path):
     for part, indices in ((digits.test, test), (digits.val, rest[val]), (digits.train, rest[train])):
         assert np.array_equal(part.images[..., 0], grey[indices]) and np.array_equal(part.labels, scans.target[indices])
     assert digits.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+
+
+def test_copies_in_a_test_part_are_told_of_for_every_kind_of_data(tmp_path, monkeypatch, capsys):
+    load("digits", tmp_path)
+    assert "pixel for pixel" not in capsys.readouterr().out  # all 1,797 differ
+    digits = load_digits()
+    digits.images[188], digits.images[705] = digits.images[[0, 1]]  # two of test, and two that are not
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: digits)
+    load("digits", tmp_path)
+    line = re.search(r"Test images that are also in .*, pixel for pixel. They may make .*", capsys.readouterr().out)[0]
+    assert sum(map(int, re.findall(r"(?:train|val): (\d+) of 360", line))) == 2
 
 
 def test_choose_is_stratified_and_nested():

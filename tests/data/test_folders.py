@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import shutil
 
 import numpy as np
@@ -96,6 +97,103 @@ def test_a_folder_without_test_part_holds_out_a_fifth(tmp_path, image_folder, ca
     assert len(told.test) == 20 and np.bincount(told.test.labels).tolist() == [10, 10]
     assert "no test part: 20 images" in capsys.readouterr().out
     assert len(load(folder / "train", tmp_path).test) == 20  # <class>/* without train/ as well
+
+
+@pytest.fixture
+def shades(tmp_path):
+    """`make({"train/cat": range(9), ...})`: a folder of square images, each of one grey."""
+
+    def make(greys, size=8):
+        for place, numbers in greys.items():
+            folder = tmp_path / "shades" / place
+            folder.mkdir(parents=True)
+            for number in numbers:
+                Image.fromarray(np.full((size, size), number, np.uint8)).save(folder / f"{number:03}.png")
+        return tmp_path / "shades"
+
+    return make
+
+
+def greys(part, class_number):
+    """The greys of a class's images, sorted."""
+    return sorted(part.images[part.labels == class_number][:, 0, 0, 0].tolist())
+
+
+TRAIN = {"train/cat": range(20), "train/dog": range(100, 120)}
+VAL = {"cat": range(40, 43), "dog": range(140, 142)}
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_val_is_val_beside_test_and_the_split_is_not_used(tmp_path, shades, capsys, name):
+    folder = shades(TRAIN | {f"{name}/{label}": VAL[label] for label in VAL} | {"test/cat": [60], "test/dog": [160, 161]})
+    own = load(folder, tmp_path, image_size=8, validation_split=0.9)
+    assert [greys(own.train, label) for label in (0, 1)] == [list(range(20)), list(range(100, 120))]
+    assert [greys(own.val, label) for label in (0, 1)] == [[40, 41, 42], [140, 141]]
+    assert [greys(own.test, label) for label in (0, 1)] == [[60], [160, 161]]
+    assert capsys.readouterr().out == f"{folder / name} is used as val; --validation-split is not used.\n"
+    assert load(folder, tmp_path, image_size=8, seed=5, validation_split=0.1).fingerprint() == own.fingerprint()
+    few = load(folder, tmp_path, image_size=8, max_train_samples=10, validation_split=0.5)
+    assert (len(few.train), len(few.val), len(few.test)) == (10, 5, 3)  # val is not part of those ten
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_val_is_test_where_there_is_no_test(tmp_path, shades, capsys, name):
+    folder = shades(TRAIN | {f"{name}/{label}": VAL[label] for label in VAL})
+    own = load(folder, tmp_path, image_size=8, validation_split=0.2)
+    assert [greys(own.test, label) for label in (0, 1)] == [[40, 41, 42], [140, 141]]
+    assert sorted(greys(own.train, 0) + greys(own.val, 0)) == list(range(20)) and np.bincount(own.val.labels).tolist() == [4, 4]
+    told = capsys.readouterr().out
+    assert told == f"{folder} has no test/: {name}/ is used as test, and val is held out from train/.\n"
+    (folder / name).rename(tmp_path / "elsewhere")
+    before = load(folder, tmp_path, image_size=8)
+    assert len(before.test) == 8 and "no test part: 8 images, a stratified fifth" in capsys.readouterr().out
+
+
+def test_val_may_lack_classes_in_everything_that_uses_it(tmp_path, shades):
+    folder = shades(TRAIN | {"train/fox": range(200, 206), "val/dog": range(140, 150), "test/cat": [60], "test/dog": [160]})
+    own = load(folder, tmp_path, image_size=8, dry_run=True, batch_size=2)
+    assert (len(own.train), len(own.val), len(own.test)) == (4, 4, 2) and set(own.val.labels) == {1}
+    own = load(folder, tmp_path, image_size=8)
+    assert greys(data.only_classes(own, [1, 2], "--classes-b").val, 0) == list(range(140, 150))
+    with pytest.raises(cli.InputError, match="--classes-b: val has no image of cat"):
+        data.only_classes(own, [0], "--classes-b")
+
+
+def test_val_is_upscaled_later_or_resized_as_train_is(tmp_path, shades, capsys):
+    folder = shades(TRAIN | {"test/cat": [60]})
+    Image.fromarray(np.full((20, 30), 140, np.uint8)).save(folder / "test" / "cat" / "large.png")
+    (folder / "test").rename(folder / "val")
+    own = load(folder, tmp_path, upscaled_later=True, image_size=64)
+    assert own.test.images.shape == (2, 8, 8, 3) and own.train.images.shape[1:] == (8, 8, 3)
+    assert "1 images were resized to 8x8." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "part, message",
+    [
+        ("validation/cat", "val and .*validation would both be val"),
+        ("val/wolf", "val/ has classes that train/ lacks: wolf"),
+        ("test", "test/ holds no images"),
+    ],
+)
+def test_a_val_that_fits_nothing_is_refused(tmp_path, shades, part, message):
+    folder = shades(TRAIN | {"val/cat": [40]} | {part: []})
+    with pytest.raises(cli.InputError, match=message):
+        load(folder, tmp_path, image_size=8)
+
+
+def test_test_images_that_are_in_train_or_val_are_counted_by_their_pixels(tmp_path, shades, capsys):
+    inside = {"val/cat": [40, 41, 5], "test/cat": [3, 41, 60], "test/dog": [4, 100, 160, 161]}  # 4 is a cat in train
+    folder = shades(TRAIN | inside)
+    Image.fromarray(np.full((8, 8), 40, np.uint8)).save(folder / "test" / "cat" / "copy.bmp")  # another file, the same pixels
+    Image.fromarray(np.full((8, 8), 60, np.uint8)).save(folder / "test" / "cat" / "again.png")  # twice in test
+    load(folder, tmp_path, image_size=8)
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith("Test images that are also in train: 3 of 9, in val: 2 of 9, pixel for pixel. They may")
+    shutil.rmtree(folder / "val")
+    load(folder, tmp_path, image_size=8, max_train_samples=38)  # what is not trained on does no harm
+    counts = re.findall(r"(\d+) of 9", capsys.readouterr().out)
+    assert sum(map(int, counts)) <= 3
 
 
 def test_an_image_that_is_cut_off_or_none_is_named(tmp_path):

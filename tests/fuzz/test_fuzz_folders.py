@@ -48,16 +48,18 @@ def make(folder, tree):
 @given(
     train=TREES,
     test=st.one_of(st.none(), TREES),
+    val=st.one_of(st.none(), TREES),
     common=st.lists(st.sampled_from(("cat", "dog", "a\nb")), max_size=3, unique=True),
     may_lack=st.booleans(),
 )
-def test_a_folder_is_read_or_refused_in_one_line(train, test, common, may_lack):
+def test_a_folder_is_read_or_refused_in_one_line(train, test, val, common, may_lack):
     root = Path("data")
     shutil.rmtree(root, ignore_errors=True)
     good = {name: {"0.png": IMAGES[0]} for name in common}
     make(root / "train", good | train)
-    if test is not None:
-        make(root / "test", good | test)
+    for name, part in (("test", test), ("val", val)):
+        if part is not None:
+            make(root / name, good | part)
     with contained():
         try:
             names = folders.class_names(root)

@@ -50,6 +50,19 @@ CHANGES = {  # of a data set in `pictures`, and a word of the line
     "an empty class": (lambda root: (root / "train" / "wolf").mkdir(), "wolf"),
     "an empty class of 250 letters": (lambda root: (root / "train" / ("x" * 250)).mkdir(), "xxx"),
     "an empty test part": (lambda root: [path.unlink() for path in root.glob("test/*/*")], "test/"),
+    "a val that is a file": (lambda root: (root / "val").touch(), "pictures/val"),
+    "an empty val": (lambda root: (root / "val").mkdir(), "val/"),
+    "an empty val without test": (lambda root: (shutil.rmtree(root / "test"), (root / "val").mkdir()), "val/"),
+    "a val without class folders": (lambda root: write(root / "val" / "0.png", encoded("png", picture(32))), "val/"),
+    "an unknown val class": (lambda root: (root / "val" / "wolf").mkdir(parents=True), "wolf"),
+    "an unknown val class with an escape": (lambda root: (root / "valid" / ESCAPE).mkdir(parents=True), "[2Jb"),
+    "a damaged image in val": (lambda root: write(root / "val/cat/x.png"), "val/cat/x.png"),
+    "a text file in val": (lambda root: write(root / "validation/cat/notes.txt"), "notes.txt"),
+    "val and validation": (lambda root: [(root / name).mkdir() for name in ("val", "validation")], "pictures/validation"),
+    "val links to itself": (lambda root: (root / "val").symlink_to("val"), "pictures/val"),
+    "val links to nothing": (lambda root: (root / "val").symlink_to("nothing"), "pictures/val"),
+    "val a FIFO": (lambda root: os.mkfifo(root / "val"), "pictures/val"),
+    "test links to nothing": (lambda root: (shutil.rmtree(root / "test"), (root / "test").symlink_to("x")), "pictures/test"),
     "hidden files only": (lambda root: [move(path, f".{path.name}") for path in (root / CAT).iterdir()], "train/cat"),
     "a text file": (lambda root: write(root / "train/cat/notes.txt"), "notes.txt"),
     "a GIF": (lambda root: write(root / "train/cat/x.gif", encoded("gif")), "x.gif"),
@@ -99,7 +112,7 @@ def make_everything(folder):
     """A data set, weights, a run and an image, and a folder `closed` that holds them too."""
     closed = folder / "closed"
     for place in (folder, closed):
-        make_pictures(place / "pictures")
+        make_pictures(place / "pictures", parts=("train", "val", "test"))
         make_batches(place / "batches")
         write(place / "model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100))
         write(place / "x.png", encoded("png", picture(32)))
@@ -114,6 +127,9 @@ MAY_NOT = {  # what is closed, to which rights, and the arguments that lead ther
     "a closed train": ("pictures/train", 0o000, command("ab_split", "pictures"), "pictures"),
     "a closed class": ("pictures/train/cat", 0o000, command("ab_split", "pictures"), "train/cat"),
     "a class that may be listed but not entered": ("pictures/train/cat", 0o444, command("vgg19", "pictures"), "train/cat"),
+    "a closed val": ("pictures/val", 0o000, command("resnet152v2", "pictures"), "pictures/val"),
+    "a closed class of val": ("pictures/val/cat", 0o000, command("vgg19", "pictures"), "val/cat"),
+    "an image of val that may not be read": ("pictures/val/cat/0.png", 0o000, command("ab_split", "pictures"), "val/cat/0.png"),
     "a train that may be listed but not entered": ("pictures/train", 0o444, command("vgg19", "pictures"), "pictures"),
     "an image that may not be read": ("pictures/train/cat/0.png", 0o000, command("vgg19", "pictures"), "train/cat/0.png"),
     "batches in a closed folder": ("batches", 0o000, command("ab_split", "batches"), "--data"),

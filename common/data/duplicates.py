@@ -1,0 +1,21 @@
+"""Test images that were trained on: the same pixels in train or val, where test accuracy measures memory."""
+
+import hashlib
+
+import numpy as np
+
+
+def of_test(train, val, test):
+    """A note, in a list, on how many images of `test` are in `train` or `val` too, all uint8 `(n, h, w, 3)`; empty for none.
+
+    Images are the same if all their pixels are, after resizing: two files may differ.
+    """
+    digests = _digests(test)
+    counts = {name: int(np.isin(digests, _digests(part)).sum()) for name, part in (("train", train), ("val", val))}
+    places = ", in ".join(f"{name}: {count:,} of {len(test):,}" for name, count in counts.items() if count)
+    return [f"Test images that are also in {places}, pixel for pixel. They may make test accuracy too high."] if places else []
+
+
+def _digests(images):
+    """A hash of each image."""
+    return np.array([hashlib.blake2b(image, digest_size=16).digest() for image in np.ascontiguousarray(images)])
