@@ -1,101 +1,124 @@
 #!/usr/bin/env python3
-"""Classes and probabilities for your own images, by the model of a finished run.
+"""Classes and probabilities for your own images, by a trained model.
 
-    python predict.py runs/ab_split/20261123-020611 my_image.png
-    python predict.py runs/ab_split/20261123-020611/a holiday/ "more/*.jpg"
+    python predict.py latest my_image.png holiday/ "more/*.jpg"
+    python predict.py runs/ab_split/20261123-020611/a holiday/ --csv > holiday.csv
+    find photos -name "*.jpg" -print0 | python predict.py latest - --json > photos.json
+    python predict.py model.keras my_image.png --classes cat dog
 
-RUN_DIR is a run folder, or the subfolder of one of its models. IMAGE is an image file, a folder (all images under it) or a
-quoted glob; PNG, JPEG, WebP or BMP of any size, resized to the model's as in training. An image that can't be read is
-named, the others are still predicted, and the exit code is 2.
+RUN_DIR is a run folder, the subfolder of one of its models, `latest` for the newest run under runs/, or a model file alone with
+the names of its --classes. IMAGE is an image file, a folder (all images under it), a quoted glob, or - for a list of paths on
+stdin, one a line or with NULs between them. Images are PNG, JPEG, WebP or BMP of any size and number, resized to the model's as
+in training: what is not square is squeezed. An image that can't be read is named on stderr, the others are still predicted, and
+the exit code is 2.
 """
 
-import glob
+import contextlib
+import itertools
 import sys
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from common import backend, cli, files, flags
-from common.data import images
-from common.results import finished
+from common import backend, cli, flags
+from common.data import images, paths
+from common.results import finished, printing
 
-BAR_WIDTH = 30
-MAX_COMPLAINTS = 5
+STDIN = "-"
 BATCH_SIZE = 32  # a backbone at 224x224 takes a GiB for as many
 
 
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="run folder, or a model's subfolder of it")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, folder or quoted glob")
-    parser.add_argument("--top", type=flags.positive_int, default=5, metavar="N", help="show the N most probable classes")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "run_dir", type=Path, metavar="RUN_DIR", help="run folder, a model's subfolder, latest, or a model file"
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, folder, quoted glob, or - for paths on stdin")
+    classes = "of a model file alone, in their order; put them last, or end them with --"
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help=classes)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--top", type=flags.positive_int, default=5, metavar="N", help="show the N most probable classes")
+    form.add_argument("--csv", action="store_true", help="print CSV with a column a class, everything else on stderr")
+    form.add_argument("--json", action="store_true", help="print a JSON array, an object an image, everything else on stderr")
+    args = parser.parse_args(argv)
+    if args.images.count(STDIN) > 1:
+        parser.error("IMAGE -: stdin can be read once only; give one -")
+    return args
 
 
-def find_images(patterns):
-    """Paths of the images that the arguments mean, and a complaint for each argument that means none."""
-    paths, complaints = [], []
-    for pattern in patterns:
-        try:
-            kind = files.kind(pattern, "IMAGE")
-        except cli.InputError as error:
-            complaints.append(str(error))
-            continue
-        if kind == "folder":
-            matches = [path for path in sorted(Path(pattern).rglob("[!.]*")) if path.name.lower().endswith(images.EXTENSIONS)]
-        elif kind:
-            matches = [Path(pattern)]
-        else:
-            matches = sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207  Path.glob takes no absolute pattern
-        paths += matches
-        if not matches:
-            complaints.append(f"{pattern}: no such image, or no {', '.join(images.EXTENSIONS)} file in that folder")
-    return paths, complaints
+def find_images(arguments, complain):
+    """Paths that the arguments mean, each once, and their number: None where stdin names some, which are read as they come."""
+    if STDIN not in arguments:
+        found = dict.fromkeys(path for argument in arguments for path in paths.find(argument, complain))
+        return found, len(found)
+    if sys.stdin is None:
+        raise cli.InputError(f"IMAGE {STDIN}: stdin is closed")
+    each = (paths.listed(sys.stdin.buffer) if word == STDIN else paths.find(word, complain) for word in arguments)
+    return itertools.chain.from_iterable(each), None
 
 
-def read_images(paths, image_size, complaints):
-    """Images `(image_size, image_size, 3)` uint8 by path; what can't be read adds to the complaints."""
-    pixels = {}
-    for path in paths:
-        try:
-            pixels[str(path)] = images.resize(images.read_image(path), image_size)
-        except cli.InputError as error:
-            complaints.append(str(error))
-    return pixels
+def batches(pictures, remarks):
+    """Yield the paths and the images of up to BATCH_SIZE pictures that could be read."""
+
+    def readable():
+        for picture in pictures:
+            if picture.error:
+                remarks.complain(picture.error)
+            else:
+                remarks.num_images += 1
+                remarks.num_squeezed += not picture.is_square
+                yield picture
+
+    good = readable()
+    while batch := list(itertools.islice(good, BATCH_SIZE)):
+        yield [picture.path for picture in batch], np.stack([picture.image for picture in batch])
 
 
-def lines(class_names, probabilities, top):
-    """A line for each of the `top` most probable classes: name, probability, bar."""
-    block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
-    width = max(map(len, class_names))
-    for number in probabilities.argsort()[::-1][:top]:
-        bar = block * round(float(probabilities[number]) * BAR_WIDTH)
-        yield f"  {class_names[number]:{width}}  {probabilities[number]:.4f}  {bar}".rstrip()
+def predict(run, model, found, total, remarks):
+    """Yield each image's path with its probabilities, a list of floats. Reads ahead while the model computes.
+
+    Where `model` is None it is loaded when an image could be read.
+    """
+    image_size = run.results["image_size"] if run.results else model.input_shape[1]
+    what = f"{2 * BATCH_SIZE} images of the model's {image_size}x{image_size}"
+    backend.need_memory(2 * BATCH_SIZE * image_size**2 * 3, run.path, what)
+    with (
+        images.reading_ahead(found, image_size) as pictures,
+        tqdm(pictures, total=total, unit=" images", leave=False, disable=sys.stdout.isatty() or None) as bar,
+    ):
+        read = batches(bar, remarks)
+        first = next(read, None)
+        if first is None:
+            return
+        model = model or run.load()
+        from common.models.inference import ForwardPass
+
+        forward = ForwardPass(model, len(first[0]))  # if it is smaller than BATCH_SIZE, there is no other
+        named, read = itertools.tee(itertools.chain([first], read))
+        for outputs, (names, _) in zip(forward.over(pixels for _, pixels in read), named, strict=False):
+            outputs = outputs.astype(np.float32)  # a model may compute in less
+            if not np.isfinite(outputs).all():
+                raise cli.InputError(f"{run.path} predicts nan: its training failed; give another model")
+            yield from zip(names, outputs.tolist(), strict=True)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    run = finished.find(args.run_dir)
-    class_names, image_size = run.class_names, run.results["image_size"]
-    paths, complaints = find_images(args.images)
-    what = f"{len(paths):,} images of the model's {image_size}x{image_size}"
-    backend.need_memory(len(paths) * image_size**2 * 3, args.run_dir, what)
-    pixels = read_images(paths, image_size, complaints)
-    predictions = {}
-    if pixels:
-        model = run.load()
-        from common.results import scoring
-
-        cli.tell(run.title)
-        for path, probabilities in zip(
-            pixels, scoring.predict(model, np.stack(list(pixels.values())), BATCH_SIZE), strict=True
-        ):
-            cli.tell("", path, *lines(class_names, probabilities, args.top))
-            predictions[path] = dict(zip(class_names, probabilities.tolist(), strict=True))
-    if complaints:
-        more = f"; and {len(complaints) - MAX_COMPLAINTS:,} more" if len(complaints) > MAX_COMPLAINTS else ""
-        raise cli.InputError("; ".join(complaints[:MAX_COMPLAINTS]) + more)
-    return predictions
+    run = finished.find(args.run_dir, args.classes)
+    remarks = printing.Remarks(at_once=args.csv or args.json)
+    found, total = find_images(args.images, remarks.complain)
+    if args.csv or args.json:
+        form = (printing.as_csv if args.csv else printing.as_json)(run.class_names)
+    else:
+        form = printing.as_text(run.class_names, args.top, run.title)
+    with form as write:
+        if found:
+            model = None if run.results else run.load()  # only the model knows its image size
+            with contextlib.closing(predict(run, model, found, total, remarks)) as each:
+                for path, probabilities in each:
+                    write(path, probabilities)
+        remarks.end()
 
 
 if __name__ == "__main__":

@@ -143,7 +143,10 @@ def held_back_stderr():
     """
     sys.stderr.flush()
     before = os.dup(2)
-    with tempfile.TemporaryFile("a+b") as held, open(before, "w") as stderr:  # noqa: PTH123  a: reading moves no writer
+    with (
+        tempfile.TemporaryFile("a+b") as held,  # a: reading moves no writer
+        open(before, "w", errors="backslashreplace") as stderr,  # noqa: PTH123  a descriptor
+    ):
         os.dup2(held.fileno(), 2)
         try:
             yield held, stderr

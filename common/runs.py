@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import sys
 from pathlib import Path
 
 from common import files
@@ -14,8 +15,8 @@ LATEST = "latest"
 def resolve(path, under, flag, holding="args.json"):
     """The Path of a run folder that the user named; for `latest`, the newest run at or under `under` that holds a file.
 
-    `latest/MODEL` is a model's subfolder of it. `holding` is the file's name. Prints which run that is. A folder that is called
-    latest comes first. Raises InputError, naming `flag`, where there is no such run.
+    `latest/MODEL` is a model's subfolder of it. `holding` is the file's name. Says on stderr which run that is. A folder
+    that is called latest comes first. Raises InputError, naming `flag`, where there is no such run.
     """
     path = Path(path)
     if path.parts[:1] != (LATEST,) or os.path.lexists(LATEST):
@@ -25,7 +26,7 @@ def resolve(path, under, flag, holding="args.json"):
     if not folders:
         raise InputError(f"{flag} {LATEST}: no run under {under} has {holding} yet; name a run folder")
     newest = max(folders, key=lambda folder: (started(folder), folder.name))
-    tell(f"{LATEST}: {newest}")
+    tell(f"{LATEST}: {newest}", file=sys.stderr)  # stdout may be for another program
     return newest.joinpath(*path.parts[1:])
 
 

@@ -3,9 +3,14 @@
 OpenCV returns an image for many a damaged file; its decoders complain on stderr at best. Their complaints are caught and count.
 """
 
+import contextlib
 import os
 import re
+import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
 
 MAX_PIXELS = 100_000_000
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # read when OpenCV is imported
@@ -16,9 +21,12 @@ from tqdm import tqdm  # noqa: E402
 
 from common import backend, files  # noqa: E402
 from common.cli import InputError, reason  # noqa: E402
+from common.data.paths import EXTENSIONS  # noqa: E402
 
-EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 CHUNK = 256  # images per task of a thread
+SMALL_CHUNK = 16  # where they are read ahead
+MAX_AHEAD = 8  # such tasks at once
+MAX_HELD = 2**16  # bytes of harmless warnings that are kept
 # What libjpeg and libpng say of damaged pixels. They also warn of odd colour profiles and versions, which do no harm.
 DAMAGE = re.compile(r"(Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|libpng.*(IDAT|CRC|compressed data)).*")
 
@@ -32,7 +40,7 @@ def read_image(path):
         image, error = _decode(path)
         complaint = _complaint(held)
     if error or complaint:
-        raise InputError(f"{path} {error or f'is damaged ({complaint})'}; replace it, or move it away")
+        raise InputError(_named(path, error or f"is damaged ({complaint})"))
     return image
 
 
@@ -74,6 +82,34 @@ def read_images(paths, image_size, title):
     for index in rest:  # one by one, to find the one that is damaged: it is in this chunk, or in one that was read beside it
         keep(index, read_image(paths[index]))
     return images, int(is_resized.sum())
+
+
+class Picture(NamedTuple):
+    """An image file that was read ahead: the square `image`, uint8, or None and the `error`, a line that names the file."""
+
+    path: str
+    image: np.ndarray | None
+    is_square: bool = True  # in the file
+    error: str | None = None
+
+
+@contextlib.contextmanager
+def reading_ahead(paths, image_size):
+    """Gives an iterator over a Picture of each path, in their order, which are read in threads a few tasks ahead.
+
+    `paths` is any iterable, even one without end. Inside, what C libraries write to file descriptor 2 is dropped, since
+    decoders complain there; `sys.stderr` works.
+    """
+    with (
+        backend.held_back_stderr() as (held, stderr),
+        contextlib.redirect_stderr(stderr if _is_descriptor_2(sys.stderr) else sys.stderr),
+        ThreadPoolExecutor(min(MAX_AHEAD // 2, backend.num_cores())) as pool,
+    ):
+        try:
+            yield _pictures(iter(paths), image_size, held, pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            held.truncate(0)  # or it would be shown after an exception
 
 
 def need_memory(count, image_size):
@@ -126,3 +162,48 @@ def _is_cut_off(content):
     while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
         place += 2 + int.from_bytes(content[place + 2 : place + 4])
     return content.find(b"\xff\xd9", place) < 0
+
+
+def _pictures(paths, image_size, held, pool):
+    """The Pictures of `reading_ahead`. What a decoder says may be of any image that is being read at that time."""
+    pending = deque()
+    while True:
+        while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, SMALL_CHUNK))):
+            pending.append(pool.submit(lambda chunk: [_picture(path, image_size, *_decode(path)) for path in chunk], chunk))
+        if not pending:
+            return
+        done = pending.popleft().result()
+        if _complaint(held) or held.tell() > MAX_HELD:
+            done += [picture for task in pending for picture in task.result()]
+            pending.clear()
+            is_damaged = _complaint(held)  # now nobody writes
+            held.truncate(0)
+            done = (_read_again(picture, image_size) for picture in done) if is_damaged else done
+        yield from done
+
+
+def _picture(path, image_size, image, error):
+    if error:
+        return Picture(path, None, error=_named(path, error))
+    return Picture(path, resize(image, image_size), image.shape[0] == image.shape[1])
+
+
+def _named(path, error):
+    return f"{path} {error}; replace it, or move it away"
+
+
+def _read_again(picture, image_size):
+    """The same Picture, read alone: a decoder may have complained about this image."""
+    if picture.error:
+        return picture
+    try:
+        return _picture(picture.path, image_size, read_image(picture.path), None)
+    except InputError as error:
+        return Picture(picture.path, None, error=str(error))
+
+
+def _is_descriptor_2(stream):
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError):  # a test's stream has none
+        return False

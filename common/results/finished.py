@@ -1,5 +1,6 @@
 """The model of a finished run: found by its folder or by the model file alone, checked, loaded."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def find(path, class_names=None, needs_classes=True):
     if files.kind(path, "RUN_DIR") == "file" and path.suffix in SUFFIXES:
         if not class_names and needs_classes:
             raise cli.InputError(f"{path} is a model alone: name its classes, in their order, with --classes")
+        if twice := [name for name, count in Counter(class_names or ()).items() if count > 1]:
+            raise cli.InputError(f"--classes: {twice[0]} is given twice")
         return Finished(path, tuple(class_names or ()), None)
     if class_names:
         raise cli.InputError(f"--classes is for a model file alone; {path} is a folder, whose results.json names the classes")

@@ -1,0 +1,107 @@
+"""What a model says of images, written as it comes: text for people, CSV and JSON for other programs.
+
+Each form is a context manager that gives a function `write(path, probabilities)`, which are floats in the order of the classes.
+"""
+
+import contextlib
+import csv
+import json
+import sys
+
+from tqdm import tqdm
+
+from common.cli import InputError, one_line, tell
+from common.results import tables
+
+BAR_WIDTH = 30
+MAX_COMPLAINTS = 5  # in the last line
+
+
+@contextlib.contextmanager
+def as_text(class_names, top, title):
+    """The title, then the `top` most probable classes of each image, a line each: name, probability, bar."""
+    block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    width = max(map(len, class_names))
+
+    def write(path, probabilities):
+        tell("", path)
+        for name, share in sorted(zip(class_names, probabilities, strict=True), key=lambda pair: -pair[1])[:top]:
+            tell(f"  {name:{width}}  {share:.4f}  {block * round(share * BAR_WIDTH)}".rstrip())
+
+    tell(title)
+    yield write
+
+
+@contextlib.contextmanager
+def as_csv(class_names):
+    """Columns `path`, `class`, the most probable one, and `p(NAME)` for each class, which can't be called as another is.
+
+    Cells are safe for spreadsheets: control characters of a name are escaped, a formula's first character is quoted.
+    """
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "class", *(tables.for_spreadsheets(f"p({name})") for name in class_names)])
+
+    def write(path, probabilities):
+        names = path, _most_probable(class_names, probabilities)
+        writer.writerow([*map(tables.for_spreadsheets, names), *probabilities])
+        sys.stdout.flush()
+
+    yield write
+
+
+@contextlib.contextmanager
+def as_json(class_names):
+    """One array, an object a line: `path`, `class`, the most probable one, and `probabilities` by class.
+
+    Names are exact; bytes of a path that are not UTF-8 are escaped as Python's `os.fsencode` takes them. The array is closed
+    whatever happens.
+    """
+    written = 0
+
+    def write(path, probabilities):
+        nonlocal written
+        shares = dict(zip(class_names, probabilities, strict=True))
+        line = json.dumps({"path": path, "class": _most_probable(class_names, probabilities), "probabilities": shares})
+        sys.stdout.write(f"{',' if written else ''}\n{line}")
+        sys.stdout.flush()
+        written += 1
+
+    sys.stdout.write("[")
+    try:
+        yield write
+    finally:
+        sys.stdout.write("\n]\n")
+
+
+class Remarks:
+    """What is said beside the predictions: unreadable images, at once or at the end, and how many were squeezed."""
+
+    def __init__(self, at_once):
+        self.at_once, self.first_complaints = at_once, []
+        self.num_images = self.num_squeezed = self.num_complaints = 0
+
+    def complain(self, message):
+        """Name what can't be read."""
+        self.num_complaints += 1
+        if self.at_once:
+            with tqdm.external_write_mode(file=sys.stderr):
+                tell(one_line(f"skipped: {message}"), file=sys.stderr)
+        elif self.num_complaints <= MAX_COMPLAINTS:
+            self.first_complaints.append(message)
+
+    def end(self):
+        """Raises InputError if there was a complaint."""
+        if self.num_squeezed:
+            counts = f"{self.num_squeezed:,} of {self.num_images:,}"
+            tell(f"{counts} images are not square and were squeezed, as in training", file=sys.stderr)
+        if not self.num_complaints and not self.num_images:
+            raise InputError("IMAGE -: stdin names no image; give a path a line")
+        if self.num_complaints and self.at_once:
+            raise InputError(f"{self.num_complaints:,} images can't be read; they are named above")
+        if self.num_complaints:
+            more = self.num_complaints - len(self.first_complaints)
+            raise InputError("; ".join(self.first_complaints) + (f"; and {more:,} more" if more else ""))
+
+
+def _most_probable(class_names, probabilities):
+    return class_names[probabilities.index(max(probabilities))]
