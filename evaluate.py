@@ -22,7 +22,6 @@ from pathlib import Path
 from common import backend, cli, files, flags
 from common.results import finished, tables
 
-COLUMNS = ("class", "precision", "recall", "f1", "support")
 MAX_MATRIX = 12  # classes of a confusion matrix that a terminal can show
 
 
@@ -33,7 +32,7 @@ def parse_args(argv=None):
     parser.add_argument(
         "--part",
         choices=("test", "all"),
-        help="score the test part, or all images; where it is not given, test for data that has one and for the run's own data",
+        help="score the test part or all images; where not given, the test part of data that has one and of the run's own data",
     )
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="the classes of a model file, in their order")
     form = parser.add_mutually_exclusive_group()
@@ -58,30 +57,24 @@ def check_output_dir(folder):
 
 
 def own_data(run):
-    """The `--data` that a run was trained with. Raises InputError where there is none."""
-    folder = run.path.parent
-    path = next((at / "args.json" for at in (folder, folder.parent) if files.kind(at / "args.json", "RUN_DIR")), None)
-    try:
-        data = files.read_json(path)["data"] if path else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise cli.InputError(f"{path} can't be read ({cli.reason(error)}): name the images with --data") from error
-    if not isinstance(data, str):
-        raise cli.InputError(f"{run.path} says nothing of its data: name the images with --data")
-    return data
+    """The `--data` that a run was trained with. Raises InputError where nothing says so."""
+    for folder in (run.path.parent, run.path.parent.parent):  # that of a run's only model, or of one of several
+        try:
+            data = files.read_json(folder / "args.json")["data"] if run.results else None
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(data, str):
+            return data
+    raise cli.InputError(f"nothing says which data {run.path} was trained with: name the images with --data")
 
 
 def load_images(args, run, image_size):
     """The labelled images that the flags ask for, with the model's class numbers; what they are; notes on what differs."""
     from common.data import dataset, labelled
 
-    own = own_data(run) if run.results and not args.data else None
-    if not (args.data or own):
-        raise cli.InputError(f"{run.path} is a model alone: name the images with --data")
-    source = args.data or own
+    source = args.data or own_data(run)
     is_own = run.results is not None and run.results["data"] == dataset.name(source)
-    has_test = dataset.has_test(source)
-    part = args.part or ("test" if is_own or has_test else "all")
-    images = labelled.load(source, image_size, args.cache_dir, part)
+    images = labelled.load(source, image_size, args.cache_dir, args.part, is_own)
     samples, notes = labelled.for_model(images, run.class_names)
     return samples, images.description, notes
 
@@ -89,16 +82,17 @@ def load_images(args, run, image_size):
 def tell_scores(run, results, matrix, file):
     """Print the scores for people."""
     accuracy = tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"])
-    cli.tell("", f"accuracy           {accuracy}", file=file)
+    cli.tell("", f"accuracy           {accuracy}, {matrix.trace():,} of {matrix.sum():,} images", file=file)
     if "test_top5_accuracy" in results:
         cli.tell(f"top-5 accuracy     {results['test_top5_accuracy']:.4f}", file=file)
     cli.tell(f"loss               {results['test_loss']:.4f}", file=file)
     cli.tell(f"calibration error  {results['calibration_error']:.4f}", "", file=file)
+    means = results["macro_average"] | {"class": "mean", "support": results["images"]}
     rows = [
-        [row["class"], *("-" if row[key] is None else f"{row[key]:.4f}" for key in COLUMNS[1:-1]), f"{row['support']:,}"]
-        for row in results["by_class"]
+        [row["class"], *("-" if row[key] is None else f"{row[key]:.4f}" for key in results["macro_average"]), row["support"]]
+        for row in (*results["by_class"], means)
     ]
-    cli.tell(*tables.text(rows, COLUMNS), file=file)
+    cli.tell(*tables.text(rows, list(results["by_class"][0])), file=file)
     confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
     cli.tell("", f"most confused: {', '.join(confused) or 'none'}", file=file)
     if len(run.class_names) <= MAX_MATRIX:
@@ -116,7 +110,7 @@ def main(argv=None):
     remarks = sys.stderr if args.json or args.csv else sys.stdout
     model = run.load()
     samples, description, notes = load_images(args, run, model.input_shape[1])
-    cli.tell(run.title, f"scored on {description}", *notes, file=remarks)
+    cli.tell(run.title, f"Data: {description}.", *notes, file=remarks)
 
     from common.results import metrics, scoring
     from common.results.predictions import Predictions
@@ -125,6 +119,7 @@ def main(argv=None):
     scores = scoring.score(scored, inputs, batch_size)
     maps = scoring.feature_maps(scored, inputs.images, batch_size) if args.output_dir else {}
     predictions = Predictions(samples, run.class_names, scores.pop("probabilities"), maps)
+    by_class = metrics.by_class(samples.labels, predictions.predicted, run.class_names)
     results = {
         "model": str(run.path),
         "data": description,
@@ -132,12 +127,13 @@ def main(argv=None):
         "class_names": run.class_names,
         **scores,
         **predictions.results(),
-        "by_class": metrics.by_class(samples.labels, predictions.predicted, run.class_names),
+        "by_class": by_class,
+        "macro_average": metrics.macro_average(by_class),
     }
     if args.json:
         cli.tell(*json.dumps(results, indent=2).splitlines())
     elif args.csv:
-        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, metrics.BY_CLASS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(row | {"class": tables.for_spreadsheets(row["class"])} for row in results["by_class"])
     tell_scores(run, results, predictions.matrix, remarks)

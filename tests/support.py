@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import layers
 
+import evaluate
+from common import files
 from common.data.dataset import Dataset, Samples
 from common.models import backbones
 from common.training.run import Experiment, Run
@@ -44,3 +46,19 @@ def small_backbone(name, image_size, weights, *, seed, unfreeze_last=0):
     backbone = keras.Model(inputs, outputs, name=name)
     backbones._freeze(backbone, unfreeze_last, is_random=False)
     return backbone
+
+
+def check_evaluation(run, cache):
+    """`evaluate.py RUN_DIR` gives the numbers that the run has stored, to the last digit."""
+    results = evaluate.main([str(run), "--cache-dir", str(cache)])
+    stored = files.read_json(run / "results.json")
+    for name in (
+        "test_accuracy",
+        "test_loss",
+        "test_accuracy_interval",
+        "per_class_accuracy",
+        "most_confused",
+        "calibration_error",
+    ):
+        assert results[name] == stored[name], name
+    assert results["images"] == stored["test_size"] and list(results["class_names"]) == stored["class_names"]

@@ -89,20 +89,32 @@ def load(args, upscaled_later=False):
     """
     names = class_names(args.data)
     with hosts.main_first("data"):
-        train, val, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
+        train, val, test, notes = read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
     if test is None:
-        train, test = _split(train, TEST_FRACTION, TEST_SEED, f"--data {args.data}")
+        train, test = hold_out_test(train, args.data)
         notes.append(f"{args.data} has no test part: {len(test)} images, a stratified fifth, are held out as test.")
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     if val is None:
         train, val = _split(train, args.validation_split, args.seed, "--validation-split")
     tell(*notes, *duplicates.of_test(train.images, val.images, test.images))
-    name = args.data if args.data in ("cifar10", "digits") else Path(args.data).resolve().name
-    dataset = Dataset(name, names, train, val, test)
+    dataset = Dataset(name(args.data), names, train, val, test)
     if args.dry_run:
         dataset = few(dataset, 2 * min(args.batch_size, backend.batch_size(args.image_size)))
     return dataset
+
+
+def name(source):
+    """What `--data SOURCE` is called: its word, or the name of its folder or file."""
+    return source if source in ("cifar10", "digits") else Path(source).resolve().name
+
+
+def hold_out_test(samples, source):
+    """Split the samples of data without a test part into train and test, a stratified fifth, always the same.
+
+    Raises InputError, naming `--data SOURCE`, for too few.
+    """
+    return _split(samples, TEST_FRACTION, TEST_SEED, f"--data {source}")
 
 
 def choose_samples(labels, num_samples, seed, flag):
@@ -167,8 +179,11 @@ def only_classes(dataset, classes, flag):
     return replace(dataset, class_names=names, **parts)
 
 
-def _read(source, names, image_size, cache_dir, upscaled_later):
-    """Train, val or None, test or None, and a list of notes for the user."""
+def read(source, names, image_size, cache_dir, upscaled_later=False):
+    """Train, val or None, test or None, each `Samples`, of `--data SOURCE`, and a list of notes for the user.
+
+    `names` are its `class_names`. Raises InputError for what can't be read.
+    """
     if source == "digits":
         from sklearn.datasets import load_digits  # slow to import
 

@@ -4,6 +4,8 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics
 
+BY_CLASS = ("class", "precision", "recall", "f1", "support")
+
 
 def confusion_matrix(labels, predicted, num_classes):
     """Counts `(num_classes, num_classes)`: rows true, columns predicted, as scikit-learn has them."""
@@ -80,18 +82,20 @@ def calibration_error(bins):
 
 
 def by_class(labels, predicted, class_names):
-    """Precision, recall, F1 and support of each class, a dict for each row of a table (`precision_recall_fscore_support`).
+    """Precision, recall, F1 and support of each class, a dict for each (scikit-learn's `precision_recall_fscore_support`).
 
     A value is None where it is not defined: the recall of a class without images, the precision of one never predicted.
     """
-    known = {"labels": range(len(class_names)), "zero_division": np.nan}
-    columns = metrics.precision_recall_fscore_support(labels, predicted, **known)
-    names = ("precision", "recall", "f1", "support")
-    rows = (dict(zip(names, values, strict=True)) for values in zip(*(column.tolist() for column in columns), strict=True))
-    return [
-        {"class": name} | {key: None if np.isnan(value) else value for key, value in row.items()}
-        for name, row in zip(class_names, rows, strict=True)
-    ]
+    numbers = range(len(class_names))
+    columns = metrics.precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=np.nan)
+    rows = zip(class_names, *(column.tolist() for column in columns), strict=True)
+    return [{name: None if value != value else value for name, value in zip(BY_CLASS, row, strict=True)} for row in rows]
+
+
+def macro_average(rows):
+    """The unweighted means of precision, recall and F1 over the rows of `by_class`, without those that are None."""
+    values = {name: [row[name] for row in rows if row[name] is not None] for name in BY_CLASS[1:-1]}
+    return {name: float(np.mean(column)) if column else None for name, column in values.items()}
 
 
 def spread(values):

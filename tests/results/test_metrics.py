@@ -87,3 +87,6 @@ def test_scores_by_class_by_hand():
     assert (cat["precision"], cat["recall"], cat["support"]) == (1, pytest.approx(2 / 3), 3)
     assert cat["f1"] == pytest.approx(0.8) and dog["precision"] == 0.5 and dog["recall"] == 1
     assert (bird["precision"], bird["recall"], bird["f1"], bird["support"]) == (None, None, None, 0)
+    assert metrics.macro_average(rows) == {
+        "precision": pytest.approx(0.75), "recall": pytest.approx(5 / 6), "f1": pytest.approx((0.8 + 2 / 3) / 2),
+    }  # fmt: skip

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
+from support import check_evaluation
 
 import compare
 import predict
@@ -50,10 +51,18 @@ def test_a_run_leaves_every_file(finished):
     figures = {f"{name}_{kind}.png" for name in MODELS for kind in ("curves", "test")}
     figures |= {f"{part}_{metric}_all.png" for part in ("train", "test") for metric in ("accuracy", "loss")}
     figures |= {"overview.png", "accuracy_by_samples.png", "confusion_matrix.png", "examples.png", "learning_rate.png"}
-    assert {file.name for file in (run / "plots").iterdir()} == figures
+    figures |= {"reliability.png", "feature_map.png", "features_of_b.png"}
+    assert {file.name for file in (run / "plots").iterdir()} - {"mistakes.png"} == figures
     for file in ("args.json", "environment.json", "history.csv", "points.csv", "accuracy_by_samples.csv"):
         assert (run / file).is_file()
     assert not list(run.rglob(".*"))  # nothing half written
+
+
+def test_evaluating_a_model_gives_its_own_numbers(finished, tmp_path, capsys):
+    run, _ = finished
+    for name in MODELS:
+        check_evaluation(model_folder(run, name), tmp_path)
+    assert "Left out: 288 images of classes that the model does not know: 1, 2, 3" in capsys.readouterr().out
 
 
 def test_results_hold_what_the_house_promises(finished):

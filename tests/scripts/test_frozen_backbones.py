@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 from sklearn.datasets import load_digits
-from support import small_backbone
+from support import check_evaluation, small_backbone
 
 import predict
 import train_efficientnetb7
@@ -65,7 +65,8 @@ def models(vgg19, resnet152v2, efficientnetb7):
 def test_a_run_leaves_every_file(vgg19, resnet152v2, efficientnetb7):
     every = {"args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "predictions.csv"}
     every |= {"model.keras", "plots", "checkpoint"}
-    figures = {"curves.png", "examples.png", "learning_rate.png", "pipeline.png"}
+    figures = {"curves.png", "examples.png", "feature_map.png", "learning_rate.png", "mistakes.png", "pipeline.png"}
+    figures |= {"reliability.png"}
     for run, more, more_figures in (
         (vgg19[0], set(), {"confusion_matrix.png"}),
         (resnet152v2, set(), {"heatmap.png"}),
@@ -76,6 +77,12 @@ def test_a_run_leaves_every_file(vgg19, resnet152v2, efficientnetb7):
         results = files.read_json(run / "results.json")
         assert "random" in results["model"] and results["weights"] == "none" and not results["comparable"]
         assert results["status"] == "finished" and results["total_seconds"] > 0
+
+
+def test_evaluating_a_run_gives_its_own_numbers(vgg19, resnet152v2, efficientnetb7, workplace):
+    for run in (*vgg19, resnet152v2, efficientnetb7):
+        check_evaluation(run, workplace / "cache")
+    check_evaluation(vgg19[0], workplace / "empty")  # features that are computed again are the same
 
 
 def history(run, *columns):

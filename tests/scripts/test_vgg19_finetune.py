@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from support import small_backbone
+from support import check_evaluation, small_backbone
 
 import predict
 import train_vgg19_finetune as script
@@ -202,6 +202,10 @@ def test_predict_takes_its_runs(trained, image_folder, call):
     folder = image_folder({"3": 2})
     code, told, _ = call(predict.main, trained[0], folder / "test")
     assert code == cli.EXIT_DONE and told.count("train") == 0 and told.count(".png") == 2
+
+
+def test_evaluating_a_run_gives_its_own_numbers(trained, workplace):
+    check_evaluation(trained[0], workplace / "cache")
 
 
 def test_compare_knows_what_was_trained(trained, spoiled):
