@@ -29,7 +29,7 @@ import numpy as np
 import predict
 from common import cli, flags
 from common.data import images, paths
-from common.results import finished, predictions, report
+from common.results import finished, printing, scoring
 
 
 def parse_args(argv=None):
@@ -52,13 +52,13 @@ def all_first(run, model, found):
     """The former way: all images are read one by one, then predicted."""
     image_size = run.results["image_size"]
     pixels = {path: images.resize(images.read_image(path), image_size) for path in found}
-    probabilities = report.predict(model, np.stack(list(pixels.values())), predict.BATCH_SIZE)
+    probabilities = scoring.predict(model, np.stack(list(pixels.values())), predict.BATCH_SIZE)
     return zip(pixels, probabilities.tolist(), strict=True)
 
 
 def as_they_come(run, model, found):
     """The way of predict.py."""
-    return predict.predict(run, model, found, len(found), predictions.Remarks(at_once=True))
+    return predict.predict(run, model, found, len(found), printing.Remarks(at_once=True))
 
 
 def measure(way, run_dir, folder, count):
@@ -71,7 +71,7 @@ def measure(way, run_dir, folder, count):
     with (
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stdout(nowhere),
-        predictions.as_csv(run.class_names) as write,
+        printing.as_csv(run.class_names) as write,
     ):
         for path, probabilities in way(run, model, found):
             write(path, probabilities)

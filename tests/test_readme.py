@@ -26,7 +26,7 @@ COMMANDS = [
     part.strip()
     for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
     for line in block.replace("\\\n", " ").splitlines()
-    for part in line.split("&&")
+    for part in re.split(r"&& | \| | > ", line)
     if part.strip()
 ]
 SCRIPTS = list(dict.fromkeys(command for command in COMMANDS if re.search(r"\w\.py\b", command)))

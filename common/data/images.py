@@ -137,7 +137,7 @@ def _decode(path):
     """An image, or None and what is wrong, in words that follow the file's name."""
     try:
         content = files.read(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         return None, f"can't be read: {reason(error)}"
     if _is_cut_off(content):
         return None, "is cut off: its end is missing"

@@ -97,7 +97,7 @@ class Remarks:
         if not self.num_complaints and not self.num_images:
             raise InputError("IMAGE -: stdin names no image; give a path a line")
         if self.num_complaints and self.at_once:
-            raise InputError(f"{self.num_complaints:,} images can't be read; they are named above")
+            raise InputError(f"images that can't be read: {self.num_complaints:,}; they are named above")
         if self.num_complaints:
             more = self.num_complaints - len(self.first_complaints)
             raise InputError("; ".join(self.first_complaints) + (f"; and {more:,} more" if more else ""))

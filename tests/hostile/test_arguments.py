@@ -1,10 +1,13 @@
 """Flags with values that can't be used, in every script and tool."""
 
 import importlib.util
+import io
+import json
 import os
 
 import pytest
-from makers import ESCAPE, SCRIPTS, command, make_finished, make_pictures
+from contract import check_line, has_control
+from makers import ESCAPE, SCRIPTS, command, encoded, make_finished, make_pictures
 
 import compare
 import make_plots
@@ -174,6 +177,13 @@ OF_TOOLS = {
     "predict an image with a NUL": (predict.main, ["run", "a\0b.png"], "b.png"),
     "predict an image with an escape": (predict.main, ["run", ESCAPE], "[2Jb"),
     "predict 5,000 images that are missing": (predict.main, ["run", *["nowhere.png"] * 5000], "nowhere.png"),
+    "predict stdin twice": (predict.main, ["run", "-", "a.png", "-"], "-"),
+    "predict in two forms": (predict.main, ["run", "a.png", "--csv", "--json"], "--json"),
+    "predict the top in CSV": (predict.main, ["run", "a.png", "--csv", "--top", "3"], "--top"),
+    "predict classes of a folder": (predict.main, ["run", "a.png", "--classes", "cat", ESCAPE], "--classes"),
+    "predict by a model without classes": (predict.main, ["run/model.keras", "a.png"], "--classes"),
+    "predict a class twice": (predict.main, ["run/model.keras", "a.png", "--classes", ESCAPE, ESCAPE], "[2Jb"),
+    "predict no class": (predict.main, ["run", "a.png", "--classes"], "--classes"),
     "compare nothing": (compare.main, [], "runs"),
     "compare no folder": (compare.main, ["nowhere"], "nowhere"),
     "compare a folder of 300 characters": (compare.main, [LONG], "xxx"),
@@ -198,3 +208,42 @@ def test_what_a_tool_can_not_do(refused, tmp_path, case):
     (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
     main, arguments, name = OF_TOOLS[case]
     refused(main, *arguments, names=[name])
+
+
+LISTS = {
+    "nothing": b"",
+    "empty lines": b"\n\r\n\n",
+    "NULs": b"\0" * 100_000,
+    "5,000 missing images": b"nowhere.png\n" * 5000,
+    "5,000 missing images with NULs": b"nowhere.png\0" * 5000,
+    "an escape": b"a\x1b[2Jb\n",
+    "bytes in no encoding": b"\xff\xfe\x80.png\n",
+    "lines with a NUL": b"a.png\n" * 12_000 + b"a\0b.png\n",
+    "a folder": b"run\n",
+    "a path of 5,000 bytes": b"x" * 5000 + b"\n",
+    "a path without end": b"x" * 10_000_000,
+    "an image": encoded("png"),
+}
+
+
+@pytest.mark.parametrize("form", ["--top=1", "--csv", "--json"])
+@pytest.mark.parametrize("case", LISTS)
+def test_a_list_of_images_that_are_none(watched, tmp_path, monkeypatch, case, form):
+    (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(LISTS[case])))
+    code, out, err = watched(predict.main, "run", "-", form)
+    assert code == 2 and not has_control(out)
+    *named, last = err.splitlines(keepends=True)
+    assert not named or form != "--top=1"
+    check_line(last)
+    assert err.count("nowhere.png") == (0 if "5,000 missing" not in case else 5 if form == "--top=1" else 5000)
+    for line in named[:10]:
+        check_line(line, "skipped: ")
+    if form == "--json":
+        assert json.loads(out) == []
+
+
+def test_a_closed_stdin(refused, tmp_path, monkeypatch):
+    (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
+    monkeypatch.setattr("sys.stdin", None)
+    refused(predict.main, "run", "-", names=["stdin is closed"])

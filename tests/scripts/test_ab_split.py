@@ -1,5 +1,6 @@
 """The A/B split on scikit-learn's digits at 16x16: small images, the real layers, every stage."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -401,17 +402,18 @@ def test_predict_agrees_with_the_run(finished, call, tmp_path, capsys):
         cv2.imwrite(str(tmp_path / "some" / f"{index}.png"), b.test.images[index])  # grey: RGB is BGR
     (tmp_path / "broken.png").write_text("no image")
 
-    predictions = predict.main([str(run), str(tmp_path / "some")])
-    for row, (path, shares) in zip(files.read_csv(run / "predictions.csv"), predictions.items(), strict=False):
-        assert Path(path).name == f"{int(row['index'])}.png"
+    predict.main([str(run), str(tmp_path / "some"), "--json"])
+    predictions = json.loads(capsys.readouterr().out)
+    for row, prediction in zip(files.read_csv(run / "predictions.csv"), predictions, strict=False):
+        shares = prediction["probabilities"]
+        assert Path(prediction["path"]).name == f"{int(row['index'])}.png"
         assert max(shares, key=shares.get) == str(int(row["predicted"]))
         assert max(shares.values()) == pytest.approx(row["probability"], abs=1e-5)
-    assert "B, both FC layers" in capsys.readouterr().out
 
     words = [str(tmp_path / "*.png"), str(tmp_path / "some" / "[12].png"), str(tmp_path / "absent.png")]
     code, out, err = call(lambda: predict.main([str(run / "a"), *words]))
     assert code == 2 and err.count("\n") == 1 and "broken.png" in err and "absent.png" in err
-    assert "some/1.png" in out and "some/2.png" in out and "some/0.png" not in out
+    assert "ab_split: A" in out and "some/1.png" in out and "some/2.png" in out and "some/0.png" not in out
 
 
 def test_predict_wants_a_run_folder(call, finished, tmp_path):

@@ -1,0 +1,326 @@
+"""predict.py: three forms, paths on stdin, any number of images, the resizing of training; a tiny model, not trained."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import predict
+from common import cli, files
+from common.data import dataset, folders, images
+from common.results import report
+
+ROOT = Path(__file__).parents[2]
+CLASS_NAMES = ("cat", "path", "class", "=1+cmd")
+SIZE = 16
+SIZES = ((16, 16), (40, 40), (64, 48), (12, 30), (9, 9), (16, 20), (100, 31), (5, 64))
+UNSHOWABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    middle = [layers.Rescaling(1 / 255), layers.Conv2D(8, 3, strides=2, activation="relu"), layers.Flatten()]
+    return keras.Sequential([keras.Input((SIZE, SIZE, 3)), *middle, layers.Dense(len(CLASS_NAMES), activation="softmax")])
+
+
+@pytest.fixture(scope="module")
+def run(model, tmp_path_factory):
+    """A run folder, as far as predict.py reads it."""
+    folder = tmp_path_factory.mktemp("run")
+    model.save(folder / "model.keras")
+    published = files.read_json(ROOT / "plots" / "results" / "resnet152v2" / "control" / "results.json")
+    files.write_json(folder / "results.json", published | {"class_names": CLASS_NAMES, "image_size": SIZE})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def on_stdin(monkeypatch):
+    def put(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    return put
+
+
+def picture(seed, height=SIZE, width=SIZE):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def write_picture(path, seed, height=SIZE, width=SIZE):
+    """A PNG of any name, also of one that OpenCV can't write."""
+    content = cv2.imencode(".png", picture(seed, height, width)[..., ::-1])[1].tobytes()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(content)
+    return str(path)
+
+
+def expected(model, seeds):
+    return model.predict(np.stack([picture(seed) for seed in seeds]), verbose=0)
+
+
+def shares(rows):
+    return np.array([list(row["probabilities"].values()) for row in rows])
+
+
+def test_json_and_csv_hold_the_models_probabilities_unrounded(run, model, call):
+    paths = [write_picture(f"{number}.png", number) for number in range(70)]  # three batches, the last not full
+    code, out, err = call(predict.main, run, *paths, "--json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "") and [row["path"] for row in rows] == paths
+    np.testing.assert_allclose(shares(rows), expected(model, range(70)), atol=1e-6)
+    assert all(list(row) == ["path", "class", "probabilities"] for row in rows)
+    assert all(row["class"] == max(row["probabilities"], key=row["probabilities"].get) for row in rows)
+    code, out, err = call(predict.main, run, *paths, "--csv")
+    assert (code, err) == (0, "") and out.count("\n") == 71
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert list(table[0]) == ["path", "class", "p(cat)", "p(path)", "p(class)", "p(=1+cmd)"]
+    for row, cells in zip(rows, table, strict=True):
+        assert (cells["path"], cells["class"].lstrip("'")) == (row["path"], row["class"])
+        assert [float(cells[f"p({name})"]) for name in CLASS_NAMES] == list(row["probabilities"].values())
+
+
+def test_text_shows_the_most_probable_first(run, model, call):
+    (share,) = expected(model, [0])
+    code, out, _ = call(predict.main, run, write_picture("a.png", 0), "--top", "2")
+    assert code == 0 and out.splitlines()[1:3] == ["", "a.png"]
+    found = [line.split()[:2] for line in out.splitlines()[3:]]
+    assert found == [[CLASS_NAMES[number], f"{share[number]:.4f}"] for number in np.argsort(share)[::-1][:2]]
+
+
+def test_images_of_any_shape_get_the_probabilities_that_training_would_give_them(run, model, call, tmp_path):
+    names = ("cat", "dog")
+    for number, (height, width) in enumerate(SIZES):
+        write_picture(tmp_path / "data" / names[number % 2] / f"{number}.png", number, height, width)
+    pixels, _, num_resized = folders.read_part(tmp_path / "data", names, SIZE, tmp_path / "cache")
+    code, out, err = call(predict.main, run, "data", "--json")
+    assert code == 0 and num_resized == len(SIZES) - 1
+    rows = json.loads(out)
+    assert [Path(row["path"]).stem for row in rows] == ["0", "2", "4", "6", "1", "3", "5", "7"]
+    np.testing.assert_allclose(shares(rows), report.predict(model, pixels), atol=1e-6)
+    samples = dataset.Samples(pixels, shares(rows).argmax(axis=1))  # scored as a run scores its test part
+    assert report.score(model, samples)["test_accuracy"] == 1
+    assert err == "5 of 8 images are not square and were squeezed, as in training\n"
+
+
+def test_paths_on_stdin_in_any_bytes(run, model, call, on_stdin):
+    names = [b"=1.png", b"a\nb.png", b"\xff\xfe.png", "Größe 猫.png".encode(), b"a\x1b[2Jb.png", b" x.png", b"a\rb.png"]
+    paths = [os.fsdecode(name) for name in names]
+    for seed, path in enumerate(paths):
+        write_picture(path, seed)
+    on_stdin(b"".join(name + b"\0" for name in names))
+    code, out, err = call(predict.main, run, "-", "--json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "") and [row["path"] for row in rows] == paths
+    assert [os.fsencode(row["path"]) for row in rows] == names
+    np.testing.assert_allclose(shares(rows), expected(model, range(len(names))), atol=1e-6)
+
+    on_stdin(b"\0".join(names))  # none behind the last
+    code, out, err = call(predict.main, run, "-", "--csv")
+    assert (code, err) == (0, "") and not UNSHOWABLE.search(out)
+    cells = [row["path"] for row in csv.DictReader(io.StringIO(out))]
+    assert cells == ["'=1.png", r"a\nb.png", r"\udcff\udcfe.png", "Größe 猫.png", r"a\x1b[2Jb.png", " x.png", r"a\rb.png"]
+    assert all(row["class"] == "'=1+cmd" or row["class"] in CLASS_NAMES[:3] for row in csv.DictReader(io.StringIO(out)))
+
+    lines = [name for name in names if b"\n" not in name]
+    for end in (b"\n", b"\r\n"):
+        on_stdin(end.join([*lines, b"", lines[0]]))  # an empty line, and a path twice
+        code, out, _ = call(predict.main, run, "-", "--json")
+        assert code == 0 and [os.fsencode(row["path"]) for row in json.loads(out)] == [*lines, lines[0]]
+
+
+def test_stdin_stands_among_other_arguments(run, call, on_stdin):
+    for seed in range(3):
+        write_picture(f"{seed}.png", seed)
+    on_stdin(b"1.png\n")
+    code, out, _ = call(predict.main, run, "2.png", "-", "0.png", "--json")
+    assert code == 0 and [row["path"] for row in json.loads(out)] == ["2.png", "1.png", "0.png"]
+
+
+class Endless(io.RawIOBase):
+    """A list of one path that never ends, and how often it was read."""
+
+    count = 0
+
+    def read1(self, size):
+        self.count += 1
+        return b"a.png\n" * 10
+
+    @property
+    def buffer(self):
+        return self
+
+
+def test_a_list_without_end_is_read_as_it_comes(run, call, monkeypatch):
+    class Enough(io.StringIO):
+        """A reader that goes away, as head does."""
+
+        def write(self, text):
+            if text.count("a.png") and self.tell() > 50_000:
+                raise BrokenPipeError
+            return super().write(text)
+
+    write_picture("a.png", 0)
+    stream = Endless()
+    monkeypatch.setattr(sys, "stdin", stream)
+    before = os.stat("/proc/self/fd/2") if os.path.exists("/proc/self/fd/2") else None  # noqa: PTH110, PTH116
+
+    def main():
+        monkeypatch.setattr(sys, "stdout", Enough())
+        try:
+            predict.main([str(run), "-", "--csv"])
+        finally:
+            written.append(sys.stdout.getvalue())
+            monkeypatch.undo()
+
+    written = []
+    code, _, err = call(main)
+    assert (code, err) == (cli.EXIT_PIPE_CLOSED, "")
+    lines = written[0].count("a.png")
+    assert lines > 500 and stream.count * 10 < lines + 400  # what is read ahead
+    assert before is None or os.path.samestat(before, os.stat("/proc/self/fd/2"))  # noqa: PTH116, PTH121
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_unreadable_images_are_named_at_once_and_the_others_predicted(run, call, form):
+    good = [write_picture(f"photos/{number:03}.png", number) for number in range(0, 80, 2)]
+    for number in range(1, 80, 2):
+        Path(f"photos/{number:03}.png").write_bytes(b"text")
+    code, out, err = call(predict.main, run, "photos", form)
+    paths = [row["path"] for row in (json.loads(out) if form == "--json" else csv.DictReader(io.StringIO(out)))]
+    assert code == 2 and paths == good
+    *named, last = err.splitlines()
+    assert [line.split()[1] for line in named] == [f"photos/{number:03}.png" for number in range(1, 80, 2)]
+    assert "can't be read: 40;" in last and not UNSHOWABLE.search(err)
+
+
+def test_text_names_five_of_them_in_one_line(run, call):
+    write_picture("photos/good.png", 0)
+    for number in range(8):
+        Path(f"photos/{number}.png").write_bytes(b"text")
+    code, out, err = call(predict.main, run, "photos")
+    assert code == 2 and "good.png" in out and err.count("\n") == 1
+    assert err.count("photos/") == 5 and err.endswith("; and 3 more\n")
+
+
+def test_an_image_of_which_only_its_decoder_complains_is_found_among_those_read_beside_it():
+    """Descriptor 2 of all threads is one: a complaint may be of any of them."""
+    smooth = cv2.resize(picture(0, 8, 8), (96, 96), interpolation=cv2.INTER_CUBIC)
+    content = bytearray(cv2.imencode(".png", smooth)[1].tobytes())
+    good, middle = bytes(content), len(content) // 2
+    content[middle : middle + 40] = bytes(40)
+    for number in range(300):
+        Path(f"{number}.png").write_bytes(content if number in (0, 77, 78, 299) else good)
+    with images.reading_ahead((f"{number}.png" for number in range(300)), SIZE) as pictures:
+        read = list(pictures)
+    assert [picture.path for picture in read] == [f"{number}.png" for number in range(300)]
+    assert [number for number, picture in enumerate(read) if picture.error] == [0, 77, 78, 299]
+    expected = images.resize(images.read_image("1.png"), SIZE)
+    assert all(np.array_equal(picture.image, expected) for picture in read if not picture.error)
+
+
+def test_only_so_many_images_are_read_ahead():
+    write_picture("a.png", 0)
+    asked = []
+
+    def paths():
+        while True:
+            asked.append(1)
+            yield "a.png"
+
+    with images.reading_ahead(paths(), SIZE) as pictures:
+        for _ in range(1000):
+            next(pictures)
+    assert len(asked) <= 1000 + images.MAX_AHEAD * images.SMALL_CHUNK
+
+
+def test_the_array_is_closed_where_nothing_could_be_read(run, call, on_stdin):
+    for words, stdin in ((["absent.png"], b""), (["-"], b""), (["-"], b"absent.png\n"), (["-"], b"\0\n\0")):
+        on_stdin(stdin)
+        code, out, err = call(predict.main, run, *words, "--json")
+        assert code == 2 and json.loads(out) == [] and "error:" in err
+    (run / "other").mkdir(exist_ok=True)
+    write_picture("a.png", 0)
+    (run / "other" / "model.keras").write_text("no model")
+    (run / "other" / "results.json").write_bytes((run / "results.json").read_bytes())
+    code, out, err = call(predict.main, run / "other", "a.png", "--json")
+    assert code == 2 and json.loads(out) == [] and "can't be loaded" in err and err.count("\n") == 1
+
+
+def test_a_model_that_predicts_nan_is_named(model, run, call, tmp_path):
+    broken = keras.models.clone_model(model)
+    broken.layers[-1].bias.assign([np.nan] * len(CLASS_NAMES))
+    broken.save("broken.keras")
+    code, out, err = call(predict.main, "broken.keras", write_picture("a.png", 0), "--json", "--classes", *CLASS_NAMES)
+    assert code == 2 and json.loads(out) == [] and "broken.keras predicts nan" in err
+
+
+def test_a_model_file_alone_needs_its_classes(run, model, call):
+    path = write_picture("a.png", 0)
+    code, out, err = call(predict.main, run / "model.keras", "--classes", "a", "b", "c", "d", "--json", "--", path)
+    assert (code, err) == (0, "") and list(json.loads(out)[0]["probabilities"]) == ["a", "b", "c", "d"]
+    code, out, err = call(predict.main, run / "model.keras", path, "--classes", "a", "b", "c", "d")
+    assert code == 0 and "model.keras" in out
+    for words, name in (([], "--classes"), (["--classes", "a", "b"], "can't be loaded"), (["--classes", "a", "a"], "twice")):
+        code, _, err = call(predict.main, run / "model.keras", path, *words)
+        assert code == 2 and name in err and err.count("\n") == 1
+    code, _, err = call(predict.main, run, path, "--classes", "a", "b", "c", "d")
+    assert code == 2 and "--classes" in err
+
+
+def test_latest_is_named_on_stderr(run, call):
+    Path("runs").mkdir()
+    Path("runs/mine").symlink_to(run)
+    (run / "args.json").write_text("{}")
+    code, out, err = call(predict.main, "latest", write_picture("a.png", 0), "--json")
+    assert code == 0 and len(json.loads(out)) == 1 and err == "latest: runs/mine\n"
+
+
+def test_folders_and_globs_are_sorted_without_hidden_files_and_each_image_counts_once(run, call):
+    for path in ("b/10.png", "b/2.PNG", "b/.hidden.png", "b/.git/x.png", "b/deep/a.png", "b/note.txt", "c.png"):
+        write_picture(path, 0)
+    code, out, _ = call(predict.main, run, "c.png", "b", "b/10.png", "*.png", "--json")
+    assert code == 0
+    assert [row["path"] for row in json.loads(out)] == ["c.png", "b/10.png", "b/2.PNG", "b/deep/a.png"]
+
+
+def test_from_the_shell(run):
+    """Descriptor 2 is held back while images are read: what is said meanwhile comes out, as do a squeeze and an error."""
+    for seed in range(40):
+        write_picture(f"{seed:02}.png", seed, height=20)
+    Path("05.png").write_bytes(b"text")
+    listed = "".join(f"{seed:02}.png\n" for seed in range(40))
+    command = [sys.executable, str(ROOT / "predict.py"), str(run), "-", "--json"]
+    ended = subprocess.run(command, input=listed, capture_output=True, text=True)
+    assert ended.returncode == 2 and len(json.loads(ended.stdout)) == 39
+    skipped, squeezed, last = ended.stderr.splitlines()
+    assert skipped.startswith("skipped: 05.png is damaged") and "can't be read: 1;" in last
+    assert squeezed == "39 of 39 images are not square and were squeezed, as in training"
+    shown = subprocess.run(f"{sys.executable} {ROOT}/predict.py {run} . | head -1", shell=True, capture_output=True, text=True)
+    assert shown.stdout.count("\n") == 1 and "Traceback" not in shown.stderr
+
+
+def test_the_code_that_crops_beforehand(run, call, tmp_path):
+    """The block of docs/using.md."""
+    using = (ROOT / "docs" / "using.md").read_text()
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", using, re.DOTALL) if "cv2" in block]
+    write_picture("photos/wide.png", 0, 20, 50)
+    write_picture("photos/tall.png", 1, 41, 20)
+    exec(compile(block, "docs/using.md", "exec"), {})
+    np.testing.assert_array_equal(images.read_image("cropped/wide.png"), picture(0, 20, 50)[:, 15:35])
+    np.testing.assert_array_equal(images.read_image("cropped/tall.png"), picture(1, 41, 20)[10:30])
+    assert call(predict.main, run, "cropped")[::2] == (0, "")
