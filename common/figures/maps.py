@@ -11,15 +11,16 @@ MAX_NAMED = 20  # classes that a legend can tell apart
 LABEL_BOX = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "0.7", "alpha": 0.85}
 
 
-def feature_maps(rows, labels, class_names, path):
-    """Scatter plots of points `(n, 2)`, one for each `(title, points)` of each row; the points have the same `labels` `(n,)`.
+def feature_maps(rows, labels, class_names, path, title=None):
+    """Scatter plots of points `(n, 2)`, one for each `(name, points)` of each row; the points have the same `labels` `(n,)`.
 
     Each class has a colour and a marker of its own, and its name stands where its middle is; of more than `MAX_NAMED` classes
     colours repeat and the names are left out.
     """
     height, width = len(rows), len(rows[0])
-    figure, axes = plt.subplots(height, width, figsize=(4.5 * width, 4.1 * height), squeeze=False)
-    for axis, (title, points) in zip(axes.flat, itertools.chain(*rows), strict=True):
+    size = min(4.5, 10.5 / width)
+    figure, axes = plt.subplots(height, width, figsize=(size * width, 0.92 * size * height), squeeze=False)
+    for axis, (name, points) in zip(axes.flat, itertools.chain(*rows), strict=True):
         for label in np.unique(labels):
             members = points[labels == label]
             style = {"color": PALETTE[label % len(PALETTE)], "marker": MARKERS[label % len(MARKERS)]}
@@ -28,6 +29,8 @@ def feature_maps(rows, labels, class_names, path):
             for label in np.unique(labels):
                 middle = np.median(points[labels == label], axis=0)
                 axis.annotate(shown(class_names[label], 24), middle, ha="center", va="center", fontsize=8.5, bbox=LABEL_BOX)
-        axis.set(xticks=[], yticks=[], title=shown(title, 60))
+        axis.set(xticks=[], yticks=[], title=shown(name, 60))
         axis.margins(0.04)
+    if title:
+        figure.suptitle(shown(title))
     return save(figure, path)

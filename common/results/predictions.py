@@ -88,9 +88,10 @@ class Predictions:
             self._gallery(surest, folder / "mistakes.png", f"{title}: the mistakes it was surest of")
         calibration.reliability(self.calibration(), folder / "reliability.png", title)
         if self.maps:
-            panels = [[(f"{title}: {method}", points)] for method, points in self.maps.items()]
-            chosen = scoring.mapped(len(labels))
-            maps.feature_maps(list(zip(*panels, strict=True)), labels[chosen], names, folder / "feature_map.png")
+            shown = labels[scoring.mapped(len(labels))]
+            maps.feature_maps(
+                [list(self.maps.items())], shown, names, folder / "feature_map.png", f"{title}: its last features"
+            )
 
     def _gallery(self, chosen, path, title):
         labelled = self.samples.take(chosen)

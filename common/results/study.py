@@ -99,10 +99,10 @@ class Study:
         dataset = self._maps[names[0]][1]
         labels = dataset.test.labels[scoring.mapped(len(dataset.test))]
         rows = [
-            [(f"{self.titles[name]}: {method}", self._maps[name][0][method]) for name in names]
-            for method in self._maps[names[0]][0]
+            [(f"{self.titles[name]}: {method}", self._maps[name][0][method]) for name in names] for method in ("PCA", "t-SNE")
         ]
-        maps.feature_maps(rows, labels, dataset.class_names, self.run.folder / "plots" / "features_of_b.png")
+        title = "What the last layer of each B model sees; where only that layer was trained, A's own features"
+        maps.feature_maps(rows, labels, dataset.class_names, self.run.folder / "plots" / "features_of_b.png", title)
 
     def _draw_curves(self):
         """Curves from history.csv, which has test columns: for each model train against test, for all together each metric."""

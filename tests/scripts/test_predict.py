@@ -18,7 +18,7 @@ from keras import layers
 import predict
 from common import cli, files
 from common.data import dataset, folders, images
-from common.results import report
+from common.results import scoring
 
 ROOT = Path(__file__).parents[2]
 CLASS_NAMES = ("cat", "path", "class", "=1+cmd")
@@ -111,9 +111,9 @@ def test_images_of_any_shape_get_the_probabilities_that_training_would_give_them
     assert code == 0 and num_resized == len(SIZES) - 1
     rows = json.loads(out)
     assert [Path(row["path"]).stem for row in rows] == ["0", "2", "4", "6", "1", "3", "5", "7"]
-    np.testing.assert_allclose(shares(rows), report.predict(model, pixels), atol=1e-6)
+    np.testing.assert_allclose(shares(rows), scoring.predict(model, pixels), atol=1e-6)
     samples = dataset.Samples(pixels, shares(rows).argmax(axis=1))  # scored as a run scores its test part
-    assert report.score(model, samples)["test_accuracy"] == 1
+    assert scoring.score(model, samples)["test_accuracy"] == 1
     assert err == "5 of 8 images are not square and were squeezed, as in training\n"
 
 
