@@ -3,6 +3,7 @@
 
     python compare.py                                                  # all under runs/
     python compare.py runs/vgg19 runs/resnet152v2 --markdown           # or --csv, unrounded, for other programs
+    python compare.py --html compare.html                              # a page to send to others
     python compare.py runs/ab_split/20261123-020611/b-scratch runs/ab_split/20261123-020611/b-both-fc
 
 RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a folder of run folders. Anything else is named on
@@ -13,7 +14,8 @@ other seeds in points.csv with its number of images. Rows of one experiment are 
 else by the flags in which they differ. The figure shows val accuracy and val loss, a row of panels for each experiment with its
 six best runs, and a thin line for each seed.
 
-Two models are also compared image by image, by McNemar's exact test of their predictions.csv. Runs keep no test images, so
+Two models, on the page all pairs of models, are also compared image by image, by McNemar's exact test of their predictions.csv;
+the p-values of all pairs are corrected by Holm's method. Runs keep no test images, so
 these are considered the same if their number, the class names and the true classes agree. The test is about these two trained
 models; it can't say what other seeds would give.
 """
@@ -24,18 +26,7 @@ import sys
 from pathlib import Path
 
 from common import cli, files, flags
-from common.results import comparison, records, tables
-
-LEVEL = 0.05
-ACCURACY = "test accuracy [95 % interval]"
-COLUMNS = (
-    "experiment", "data, images", "weights", "trained, weights", "seeds", ACCURACY, "documented",
-    "epochs", "time", "device",
-)  # fmt: skip
-LEGEND = """
-Test accuracy: of one seed with its Wilson interval, of several the mean ± sample standard deviation with the t-interval of the
-mean. A documented number in brackets can't be compared with ours. Time is a run's, the mean over seeds; where a run trains
-several models, it is that of the model's own training."""
+from common.results import comparison, comparison_page, paired, records, tables
 
 
 def parse_args(argv=None):
@@ -50,12 +41,20 @@ def parse_args(argv=None):
     )
     parser.add_argument("--figure", type=Path, default=Path("compare.png"), metavar="PATH", help="PNG file for the curves")
     parser.add_argument("--no-figure", action="store_true", help="draw no curves")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="HTML file for all of it on a page, with all paired tests")
     args = parser.parse_args(argv)
-    files.kind(args.figure, "--figure")  # a name that is too long
-    folder, is_png = args.figure.parent, args.figure.suffix.lower() == ".png" and not os.path.isdir(args.figure)  # noqa: PTH112
-    if not args.no_figure and not (is_png and os.path.isdir(folder) and os.access(folder, os.W_OK)):  # noqa: PTH112
+    if not (args.no_figure or can_be_written(args.figure, "--figure", ".png")):
         parser.error(f"--figure {args.figure}: give the path of a .png file in a folder that can be written to, or --no-figure")
+    if args.html and not can_be_written(args.html, "--html", ".html"):
+        parser.error(f"--html {args.html}: give the path of an .html file in a folder that can be written to")
     return args
+
+
+def can_be_written(path, flag, suffix):
+    """Whether a path is that of a file with this suffix in a folder that can be written to."""
+    files.kind(path, flag)  # a name that is too long
+    is_file = path.suffix.lower() == suffix and not os.path.isdir(path)  # noqa: PTH112  Path.is_dir may raise
+    return is_file and os.path.isdir(path.parent) and os.access(path.parent, os.W_OK)  # noqa: PTH112
 
 
 def collect(folders):
@@ -71,48 +70,41 @@ def collect(folders):
     return list(records_by_model.values()), skipped
 
 
-def cells(summary):
-    """The cells of a row of the table."""
-    epochs, seconds = summary["epochs"], summary["seconds"]
-    return (
-        summary["name"],
-        f"{summary['data']}, {summary['train_size']:,}",
-        Path(summary["weights"]).name,
-        f"{summary['trained']}, {summary['trained_weights']:,}",
-        len(summary["seeds"].split()),
-        tables.accuracy(summary["test_accuracy"], (summary["low"], summary["high"]), summary["deviation"]),
-        tables.documented(summary),
-        f"{epochs:.0f}" if epochs == round(epochs) else f"{epochs:.1f}",
-        f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min",
-        f"{summary['device']}, {summary['precision']}",
-    )
+def show(summaries, args):
+    """Print the table in the form that was asked for."""
+    if args.csv:
+        columns = [column for column in summaries[0] if column != "class_names"]
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        for row in summaries:
+            texts = {key: tables.for_spreadsheets(value) for key, value in row.items() if isinstance(value, str)}
+            writer.writerow(row | texts)
+        return
+    rows = [comparison.cells(summary) for summary in summaries]
+    if args.markdown:
+        is_ours = [column == comparison.ACCURACY for column in comparison.COLUMNS]
+        rows = [[cell if ours else tables.escaped(cell) for cell, ours in zip(row, is_ours, strict=True)] for row in rows]
+    lines = tables.markdown if args.markdown else tables.text
+    cli.tell(*lines(rows, comparison.COLUMNS))
 
 
-def compare_predictions(first, second):
-    """McNemar's test of two rows in a sentence or two; it compares their models of the lowest seed."""
-    from common.results import metrics
-
-    one, other = first.first, second.first
+def paired_test(first, second):
+    """McNemar's test of two rows in a sentence or two."""
     try:
-        (true, predicted), (other_true, other_predicted) = one.predictions(), other.predictions()
+        return paired.test(first, second)
     except cli.InputError as error:
         return f"No paired test: {error}."
-    if one.results["class_names"] != other.results["class_names"] or true != other_true:
-        return "No paired test: the two were scored on different test images."
-    right, other_right = (
-        [guess == label for guess, label in zip(guesses, true, strict=True)] for guesses in (predicted, other_predicted)
-    )
-    only_first, only_second, p_value = metrics.mcnemar(right, other_right)
-    better = first.name if only_first > only_second else second.name
-    verdict = f"{better} is better, by more than chance" if p_value < LEVEL else "the difference may be chance"
-    names = dict.fromkeys(record.results["data"] for record in (one, other))
-    copies = f" This assumes that {' and '.join(names)} hold the same images." if len(names) > 1 else ""
-    has_several = len(first.scores) > 1 or len(second.scores) > 1
-    seeds = f" Compared: seed {one.results['seed']} and seed {other.results['seed']}." if has_several else ""
-    return (
-        f"Of the same {len(true):,} test images, only {first.name} is right on {only_first:,}, only {second.name} on "
-        f"{only_second:,}. McNemar's exact test: p = {p_value:.3g}; {verdict} ({LEVEL * 100:.0f} % level).{seeds}{copies}"
-    )
+
+
+def draw(rows, path):
+    """Draw the curves, those of each experiment in panels of their own."""
+    from common.figures import curves
+
+    groups = {}
+    for row in rows:
+        group = groups.setdefault(row.first.results["experiment"], {})
+        group[row.name] = [score.curve for score in row.scores.values()]
+    return curves.overlay(groups, path)
 
 
 def main(argv=None):
@@ -130,35 +122,20 @@ def main(argv=None):
     comparison.name(rows)
     summaries = [row.summary() for row in rows]
     remarks = sys.stderr if args.csv or args.markdown else sys.stdout
-    if args.csv:
-        columns = [column for column in summaries[0] if column != "class_names"]
-        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        for row in summaries:
-            texts = {key: tables.for_spreadsheets(value) for key, value in row.items() if isinstance(value, str)}
-            writer.writerow(row | texts)
-    elif args.markdown:
-        rows_of_cells = [
-            [cell if column == ACCURACY else tables.escaped(cell) for column, cell in zip(COLUMNS, cells(summary), strict=True)]
-            for summary in summaries
-        ]
-        cli.tell(*tables.markdown(rows_of_cells, COLUMNS))
-    else:
-        cli.tell(*tables.text([cells(summary) for summary in summaries], COLUMNS))
+    show(summaries, args)
     if not args.csv:
-        cli.tell(*LEGEND.splitlines(), file=remarks)
+        cli.tell(*comparison.LEGEND.splitlines(), file=remarks)
     if len(rows) == 2:
-        cli.tell("", compare_predictions(*rows), file=remarks)
-    elif len(rows) > 2:
-        cli.tell("", "For the paired test of two models give only these two, as RUN_DIR or RUN_DIR/MODEL.", file=remarks)
-    if not args.no_figure:
-        from common.figures import curves
-
-        groups = {}
-        for row in rows:
-            group = groups.setdefault(row.first.results["experiment"], {})
-            group[row.name] = [score.curve for score in row.scores.values()]
-        cli.tell("", curves.overlay(groups, args.figure), file=remarks)
+        cli.tell("", paired_test(*rows), file=remarks)
+    elif len(rows) > 2 and not args.html:
+        hint = "For the paired test of two models give only these two, as RUN_DIR or RUN_DIR/MODEL; --html has those of all."
+        cli.tell("", hint, file=remarks)
+    figure = None if args.no_figure else draw(rows, args.figure)
+    if figure:
+        cli.tell("", figure, file=remarks)
+    if args.html:
+        comparison_page.write(args.html, rows, summaries, figure, skipped)
+        cli.tell("", args.html, file=remarks)
     return summaries
 
 

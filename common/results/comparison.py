@@ -15,6 +15,15 @@ NOT_OF_THE_RECIPE = (
 )  # fmt: skip
 OF_RESULTS = ("experiment", "data", "weights", "class_names", "train_size", "val_size", "test_size")
 OF_ENVIRONMENT = ("backend", "precision")
+ACCURACY = "test accuracy [95 % interval]"
+COLUMNS = (
+    "experiment", "data, images", "weights", "trained, weights", "seeds", ACCURACY, "documented",
+    "epochs", "time", "device",
+)  # fmt: skip
+LEGEND = """
+Test accuracy: of one seed with its Wilson interval, of several the mean ± sample standard deviation with the t-interval of the
+mean. A documented number in brackets can't be compared with ours. Time is a run's, the mean over seeds; where a run trains
+several models, it is that of the model's own training."""
 
 
 @dataclass
@@ -67,6 +76,23 @@ class Row:
             "git_commit": " ".join(dict.fromkeys(str(environment.get("git_commit")) for environment in environments)),
             "folders": " ".join(str(record.folder) for record in self.records),
         }
+
+
+def cells(summary):
+    """The cells of a row of the table, from its `summary`."""
+    epochs = summary["epochs"]
+    return (
+        summary["name"],
+        f"{summary['data']}, {summary['train_size']:,}",
+        Path(summary["weights"]).name,
+        f"{summary['trained']}, {summary['trained_weights']:,}",
+        len(summary["seeds"].split()),
+        tables.accuracy(summary["test_accuracy"], (summary["low"], summary["high"]), summary["deviation"]),
+        tables.documented(summary),
+        f"{epochs:.0f}" if epochs == round(epochs) else f"{epochs:.1f}",
+        tables.duration(summary["seconds"]),
+        f"{summary['device']}, {summary['precision']}",
+    )
 
 
 def group(records):

@@ -52,6 +52,18 @@ def mcnemar(first_right, second_right):
     return only_first, only_second, float(stats.binomtest(only_first, differ).pvalue) if differ else 1.0
 
 
+def holm(p_values):
+    """P-values `(n,)` of n tests, corrected by Holm's step-down method (Holm 1979): what is below a level is so in all n.
+
+    The smallest is multiplied by n, the next by n - 1, and so on; none gets smaller than one before it, or larger than 1.
+    """
+    p_values = np.asarray(p_values, float)
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.maximum.accumulate(np.minimum(p_values[order] * np.arange(len(p_values), 0, -1), 1))
+    return corrected
+
+
 def cross_entropy(labels, probabilities):
     """Mean cross-entropy, the loss that Keras trains on; probabilities are clipped at 1e-7, as Keras does."""
     return float(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean())

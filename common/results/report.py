@@ -8,7 +8,7 @@ import shutil
 from common import devices, files
 from common.cli import tell
 from common.figures import curves, galleries
-from common.results import closing, scoring, tables
+from common.results import closing, run_page, scoring, tables
 from common.results.predictions import Predictions
 
 NUM_PIPELINE = 4
@@ -20,7 +20,7 @@ def score(model, test, batch_size=scoring.BATCH_SIZE):
 
 
 def finish(run, model, dataset, phases, *, scores=None, extra=None):
-    """End a run of one model: everything that `write` does, learning curves, the closing block. Returns the results."""
+    """End a run of one model: what `write` does, learning curves, report.html, the closing block. Returns the results."""
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
     results = write(run, model, dataset, phases, scores=scores, extra=extra)
@@ -29,6 +29,7 @@ def finish(run, model, dataset, phases, *, scores=None, extra=None):
     curves.learning_curves(run.history.rows(*phases), run.folder / "plots" / "curves.png", results["model"])
     summary = results | run.ending()
     files.write_json(run.folder / "results.json", summary)
+    run_page.write(run.folder, summary, run.experiment)
     closing.show(run, [results])
     return summary
 

@@ -2,7 +2,7 @@
 
 from common import files
 from common.figures import comparisons, curves, maps
-from common.results import closing, metrics, report, scoring
+from common.results import closing, metrics, report, run_page, scoring
 
 
 class Study:
@@ -63,7 +63,7 @@ class Study:
                 (self.run.folder / "model.keras").unlink(missing_ok=True)  # half written: its results are missing
 
     def finish(self, title):
-        """Write results.json, draw the figures, print the closing block; `title` is that of the figure of sizes.
+        """Write results.json, the figures and report.html, print the closing block; `title` is that of the figure of sizes.
 
         Returns the content of results.json: the results of the headline model, or of the last one that is there, and of all.
         """
@@ -81,6 +81,7 @@ class Study:
         if models_of_sizes:
             names = {name: self.titles[name] for name in models_of_sizes}
             comparisons.accuracy_by_samples(spread, run.folder / "plots" / "accuracy_by_samples.png", names, title)
+        run_page.write(run.folder, summary, run.experiment)
         if models_of_sizes or run.args.seeds > 1:
             closing.show_spread(spread, self.titles)
         closing.show(run, list(self.models.values()))

@@ -62,6 +62,11 @@ def documented(results):
     return f"{results['documented_accuracy']:.4f}" if results["comparable"] else f"({results['documented_accuracy']:.4f})"
 
 
+def duration(seconds):
+    """A time in a cell: `66 s`, or `12 min` from ten minutes on."""
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
 def devices(names):
     """The devices of a run in a cell: equal ones are counted, as in `8 x NVIDIA H200`."""
     return ", ".join(device if count == 1 else f"{count} x {device}" for device, count in Counter(map(str, names)).items())

@@ -9,6 +9,7 @@ from makers import change_json, make_finished
 
 import compare
 from common import files
+from common.results import comparison
 
 WORDS = {
     "escape": "a\x1b[2Jb",
@@ -85,7 +86,7 @@ def test_markdown(compared, place, kind):
     lines = compared(place, WORDS[kind], "--markdown").splitlines()
     assert len(lines) == 4
     bars = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in lines}
-    assert bars == {len(compare.COLUMNS) + 1}
+    assert bars == {len(comparison.COLUMNS) + 1}
     for line in lines[2:]:
         assert not re.search(r"(?<!\\)(?:\\\\)*<", line), line
         without_intervals = re.sub(r"\\?\[\d\.\d+, \d\.\d+\\?\]", "", line)

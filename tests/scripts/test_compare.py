@@ -18,7 +18,7 @@ import pytest
 import compare
 from common import files
 from common.figures import curves
-from common.results import metrics, report
+from common.results import comparison, metrics, report
 from common.training.history import COLUMNS as HISTORY_COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -312,7 +312,7 @@ def test_the_three_forms_of_the_table_show_the_same(call):
     assert "Wilson" in err and markdown.count("\n") == 4  # the table and nothing else
     markdown_cells = [[cell.strip().replace("\\", "") for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
     columns, _, first, second = markdown_cells
-    assert columns == list(compare.COLUMNS)
+    assert columns == list(comparison.COLUMNS)
     for line, cells in zip((headings, *lines), (columns, first, second), strict=True):
         at = 0
         for cell in cells:  # every cell, in this order
@@ -320,11 +320,11 @@ def test_the_three_forms_of_the_table_show_the_same(call):
     _, rows, _ = show(call)
     accuracy, deviation, low, high = (float(rows[0][key]) for key in ("test_accuracy", "deviation", "low", "high"))
     assert accuracy == pytest.approx((0.7123456789 + 0.8 + 0.85) / 3, abs=1e-15)  # not rounded
-    shown = dict(zip(compare.COLUMNS, first, strict=True))
+    shown = dict(zip(comparison.COLUMNS, first, strict=True))
     assert shown["test accuracy [95 % interval]"] == f"{accuracy:.4f} ± {deviation:.4f} [{low:.4f}, {high:.4f}]"
     assert (shown["seeds"], shown["documented"], shown["epochs"], shown["time"]) == ("3", "0.8736", "3", "95 min")
     assert (shown["data, images"], shown["trained, weights"]) == ("cifar10, 37,500", "head, 1,316,874")
-    other = dict(zip(compare.COLUMNS, second, strict=True))
+    other = dict(zip(comparison.COLUMNS, second, strict=True))
     assert other["documented"] == "(0.7853)" and other["device"] == "2 x NVIDIA H200, mixed_bfloat16"
     assert rows[1]["comparable"] == "False" and rows[1]["documented_accuracy"] == "0.7853"
 

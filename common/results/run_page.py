@@ -1,0 +1,104 @@
+"""report.html of a run: what was run, the scores beside the documented ones, the figures that its folders hold."""
+
+from datetime import datetime
+
+from common import files, runs
+from common.results import page, run_figures, tables
+
+
+def write(folder, results, experiment):
+    """Write report.html into a run folder whose other files are there.
+
+    `results` is what results.json says of the run, `experiment` the run's `Experiment`.
+    """
+    args, environment = (files.read_json(folder / name) for name in ("args.json", "environment.json"))
+    several = results.get("models", {})
+    models = [_model(folder, name, scores, experiment) for name, scores in (several or {"": results}).items()]
+    spread = [row | {"title": several.get(row["model"], {}).get("model", row["model"])} for row in results.get("spread", ())]
+    has_spread = len(spread) > len(several) or any(row["deviation"] is not None for row in spread)
+    sweep = folder / "sweep.csv"
+    page.write(
+        folder / "report.html",
+        "run.html",
+        title=experiment.title,
+        folder=f"{experiment.name}/{folder.resolve().name}",
+        remark=experiment.remark,
+        results=results,
+        models=models,
+        started=_date(runs.started(folder)),
+        devices=tables.devices(environment["devices"]),
+        command=str(environment.get("command", "")),
+        facts=_facts(results, experiment.weights, environment),
+        settings=[(name.replace("_", "-"), _text(value)) for name, value in sorted(args.items())],
+        sweep=files.read_csv(sweep, convert=False) if sweep.is_file() else [],
+        spread=spread if has_spread else [],
+        figures=run_figures.of_all(folder, results),
+    )
+
+
+def _facts(results, weights, environment):
+    """What was run, on what, and for how long: pairs of text, without what is unknown."""
+    memory, resumed = results.get("peak_memory_gib"), environment.get("resumed", [])
+    facts = {
+        "Data": results["data"],
+        "Weights": weights,
+        "Seed": results["seed"],
+        "The model's input": f"{results['image_size']} x {results['image_size']} pixels",
+        "Device": tables.devices(environment["devices"]),
+        "Processes": environment.get("processes"),
+        "Processor": environment.get("processor"),
+        "Keras on": f"{environment['backend']}, {environment['precision']}",
+        "Commit": environment.get("git_commit"),
+        "Memory": memory and f"{memory:.1f} GiB at most",
+        "Resumed": [again.get("time") if isinstance(again, dict) else again for again in resumed],
+        "Python": environment.get("python"),
+        "Platform": environment.get("platform"),
+        "Packages": environment.get("packages"),
+    }
+    return [(name, _text(value)) for name, value in facts.items() if value not in (None, "", [], {})]
+
+
+def _model(folder, name, results, experiment):
+    """What the page shows of a model: its results, and what is made of them. Of one model alone the name is empty."""
+    return results | {
+        "right": round(results["test_accuracy"] * results["test_size"]),
+        "documented": results["documented_accuracy"] if tables.has_document(results) else None,
+        "facts": _facts_of_model(results, weights=results["weights"] if name else None),
+        "per_class": list(zip(results["class_names"], results["per_class_accuracy"], strict=True)),
+        **run_figures.of_model(folder, name, results, experiment.matrix_file),
+    }
+
+
+def _facts_of_model(results, weights):
+    sizes = (f"{results[f'{part}_size']:,} {part}" for part in ("train", "val", "test"))
+    extraction = results.get("extraction")
+    confused = [f"{pair['true']} taken for {pair['predicted']} ({pair['pictures']:,})" for pair in results["most_confused"]]
+    facts = {
+        "Images": " / ".join(sizes),
+        "Classes": len(results["class_names"]),
+        "Weights": weights,
+        "Epochs": f"{results['epochs']}, the weights of epoch {results['best_epoch']} are kept",
+        "Weights trained": f"{results['trained_weights']:,}",
+        "Weights frozen": f"{results['frozen_weights']:,}",
+        "Training": f"{tables.duration(results['seconds'])}, {results['images_per_second']:,.0f} images/s",
+        "Features": extraction and "{computed:,} of {pictures:,} computed, {seconds:.0f} s".format(**extraction),
+        "Most confused": ", ".join(confused) or "none",
+    }
+    return [(name, str(value)) for name, value in facts.items() if value]
+
+
+def _date(started):
+    """`YYYYmmdd-HHMMSS` for people; empty if unknown."""
+    try:
+        return f"{datetime.strptime(started, '%Y%m%d-%H%M%S'):%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return ""
+
+
+def _text(value):
+    """A value of args.json or environment.json as text."""
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
