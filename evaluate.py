@@ -16,10 +16,11 @@ mistakes, examples, map of the features.
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
-from common import backend, cli, files, flags
+from common import cli, files, flags
 from common.results import finished, tables
 
 MAX_MATRIX = 12  # classes of a confusion matrix that a terminal can show
@@ -46,14 +47,12 @@ def parse_args(argv=None):
 
 
 def check_output_dir(folder):
-    """Make the folder for results and figures. Raises InputError where that is impossible, and for the folder of a run."""
-    try:
-        if files.kind(folder / "args.json", "--output-dir"):
-            raise cli.InputError(f"--output-dir {folder} is the folder of a run: give another")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "evaluation.json").unlink(missing_ok=True)
-    except OSError as error:
-        raise cli.InputError(f"--output-dir {folder} can't be written to: {cli.reason(error)}") from error
+    """Raise InputError where a folder for results and figures can't be made, and for the folder of a run."""
+    if files.kind(folder / "args.json", "--output-dir"):
+        raise cli.InputError(f"--output-dir {folder} is the folder of a run: give another")
+    parent = next(path for path in (folder, *folder.absolute().parents) if files.kind(path, "--output-dir"))
+    if files.kind(parent, "--output-dir") != "folder" or not os.access(parent, os.W_OK | os.X_OK):
+        raise cli.InputError(f"--output-dir {folder} can't be created or written to: check {parent}")
 
 
 def own_data(run):
@@ -69,14 +68,15 @@ def own_data(run):
 
 
 def load_images(args, run, image_size):
-    """The labelled images that the flags ask for, with the model's class numbers; what they are; notes on what differs."""
+    """The labelled images that the flags ask for, with the model's class numbers; notes on what differs; what they are."""
     from common.data import dataset, labelled
 
     source = args.data or own_data(run)
+    class_names = dataset.class_names(source)
+    labelled.check_classes(class_names, run.class_names)
     is_own = run.results is not None and run.results["data"] == dataset.name(source)
-    images = labelled.load(source, image_size, args.cache_dir, args.part, is_own)
-    samples, notes = labelled.for_model(images, run.class_names)
-    return samples, images.description, notes
+    samples, description = labelled.load(source, image_size, args.cache_dir, args.part, is_own)
+    return *labelled.for_model(samples, class_names, run.class_names), description
 
 
 def tell_scores(run, results, matrix, file):
@@ -106,10 +106,10 @@ def main(argv=None):
     run = finished.find(args.run_dir, args.classes)
     if args.output_dir:
         check_output_dir(args.output_dir)
-    backend.import_keras()
     remarks = sys.stderr if args.json or args.csv else sys.stdout
-    model = run.load()
-    samples, description, notes = load_images(args, run, model.input_shape[1])
+    model = None if run.results else run.load()  # only the model knows its image size
+    samples, notes, description = load_images(args, run, run.results["image_size"] if run.results else model.input_shape[1])
+    model = model or run.load()
     cli.tell(run.title, f"Data: {description}.", *notes, file=remarks)
 
     from common.results import metrics, scoring
@@ -138,6 +138,7 @@ def main(argv=None):
         writer.writerows(row | {"class": tables.for_spreadsheets(row["class"])} for row in results["by_class"])
     tell_scores(run, results, predictions.matrix, remarks)
     if args.output_dir:
+        args.output_dir.mkdir(parents=True, exist_ok=True)
         predictions.write_tables(args.output_dir)
         predictions.draw(args.output_dir, run.results["model"] if run.results else run.path.name)
         files.write_json(args.output_dir / "evaluation.json", results)

@@ -10,6 +10,7 @@ from contract import check_line, has_control
 from makers import ESCAPE, SCRIPTS, command, encoded, make_finished, make_pictures
 
 import compare
+import evaluate
 import make_plots
 import predict
 
@@ -184,6 +185,21 @@ OF_TOOLS = {
     "predict by a model without classes": (predict.main, ["run/model.keras", "a.png"], "--classes"),
     "predict a class twice": (predict.main, ["run/model.keras", "a.png", "--classes", ESCAPE, ESCAPE], "[2Jb"),
     "predict no class": (predict.main, ["run", "a.png", "--classes"], "--classes"),
+    "evaluate no folder": (evaluate.main, ["nowhere"], "nowhere"),
+    "evaluate a folder with an escape": (evaluate.main, [ESCAPE], "[2Jb"),
+    "evaluate a run that names no data": (evaluate.main, ["run"], "--data"),
+    "evaluate on no data": (evaluate.main, ["run", "--data", "nowhere"], "--data nowhere"),
+    "evaluate on a folder with a NUL": (evaluate.main, ["run", "--data", "a\0b"], "--data"),
+    "evaluate on a folder of 300 characters": (evaluate.main, ["run", "--data", LONG], "--data"),
+    "evaluate on a folder with an escape": (evaluate.main, ["run", "--data", ESCAPE], "[2Jb"),
+    "evaluate on other classes": (evaluate.main, ["run", "--data", "digits"], "share none"),
+    "evaluate on a part that is none": (evaluate.main, ["run", "--data", "digits", "--part", ESCAPE], "--part"),
+    "evaluate in two forms": (evaluate.main, ["run", "--data", "digits", "--csv", "--json"], "--json"),
+    "evaluate into a run": (evaluate.main, ["run", "--data", "digits", "--output-dir", "run"], "--output-dir run"),
+    "evaluate into a file": (evaluate.main, ["run", "--data", "digits", "--output-dir", "file"], "--output-dir file"),
+    "evaluate below a file": (evaluate.main, ["run", "--data", "digits", "--output-dir", "file/x"], "--output-dir file/x"),
+    "evaluate classes of a folder": (evaluate.main, ["run", "--data", "digits", "--classes", "cat"], "--classes"),
+    "evaluate a model without classes": (evaluate.main, ["run/model.keras", "--data", "digits"], "--classes"),
     "compare nothing": (compare.main, [], "runs"),
     "compare no folder": (compare.main, ["nowhere"], "nowhere"),
     "compare a folder of 300 characters": (compare.main, [LONG], "xxx"),
