@@ -14,10 +14,10 @@ other seeds in points.csv with its number of images. Rows of one experiment are 
 else by the flags in which they differ. The figure shows val accuracy and val loss, a row of panels for each experiment with its
 six best runs, and a thin line for each seed.
 
-Two models, on the page all pairs of models, are also compared image by image, by McNemar's exact test of their predictions.csv;
-the p-values of all pairs are corrected by Holm's method. Runs keep no test images, so
-these are considered the same if their number, the class names and the true classes agree. The test is about these two trained
-models; it can't say what other seeds would give.
+Two models, and on the page of --html all pairs of models, are also compared image by image, by McNemar's exact test of their
+predictions.csv; the p-values of all pairs are corrected by Holm's method. Runs keep no test images, so these are considered
+the same if their number, the class names and the true classes agree. The test is about these trained models; it can't say
+what other seeds would give.
 """
 
 import csv

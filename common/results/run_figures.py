@@ -35,12 +35,6 @@ FIGURES = (
         "Reliability diagram: share of right predictions by the probability that the model gives them; {accuracy:.4f} in all.",
     ),
     (
-        "feature_map.png",
-        "Feature map",
-        "Test images as the last layer but one sees them, on two axes.",
-        "The features of test images on two axes, by PCA and by t-SNE, a colour for each of {num_classes} classes.",
-    ),
-    (
         "learning_rate.png",
         "Learning rate",
         "By epoch, on a logarithmic axis.",
@@ -51,6 +45,12 @@ FIGURES = (
         "Pipeline",
         "What each stage makes of a few training images, up to the backbone.",
         "A few training images after each stage, from the original to what the backbone gets.",
+    ),
+    (
+        "feature_map.png",
+        "Feature map",
+        "Test images as the last layer but one sees them, on two axes.",
+        "The features of test images on two axes, by PCA and by t-SNE, a colour for each of {num_classes} classes.",
     ),
 )
 FIGURES_OF_ALL = (  # those of each model are left out here, and what the overview shows as well
@@ -86,10 +86,12 @@ def of_model(folder, name, results, matrix_file):
     has_folder = bool(name) and (folder / name).is_dir()  # one of several lies at the top
     plots, words = (folder / name if has_folder else folder) / "plots", _words(results)
     curves = (f"{name}_{CURVES[0]}" if name else CURVES[0], *CURVES[1:])
+    is_spared = name and (plots / "mistakes.png").is_file()  # examples of four models would make a page too large to send
+    figures = [figure for figure in FIGURES if not (is_spared and figure[0] == "examples.png")]
     return {
         "curves": _pictures(folder / "plots", [curves], words | {"part": "test" if name else "val"}),
         "matrix": _pictures(plots, [(matrix_file, *MATRIX[1:])], words),
-        "figures": _pictures(plots, FIGURES, words),
+        "figures": _pictures(plots, figures, words),
     }
 
 

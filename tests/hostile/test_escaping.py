@@ -1,8 +1,9 @@
-"""Words of a foreign run in compare.py's three forms: they reach no terminal, no spreadsheet and no page as commands."""
+"""Words of a foreign run in compare.py's four forms: they reach no terminal, no spreadsheet and no page as commands."""
 
 import csv
 import io
 import re
+from pathlib import Path
 
 import pytest
 from makers import change_json, make_finished
@@ -47,8 +48,10 @@ UNSHOWABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u
 
 
 @pytest.fixture
-def compared(call, tmp_path):
+def compared(call, tmp_path, monkeypatch):
     """`compared(place, word, *flags)`: what compare.py prints of a good run and one that has this word there."""
+
+    monkeypatch.chdir(tmp_path)
 
     def run(place, word, *flags):
         good = make_finished(tmp_path / "runs" / "good", "vgg19")
@@ -91,6 +94,17 @@ def test_markdown(compared, place, kind):
         assert not re.search(r"(?<!\\)(?:\\\\)*<", line), line
         without_intervals = re.sub(r"\\?\[\d\.\d+, \d\.\d+\\?\]", "", line)
         assert not re.search(r"(?<!\\)(?:\\\\)*[\[`]", without_intervals), line
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_html(compared, place):
+    """What is escaped in a page does not depend on what stands beside it: all words at once."""
+    compared(place, "".join(WORDS.values()), "--html", "page.html")
+    text = Path("page.html").read_text(encoding="utf-8")
+    assert not UNSHOWABLE.search(text)
+    assert not re.search(r"<script|<x|href=\"(?!runs/)|src=", text)
+    is_shown = place not in ("classes", "commit", "model")
+    assert (WORDS["code"] in text) == is_shown  # the last word: of a path its last part is shown
 
 
 def test_class_names_of_a_foreign_run_are_compared_and_not_shown(call, tmp_path):

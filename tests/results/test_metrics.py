@@ -46,6 +46,20 @@ def test_t_interval_of_a_mean_worked_by_hand():
     assert metrics.mean_interval([0.5, 0.5]) == (0.5, 0.5)
 
 
+def test_holm_rejects_what_the_step_down_procedure_rejects():
+    assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # p.adjust of R
+    assert metrics.holm([]).shape == (0,) and metrics.holm([0.9, 0.8]).tolist() == [1, 1]
+    random = np.random.default_rng(0)
+    for p_values in random.random((50, 6)) ** 4:
+        for level in (0.01, 0.05, 0.2):
+            rejected = np.zeros(6, bool)
+            for step, place in enumerate(np.argsort(p_values)):  # from the smallest on, until one is not rejected
+                if p_values[place] > level / (6 - step):
+                    break
+                rejected[place] = True
+            assert (metrics.holm(p_values) <= level).tolist() == rejected.tolist()
+
+
 def test_mcnemar_worked_by_hand():
     # 10 images that only the first gets right, 2 that only the second does, 3 both, 4 neither. Of 2**12 ways to share out
     # the 12, 1 + 12 + 66 give one of them two or fewer, and as many the other.

@@ -54,7 +54,7 @@ def test_a_run_leaves_every_file(finished):
     figures |= {"overview.png", "accuracy_by_samples.png", "confusion_matrix.png", "examples.png", "learning_rate.png"}
     figures |= {"reliability.png", "feature_map.png", "features_of_b.png"}
     assert {file.name for file in (run / "plots").iterdir()} - {"mistakes.png"} == figures
-    for file in ("args.json", "environment.json", "history.csv", "points.csv", "accuracy_by_samples.csv"):
+    for file in ("args.json", "environment.json", "history.csv", "points.csv", "accuracy_by_samples.csv", "report.html"):
         assert (run / file).is_file()
     assert not list(run.rglob(".*"))  # nothing half written
 
@@ -64,6 +64,17 @@ def test_evaluating_a_model_gives_its_own_numbers(finished, tmp_path, capsys):
     for name in MODELS:
         check_evaluation(model_folder(run, name), tmp_path)
     assert "Left out: 288 images of classes that the model does not know: 1, 2, 3" in capsys.readouterr().out
+
+
+def test_the_report_shows_every_model(finished):
+    run, summary = finished
+    report = (run / "report.html").read_text()
+    assert len(report) < 1_500_000 and report.count('alt="Accuracy and loss by epoch, on train and on test: ') == 4
+    for number, (name, results) in enumerate(summary["models"].items(), start=1):
+        assert f'<section id="model-{number}">\n<h2>{results["model"]}</h2>' in report
+        assert report.count(f">{results['test_accuracy']:.4f}<") >= 1, name
+    for row in summary["spread"]:
+        assert f">{row['mean']:.4f}<" in report and f">{row['deviation']:.4f}<" in report
 
 
 def test_results_hold_what_the_house_promises(finished):

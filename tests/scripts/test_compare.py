@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 import statistics
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -295,11 +297,16 @@ def test_with_nothing_to_compare_it_ends_with_2(call):
     ]
 
 
-@pytest.mark.parametrize("figure", ["curves.pdf", "nowhere/curves.png", "file/curves.png"])
-def test_a_figure_that_can_not_be_written_is_refused_before_anything_is_read(figure, call):
+@pytest.mark.parametrize(
+    "flag, path",
+    [("--figure", path) for path in ("curves.pdf", "nowhere/curves.png", "file/curves.png", f"{'a' * 300}.png")]
+    + [("--html", path) for path in ("page.htm", "nowhere/page.html", "file/page.html", "folder.html", f"{'a' * 300}.html")],
+)
+def test_a_file_that_can_not_be_written_is_refused_before_anything_is_read(flag, path, call):
     Path("file").touch()
-    code, out, err = call(compare.main, "--figure", figure)
-    assert (code, out) == (2, "") and err.count("\n") == 1 and f"--figure {figure}" in err
+    Path("folder.html").mkdir()
+    code, out, err = call(compare.main, flag, path)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and f"{flag} {path[:9]}" in err
 
 
 def test_the_three_forms_of_the_table_show_the_same(call):
@@ -392,6 +399,62 @@ def test_models_of_one_run_are_tested(call):
     write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
     _, out, _ = call(compare.main, folder / "a", folder / "b-last-fc", "--no-figure")
     assert "A from scratch is right on 0, only ab_split: B, last FC layer on 8" in " ".join(out.split())
+
+
+def page_of(call, *words):
+    """What compare.py prints with --html, and the text of the page's table rows, from the last table."""
+    code, out, err = call(compare.main, *words, "--html", "page.html", "--no-figure")
+    assert code == 0, err
+    text = Path("page.html").read_text()
+    rows = [" ".join(re.sub("<.*?>", " ", row).split()) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
+    return out, text, rows
+
+
+def test_all_pairs_are_tested_on_the_page_and_corrected(call):
+    """Wrong are 2, 10 and 3 of 20: p = 0.0386 (see test_metrics.py), 1, and of 9 images 8 for the third: 20 / 512."""
+    make_run("runs/r/1", wrong=(0, 1))
+    make_run("runs/r/2", wrong=range(2, 12), args={"lr": 0.01})
+    make_run("runs/r/3", wrong=(2, 3, 12), args={"lr": 0.1})
+    other = make_run("runs/r/4", args={"lr": 0.5}, class_names=("cat", "wolf"))
+    out, text, rows = page_of(call)
+    assert out.splitlines()[-1] == "page.html" and "McNemar" not in out
+    first, second, third = (f"resnet152v2 --lr {rate}" for rate in (0.001, 0.01, 0.1))
+    assert rows[-3:] == [
+        f"{first} {second} 20 10 2 0.0386 0.116 may be chance",
+        f"{first} {third} 20 3 2 1 1 may be chance",
+        f"{second} {third} 20 1 8 0.0391 0.116 may be chance",
+    ]
+    assert "Holm" in text and "no paired test" not in text
+    for folder in ("runs/r/2", other):  # two models on the same images are left
+        damage(Path(folder), "predictions.csv", None)
+    out, text, rows = page_of(call)
+    assert rows[-1] == f"{first} {third} 20 3 2 1 may be chance" and "Holm" not in text
+    assert f"{second} has no paired test: runs/r/2/predictions.csv is missing" in text
+    _, text, rows = page_of(call, "runs/r/1")
+    assert "McNemar" not in text and len(rows) == 2
+
+
+def test_the_page_says_which_of_two_is_better(call):
+    make_run("runs/r/1", wrong=(0, 1))
+    make_run("runs/r/2", wrong=range(2, 12), args={"lr": 0.01})
+    out, _, rows = page_of(call)
+    assert "is better, by more than chance" in out
+    first, second = (f"resnet152v2 --lr {rate}" for rate in (0.001, 0.01))
+    assert rows[-1] == f"{first} better {second} 20 10 2 0.0386 more than chance"
+
+
+def test_the_page_links_reports_from_where_it_lies(call, tmp_path):
+    for seed in (0, 1):
+        folder = make_run(f"runs/a #{seed} javascript:x/1", seed=seed)
+        (folder / "report.html").touch()
+    make_run("runs/s/1", experiment="without")
+    for path in ("page.html", "runs/page.html"):
+        code, _, err = call(compare.main, "runs", "--html", path, "--no-figure")
+        assert code == 0, err
+        found = re.findall('href="(.*?)">(.*?)<', Path(path).read_text())
+        assert [text for _, text in found] == ["report, seed 0", "report, seed 1"]
+        for address, _ in found:
+            assert (Path(path).parent / urllib.parse.unquote(address)).is_file() and not re.search("[:# ]", address)
 
 
 def test_the_figure_has_the_rows_of_history(call, monkeypatch):

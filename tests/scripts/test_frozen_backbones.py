@@ -64,7 +64,7 @@ def models(vgg19, resnet152v2, efficientnetb7):
 
 def test_a_run_leaves_every_file(vgg19, resnet152v2, efficientnetb7):
     every = {"args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "predictions.csv"}
-    every |= {"model.keras", "plots", "checkpoint"}
+    every |= {"model.keras", "plots", "checkpoint", "report.html"}
     figures = {"curves.png", "examples.png", "feature_map.png", "learning_rate.png", "mistakes.png", "pipeline.png"}
     figures |= {"reliability.png"}
     for run, more, more_figures in (
@@ -77,6 +77,9 @@ def test_a_run_leaves_every_file(vgg19, resnet152v2, efficientnetb7):
         results = files.read_json(run / "results.json")
         assert "random" in results["model"] and results["weights"] == "none" and not results["comparable"]
         assert results["status"] == "finished" and results["total_seconds"] > 0
+        report = (run / "report.html").read_text()
+        assert report.count("<img ") == len(figures | more_figures) and f">{results['test_accuracy']:.4f}<" in report
+        assert ("chosen</span>" in report) == (run == efficientnetb7) and len(report) < 1_000_000
 
 
 def test_evaluating_a_run_gives_its_own_numbers(vgg19, resnet152v2, efficientnetb7, workplace):

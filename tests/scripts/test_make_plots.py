@@ -23,6 +23,7 @@ def run_dir(tmp_path):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("large, or of this machine")
     (folder / "plots" / "pipeline.png").write_text("a figure with images")
+    (folder / "report.html").write_text("a page with images")
     return folder
 
 

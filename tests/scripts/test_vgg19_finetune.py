@@ -42,6 +42,12 @@ def spoiled(workplace, trained):
     return train(workplace, "--weights", str(trained[0]), "--head-epochs", "2", "--finetune-epochs", "1", "--finetune-lr", "3")
 
 
+def test_the_report_shows_the_run(trained):
+    run, results = trained
+    report = (run / "report.html").read_text()
+    assert report.count("<img ") == len(list((run / "plots").iterdir())) and f">{results['test_accuracy']:.4f}<" in report
+
+
 def digits(workplace):
     flags = [*SMALL, "--weights", "none", "--cache-dir", str(workplace / "cache")]
     return data.load(script.parse_args(flags))
