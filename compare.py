@@ -6,8 +6,8 @@
     python compare.py --html compare.html                              # a page to send to others
     python compare.py runs/ab_split/20261123-020611/b-scratch runs/ab_split/20261123-020611/b-both-fc
 
-RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a folder of run folders. Anything else is named on
-stderr and skipped; if nothing is left, the exit code is 2.
+RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a folder of run folders; latest is the newest run
+under runs/. Anything else is named on stderr and skipped; if nothing is left, the exit code is 2.
 
 Runs that differ only in seed are one row; of two with the same seed the newer one counts. A model of the A/B split also has the
 other seeds in points.csv with its number of images. Rows of one experiment are told apart by --name where each has its own,
@@ -25,7 +25,7 @@ import os
 import sys
 from pathlib import Path
 
-from common import cli, files, flags
+from common import cli, files, flags, runs
 from common.results import comparison, comparison_page, paired, records, tables
 
 
@@ -61,8 +61,8 @@ def collect(folders):
     """The records of all runs in these folders, each once, and a dict from a skipped folder to the reason."""
     records_by_model, skipped = {}, {}
     for folder in folders:
-        runs, others = records.find(folder)
-        for run in (*runs, *others):
+        found, others = records.find(folder)
+        for run in (*found, *others):
             try:
                 records_by_model |= {(record.folder.resolve(), record.model): record for record in records.read(run)}
             except cli.InputError as error:
@@ -109,7 +109,7 @@ def draw(rows, path):
 
 def main(argv=None):
     args = parse_args(argv)
-    all_records, skipped = collect(args.run_dirs)
+    all_records, skipped = collect([runs.resolve(folder, "runs", "RUN_DIR", "results.json") for folder in args.run_dirs])
     rows, replaced = comparison.group(all_records)
     skipped |= {folder: f"{newer} is newer, with the same arguments and seed" for folder, newer in replaced.items()}
     if not rows and len(skipped) == 1:

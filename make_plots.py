@@ -3,6 +3,7 @@
 
     python make_plots.py                                             # redraw
     python make_plots.py runs/resnet152v2/20261123-120000-control    # publish a run first, as resnet152v2/control
+    python make_plots.py latest                                      # the newest run under runs/
 
 A run is published under its `--name`: its arguments, environment, history and scores, but not its weights, and none of its
 images except the figures in `COPIED`. It replaces what was published under that name. Only finished runs can be published, no
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import cli, files, flags
+from common import cli, files, flags, runs
 from common.results import records
 
 PLOTS = Path(__file__).parent / "plots"
@@ -51,6 +52,8 @@ def check(run_dir):
     except cli.InputError as error:
         raise cli.InputError(f"{run_dir}: {error}; give the folder of a finished run") from error
     experiment, name = record.results["experiment"], record.args.get("name")
+    if record.folder != run_dir:
+        raise cli.InputError(f"{run_dir} is one model of a run: a run is published whole, give {record.folder}")
     if not name or not isinstance(name, str):
         raise cli.InputError(f"{run_dir} has no name to be published under: start runs for publication with --name")
     try:
@@ -191,8 +194,9 @@ DRAW = {
 
 def main(argv=None):
     args = parse_args(argv)
-    names = [check(run_dir) for run_dir in args.run_dirs]  # all of them, before anything is replaced
-    for run_dir, (experiment, name) in zip(args.run_dirs, names, strict=True):
+    run_dirs = [runs.resolve(run_dir, "runs", "RUN_DIR", "results.json") for run_dir in args.run_dirs]
+    names = [check(run_dir) for run_dir in run_dirs]  # all of them, before anything is replaced
+    for run_dir, (experiment, name) in zip(run_dirs, names, strict=True):
         cli.tell(publish(run_dir, experiment, name))
     for experiment, draw in DRAW.items():
         try:

@@ -53,7 +53,7 @@ def parse_args(argv=None):
         help="train the B models with each of these numbers of B's training images; the word all is one of them",
     )
     add("--seeds", type=flags.positive_int, default=1, metavar="N", help="repeat everything with N seeds, from --seed on")
-    return resume.parse_args(parser, argv, may_grow=["seeds"])  # an epoch's passes depend on --epochs
+    return resume.parse_args(parser, argv, "ab_split", may_grow=["seeds"])  # an epoch's passes depend on --epochs
 
 
 def build_convolutions(image_size):

@@ -36,7 +36,7 @@ def parse_args(argv=None):
     training.add_argument(
         "--patience", type=flags.positive_int, default=9, metavar="N", help="stop after N epochs without a better val accuracy"
     )
-    return resume.parse_args(parser, argv, may_grow=["epochs"])
+    return resume.parse_args(parser, argv, "efficientnetb7", may_grow=["epochs"])
 
 
 def preprocess_data(X, Y):  # noqa: N803  the document's names

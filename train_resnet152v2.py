@@ -29,7 +29,7 @@ def parse_args(argv=None):
     add("--lr-patience", type=flags.positive_int, default=3, metavar="N", help="epochs without a better val accuracy")
     add("--lr-factor", type=flags.open_fraction, default=0.4, metavar="F", help="factor on the learning rate after them")
     add("--min-lr", type=flags.positive_float, default=1e-4, metavar="F", help="lowest learning rate")
-    return resume.parse_args(parser, argv, may_grow=["epochs"])
+    return resume.parse_args(parser, argv, "resnet152v2", may_grow=["epochs"])
 
 
 def build_extractor(args, weights, image_shape):

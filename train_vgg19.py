@@ -30,7 +30,7 @@ def parse_args(argv=None):
     training.add_argument(
         "--samples-per-epoch", type=flags.positive_int, default=12500, metavar="N", help="train images drawn at random an epoch"
     )
-    return resume.parse_args(parser, argv, may_grow=["epochs"])
+    return resume.parse_args(parser, argv, "vgg19", may_grow=["epochs"])
 
 
 def build_extractor(args, weights, image_shape):

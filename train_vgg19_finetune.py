@@ -45,12 +45,7 @@ def parse_args(argv=None):
     add("--dropout", type=flags.dropout_rate, metavar="F", help="dropout rate (default: 0.25, or 0 with --weights none)")
     add("--head-lr", type=flags.positive_float, default=0.003, metavar="F", help="learning rate of that phase")
     add("--finetune-epochs", type=flags.count, default=150, metavar="N", help="most epochs of all layers")
-    add(
-        "--finetune-lr",
-        type=flags.positive_float,
-        metavar="F",
-        help="their learning rate (default: 0.001, or 0.003 with --weights none)",
-    )
+    add("--finetune-lr", type=flags.positive_float, metavar="F", help="their rate (default: .001, or .003 with --weights none)")
     add(
         "--schedule",
         choices=("plateau", "cosine"),
@@ -61,7 +56,9 @@ def parse_args(argv=None):
     add("--lr-patience", type=flags.positive_int, default=5, metavar="N", help="of --schedule plateau")
     add("--lr-factor", type=flags.open_fraction, default=0.3, metavar="F", help="of --schedule plateau")
     add("--patience", type=flags.positive_int, default=15, metavar="N", help="stop after N epochs without a lower val loss")
-    args = resume.parse_args(parser, argv, lambda stored: ["finetune_epochs"] * (stored["schedule"] == "plateau"))
+    args = resume.parse_args(
+        parser, argv, "vgg19_finetune", lambda stored: ["finetune_epochs"] * (stored["schedule"] == "plateau")
+    )
     for name, default in DEFAULTS["random" if args.weights == "none" else "pretrained"].items():
         setattr(args, name, default if getattr(args, name) is None else getattr(args, name))
     if args.head_epochs == args.finetune_epochs == 0:

@@ -143,7 +143,7 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
         default="imagenet",
         metavar="imagenet|none|PATH",
         help="imagenet (downloaded once), none (random: the control), a weights file of the backbone (.h5, .keras), "
-        "or the folder of a run, whose backbone is used",
+        "or the folder of a run, whose backbone is used; latest is this script's newest run",
     )
     group.add_argument("--augment", action=argparse.BooleanOptionalAction, default=augment, help="augment the training images")
     if upscales:
@@ -183,7 +183,8 @@ def add_run_arguments(parser):
         "--resume",
         type=Path,
         metavar="RUN_DIR",
-        help="finish a run that was killed or interrupted, with its own arguments and the same result",
+        help="finish a run that was killed or interrupted, with its own arguments and the same result; latest is the newest "
+        "run of this script under --output-dir",
     )
     group.add_argument("--output-dir", type=Path, default=Path("runs"), metavar="DIR", help="parent of the run folders")
     group.add_argument("--name", type=run_name, metavar="WORD", help="appended to the run folder's name")

@@ -21,6 +21,7 @@ def resolve(path, under, flag, holding="args.json"):
     path = Path(path)
     if path.parts[:1] != (LATEST,) or os.path.lexists(LATEST):
         return path
+    files.kind(under, f"{flag} {LATEST}, under")  # a name that is too long
     folders = [found.parent for depth in ("", "*/", "*/*/") for found in Path(under).glob(f"{depth}args.json")]
     folders = [folder for folder in folders if files.kind(folder / holding, flag) == "file"]
     if not folders:
@@ -38,7 +39,7 @@ def started(folder):
     time = None
     with contextlib.suppress(OSError, ValueError, AttributeError):
         time = files.read_json(folder / "environment.json").get("started")
-    for text in (time, folder.name):
+    for text in (time, folder.resolve().name):
         if isinstance(text, str) and (found := re.match(r"\d{8}-\d{6}", text)):
             return found[0]
     return ""

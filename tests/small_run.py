@@ -20,7 +20,7 @@ def parse_args(argv=None):
     flags.add_base_arguments(parser, augment=True)
     flags.add_training_arguments(parser, epochs=4, batch_size=23, dropout=0.2)
     flags.add_run_arguments(parser)
-    return resume.parse_args(parser, argv)
+    return resume.parse_args(parser, argv, "small")
 
 
 def train(run, dataset):

@@ -3,6 +3,7 @@
 ImageNet weights come through Keras's cache with its hash check. Importing this imports nothing heavy.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +97,10 @@ def find(source, base, image_size):
     kind = files.kind(path, "--weights")
     if kind == "folder":
         if files.kind(path / "model.keras", "--weights") != "file":
-            raise InputError(f"--weights {source}: no model.keras in this folder; give a finished run's folder, or a file")
+            published = " (a published run has no weights)" if os.path.lexists(path / "results.json") else ""
+            raise InputError(
+                f"--weights {source}: no model.keras in this folder{published}; give a finished run's folder, or a file"
+            )
         _check_begin(path / "model.keras", source)
         return Weights(path / "model.keras", False, f"weights of {path.resolve().name}")
     if kind != "file":

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import runs
 from common.results import tables
 
 # Flags that don't change the recipe. --data and --amp are compared by their effect, the data set and the precision; --b-samples
@@ -98,14 +99,14 @@ def cells(summary):
 def group(records):
     """Unnamed rows of records that share a recipe, and the records that newer ones replace, with the same seeds or more.
 
-    The latter are a dict from a record's folder to the newer one's. Folder names begin with the time.
+    The latter are a dict from a record's folder to the newer one's.
     """
     by_recipe, rows, replaced = {}, [], {}
     for record in records:
         by_recipe.setdefault(json.dumps(recipe(record), sort_keys=True), []).append(record)
     for same_recipe in by_recipe.values():
         kept, scores = [], {}
-        for record in sorted(same_recipe, key=lambda record: record.folder.name, reverse=True):
+        for record in sorted(same_recipe, key=_age, reverse=True):
             if record.scores.keys() <= scores.keys():
                 replaced[record.folder] = next(newer.folder for newer in kept if newer.scores.keys() & record.scores.keys())
             else:
@@ -114,6 +115,11 @@ def group(records):
         kept.sort(key=lambda record: record.results["seed"])
         rows.append(Row(kept, dict(sorted(scores.items()))))
     return rows, replaced
+
+
+def _age(record):
+    """What sorts records by the time at which their runs were started; the folders' names decide where that is the same."""
+    return runs.started(record.folder), record.folder.resolve().name
 
 
 def recipe(record):

@@ -6,23 +6,28 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from common import files
+from common import files, runs
 from common.cli import Finished, InputError, reason, tell
 
 ROOT = Path(__file__).parents[2]
 NOT_GIVEN = object()
 
 
-def parse_args(parser, argv, may_grow=()):
-    """The arguments of a script or, with `--resume`, those of that run.
+def parse_args(parser, argv, experiment, may_grow=()):
+    """The arguments of a script or, with `--resume`, those of that run; `latest` is the newest run of the `experiment`.
 
     Beside `--resume` only `--devices` and larger numbers for the flags in `may_grow` may be given: a list of argparse names, or
     a function that makes this list from the run's own arguments, a dict. Ends the process with one line, as argparse does, for
-    any other flag and for a folder that is not a run.
+    any other flag and for a folder that is not a run. Raises InputError for `latest` without a run.
     """
     args = parser.parse_args(argv)
+    own_runs = args.output_dir / experiment
     if args.resume is None:
+        weights = Path(getattr(args, "weights", "none"))
+        if (found := runs.resolve(weights, own_runs, "--weights", "model.keras")) != weights:
+            args.weights = str(found)  # which the next run's `latest` is not
         return args
+    args.resume = runs.resolve(args.resume, own_runs, "--resume")
     stored = _stored_args(parser, args)
     given = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args), NOT_GIVEN))))
     growing = may_grow(stored) if callable(may_grow) else may_grow

@@ -126,6 +126,26 @@ def test_of_two_runs_with_one_seed_the_newer_counts(call):
     assert "skipped runs/r/20261123-120000: runs/r/20261124-120000 is newer" in err
 
 
+def test_the_newer_run_was_started_later_whatever_the_folders_are_called(call):
+    make_run("runs/r/20261124-120000", test_accuracy=0.25, environment={"started": "20261120-120000"})  # a copy's name
+    make_run("best", test_accuracy=0.75, environment={"started": "20261123-120000"})
+    make_run("runs/r/control", test_accuracy=0.5)  # of an earlier version, renamed: nobody knows when
+    code, (row,), err = show(call, "runs", "best")
+    assert (code, row["test_accuracy"], row["folders"]) == (0, "0.75", "best")
+    assert "skipped runs/r/20261124-120000: best is newer" in err and "skipped runs/r/control: best is newer" in err
+
+
+def test_latest_is_the_newest_run_and_its_line_is_not_part_of_the_table(call):
+    make_run("runs/r/20261124-120000", test_accuracy=0.25)
+    make_run("runs/r/renamed", test_accuracy=0.75, environment={"started": "20261125-120000"})
+    make_run("runs/vgg19/20261123-120000", args={"lr": 0.5})
+    code, (row,), err = show(call, "latest")
+    assert (code, row["folders"], err) == (0, "runs/r/renamed", "latest: runs/r/renamed\n")
+    assert {row["folders"] for row in show(call, "latest", "runs/vgg19")[1]} == {"runs/r/renamed", "runs/vgg19/20261123-120000"}
+    make_run("latest", test_accuracy=0.125)
+    assert show(call, "latest")[1][0]["test_accuracy"] == "0.125"
+
+
 def test_one_seed_has_the_wilson_interval_of_its_images(call):
     make_run(wrong=(0, 1))  # 18 of 20
     _, (row,), _ = show(call)

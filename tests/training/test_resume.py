@@ -493,7 +493,7 @@ def parse(folder, *argv):
     flags.add_base_arguments(parser, augment=True)
     flags.add_run_arguments(parser)
     training.add_argument("--b-samples", nargs="+", type=flags.positive_int_or_all, default=["all"])
-    return resume.parse_args(parser, [*argv], may_grow=["epochs"])
+    return resume.parse_args(parser, [*argv], "experiment", may_grow=["epochs"])
 
 
 def test_resume_brings_back_the_arguments_as_they_were_given(tmp_path):

@@ -1,0 +1,128 @@
+"""A run that was moved and renamed, or published: every script and tool takes its folder, however it is named."""
+
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from support import small_backbone
+
+import compare
+import make_plots
+import predict
+import train_vgg19
+from common import cli, files
+from common.models import backbones, weights
+
+SMALL = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "120", "--batch-size", "32")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A workplace with a run in runs/vgg19/, and the files of that run, unread by any test but through copies."""
+    workplace = tmp_path_factory.mktemp("moved")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        patch.setattr(backbones, "build", small_backbone)
+        patch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).touch())
+        train_vgg19.main([*SMALL, "--epochs", "1", "--name", "control", "--cache-dir", str(workplace / "cache")])
+        cv2.imwrite("seven.png", np.full((40, 30), 200, np.uint8))
+    return workplace
+
+
+@pytest.fixture
+def moved(trained, tmp_path, monkeypatch, empty_figures):
+    """The run in a folder of another name at another place, where the working directory is; runs/ is gone."""
+    monkeypatch.setattr(backbones, "build", small_backbone)
+    (run,) = (trained / "runs" / "vgg19").iterdir()
+    shutil.copytree(run, tmp_path / "kept" / "best one")
+    shutil.copy(trained / "seven.png", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("kept/best one")
+    monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
+    monkeypatch.setattr(make_plots, "DRAW", dict.fromkeys(make_plots.DRAW, lambda results, folder: ()))
+    return tmp_path / "kept" / "best one"
+
+
+def from_inside(folder):
+    os.chdir(folder)
+    return "."
+
+
+WAYS = {
+    "absolute": str,
+    "relative, with a slash": lambda folder: "kept/best one/",
+    "a link": lambda folder: "link",
+    "a link with a slash": lambda folder: "link/",
+    "from inside": from_inside,
+    "from beside": lambda folder: (os.chdir(folder.parent / ".."), "kept/../kept/best one")[1],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_tool_takes_a_moved_run(moved, call, way):
+    place = moved.parents[1]
+    given = WAYS[way](moved)
+    code, out, err = call(predict.main, given, place / "seven.png")
+    assert (code, err) == (0, "") and "seven.png" in out
+    code, out, err = call(compare.main, given, "--figure", place / "compare.png")
+    assert (code, err) == (0, "") and "vgg19" in out and (place / "compare.png").exists()
+    code, out, err = call(make_plots.main, given, "--output-dir", place / "figures")
+    published = place / "plots" / "results" / "vgg19" / "control"
+    assert (code, err) == (0, "") and (published / "results.json").read_bytes() == (moved / "results.json").read_bytes()
+    assert not list(published.glob("*.keras"))
+    found = weights.find(given, "vgg19", 32)
+    assert found.path.samefile(moved / "model.keras") and found.label == "weights of best one"
+
+
+@pytest.mark.parametrize("way", ["absolute", "a link with a slash", "from inside"])
+def test_resume_finishes_a_moved_run_in_its_new_place(moved, trained, call, way):
+    before, cache = files.read_json(moved / "environment.json"), sorted((trained / "cache").rglob("*"))
+    code, out, err = call(train_vgg19.main, "--resume", given := WAYS[way](moved), "--epochs", "2")
+    assert (code, err) == (0, "") and f"Resuming {Path(given)}" in out and "Started in" in out
+    assert [row["epoch"] for row in files.read_csv(moved / "history.csv")] == [1, 2]
+    assert files.read_json(moved / "args.json")["epochs"] == 2
+    after = files.read_json(moved / "environment.json")
+    assert after["started"] == before["started"] and len(after["resumed"]) == 1
+    assert not (moved.parents[1] / "runs").exists() and not (moved / "runs").exists()
+    assert sorted((trained / "cache").rglob("*")) == cache
+    code, out, err = call(train_vgg19.main, "--resume", given)
+    assert (code, err) == (0, "") and "is finished" in out
+
+
+def test_a_run_started_from_a_moved_one_keeps_its_path(moved, call):
+    shutil.move(moved, "runs/vgg19/best")
+    code, out, err = call(train_vgg19.main, *SMALL, "--weights", "latest", "--epochs", "1", "--cache-dir", "cache")
+    assert (code, err) == (0, "latest: runs/vgg19/best\n")
+    (run,) = (folder for folder in Path("runs/vgg19").iterdir() if folder.name != "best")
+    assert files.read_json(run / "args.json")["weights"] == "runs/vgg19/best"
+    assert files.read_json(run / "results.json")["model"] == "frozen VGG19, weights of best"
+    (run / "results.json").unlink()
+    code, out, err = call(train_vgg19.main, "--resume", "latest")
+    assert (code, err) == (0, f"latest: {run}\n") and (run / "results.json").exists()
+
+
+def test_a_published_run_is_compared_and_has_no_weights(moved, call):
+    call(make_plots.main, moved, "--output-dir", "figures")
+    published = "plots/results/vgg19/control"
+    code, out, err = call(compare.main, published, "--no-figure")
+    assert (code, err) == (0, "") and "vgg19" in out
+    for main, *arguments in (
+        (predict.main, published, "seven.png"),
+        (train_vgg19.main, *SMALL, "--weights", published),
+    ):
+        code, out, err = call(main, *arguments)
+        assert code == cli.EXIT_BAD_INPUT and err.count("\n") == 1 and "a published run has no weights" in err
+    code, out, err = call(make_plots.main, published, "--output-dir", "figures")  # which changes nothing
+    assert (code, err) == (0, "")
+
+
+def test_one_model_of_several_is_not_published_as_the_run(moved, call):
+    results = files.read_json(moved / "results.json")
+    files.write_json(moved / "results.json", results | {"models": {"head": results}})
+    (moved / "head").mkdir()
+    code, _, err = call(make_plots.main, moved / "head", "--output-dir", "figures")
+    assert code == cli.EXIT_BAD_INPUT and "best one/head is one model of a run: a run is published whole" in err

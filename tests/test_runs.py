@@ -1,0 +1,98 @@
+"""Which run `latest` is, in a folder of its own with runs that hold a file or two."""
+
+import os
+from pathlib import Path
+
+import pytest
+from makers import SCRIPTS, make_unfinished
+
+from common import cli, files, runs
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def make(path, started=None, holds=("args.json",)):
+    folder = Path(path)
+    folder.mkdir(parents=True)
+    for name in holds:
+        (folder / name).touch()
+    if started:
+        files.write_json(folder / "environment.json", {"started": started})
+    return folder
+
+
+def test_latest_was_started_last_whatever_it_is_called(capsys):
+    make("runs/vgg19/20261123-120000")
+    make("runs/vgg19/renamed", "20261125-090000")
+    make("runs/ab_split/20261124-120000-zzz")
+    make("runs/ab_split/20261130-120000", "20261120-000000")  # a copy's name, not the time of its run
+    make("runs/ab_split/no run", holds=["results.json"])
+    assert runs.resolve("latest", "runs", "RUN_DIR") == Path("runs/vgg19/renamed")
+    assert runs.resolve("latest/b-scratch", "runs/ab_split", "RUN_DIR") == Path("runs/ab_split/20261124-120000-zzz/b-scratch")
+    told = capsys.readouterr()
+    assert told.out == ""  # which may be CSV
+    assert told.err.splitlines() == ["latest: runs/vgg19/renamed", "latest: runs/ab_split/20261124-120000-zzz"]
+
+
+def test_latest_holds_what_it_is_wanted_for():
+    make("runs/vgg19/20261123-120000", holds=["args.json", "model.keras"])
+    make("runs/vgg19/20261124-120000", holds=["args.json", "results.json"])
+    make("runs/vgg19/20261125-120000")
+    (make("runs/vgg19/20261126-120000") / "model.keras").mkdir()
+    found = {name: runs.resolve("latest", "runs", "RUN_DIR", name).name for name in ("model.keras", "results.json")}
+    assert found == {"model.keras": "20261123-120000", "results.json": "20261124-120000"}
+
+
+@pytest.mark.parametrize("path", ["other", "runs/latest", "other/latest", "latest.h5", ".", "..", "/latest", "imagenet"])
+def test_any_other_path_stays_what_it_is(path, capsys):
+    make("runs/vgg19/20261123-120000")
+    assert runs.resolve(path, "runs", "RUN_DIR") == Path(path) and capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("make_it", [os.mkdir, Path.touch, lambda path: path.symlink_to("nothing")])
+def test_what_is_called_latest_comes_first(make_it):
+    make("runs/vgg19/20261123-120000")
+    make_it(Path("latest"))
+    assert runs.resolve("latest/a", "runs", "RUN_DIR") == Path("latest/a")
+
+
+def test_latest_without_a_run_says_where_none_is():
+    make("runs/vgg19/20261123-120000")
+    for under, holding in (("runs", "model.keras"), ("nowhere", "args.json")):
+        with pytest.raises(cli.InputError, match=f"--resume latest: no run under {under} has {holding} yet"):
+            runs.resolve("latest", under, "--resume", holding)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"started": 5}', '{"started": "long ago"}', "\0" * 50, "", "[" * 100_000])
+def test_a_run_without_a_time_of_its_own_was_started_when_its_name_says(content):
+    folder = make("runs/20261123-120000-x")
+    (folder / "environment.json").write_text(content)
+    Path("link").symlink_to(folder)
+    assert runs.started(folder) == runs.started(Path("link")) == "20261123-120000"
+    os.chdir(folder)
+    assert runs.started(Path()) == "20261123-120000"
+    assert runs.started(make("control")) == ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_finds_its_own_latest_run(script):
+    parse = SCRIPTS[script].parse_args
+    other = next(name for name in SCRIPTS if name != script)
+    for path in (f"runs/{script}/20261123-120000", f"elsewhere/{script}/20261122-120000"):
+        make_unfinished(Path(path), script)
+    make_unfinished(Path(f"runs/{other}/20261124-120000"), other)
+    assert parse(["--resume", "latest"]).resume == Path(f"runs/{script}/20261123-120000")
+    args = parse(["--resume", "latest", "--output-dir", "runs"])  # the run's own
+    assert args.resume == Path(f"runs/{script}/20261123-120000")
+    if "weights" in args:
+        for name in ("20261120-120000", "20261121-120000"):
+            make(f"runs/{script}/{name}", holds=["args.json", "model.keras"])
+        args = parse(["--weights", "latest"])
+        assert args.weights == f"runs/{script}/20261121-120000"  # as args.json will hold it
+        for path in ("imagenet", "none", "somewhere/", "./latest.h5"):
+            assert parse(["--weights", path]).weights == path
+        with pytest.raises(cli.InputError, match="--weights latest: no run under elsewhere/"):
+            parse(["--weights", "latest", "--output-dir", "elsewhere"])
