@@ -195,6 +195,20 @@ def test_a_list_without_end_is_read_as_it_comes(run, call, monkeypatch):
     assert before is None or os.path.samestat(before, os.stat("/proc/self/fd/2"))  # noqa: PTH116, PTH121
 
 
+def test_ctrl_c_ends_in_one_line_and_closes_the_array(run, call, monkeypatch):
+    class Interrupted(Endless):
+        def read1(self, size):
+            if self.count == 100:
+                raise KeyboardInterrupt
+            return super().read1(size)
+
+    write_picture("a.png", 0)
+    monkeypatch.setattr(sys, "stdin", Interrupted())
+    code, out, err = call(predict.main, run, "-", "--json")
+    assert code == cli.EXIT_INTERRUPTED and err == "script.py: error: interrupted\n"
+    assert 0 < len(json.loads(out)) < 1000
+
+
 @pytest.mark.parametrize("form", ["--json", "--csv"])
 def test_unreadable_images_are_named_at_once_and_the_others_predicted(run, call, form):
     good = [write_picture(f"photos/{number:03}.png", number) for number in range(0, 80, 2)]
