@@ -49,7 +49,7 @@ FIGURES = (
     (
         "feature_map.png",
         "Feature map",
-        "Test images as the last layer but one sees them, on two axes.",
+        "Test images as the last layer sees them, on two axes.",
         "The features of test images on two axes, by PCA and by t-SNE, a colour for each of {num_classes} classes.",
     ),
 )
