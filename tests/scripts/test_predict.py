@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from makers import encoded, zeroed
+from makers import picture as noisy_picture
 
 import predict
 from common import cli, files
@@ -233,17 +235,16 @@ def test_text_names_five_of_them_in_one_line(run, call):
 
 def test_an_image_of_which_only_its_decoder_complains_is_found_among_those_read_beside_it():
     """Descriptor 2 of all threads is one: a complaint may be of any of them."""
-    smooth = cv2.resize(picture(0, 8, 8), (96, 96), interpolation=cv2.INTER_CUBIC)
-    content = bytearray(cv2.imencode(".png", smooth)[1].tobytes())
-    good, middle = bytes(content), len(content) // 2
-    content[middle : middle + 40] = bytes(40)
+    good = encoded("jpeg", noisy_picture(32), quality=95)
+    content = zeroed(good, 700)
     for number in range(300):
-        Path(f"{number}.png").write_bytes(content if number in (0, 77, 78, 299) else good)
-    with images.reading_ahead((f"{number}.png" for number in range(300)), SIZE) as pictures:
+        Path(f"{number}.jpg").write_bytes(content if number in (0, 77, 78, 299) else good)
+    assert images._decode("77.jpg")[1] is None and images._decode("77.jpg")[0] is not None
+    with images.reading_ahead((f"{number}.jpg" for number in range(300)), SIZE) as pictures:
         read = list(pictures)
-    assert [picture.path for picture in read] == [f"{number}.png" for number in range(300)]
+    assert [picture.path for picture in read] == [f"{number}.jpg" for number in range(300)]
     assert [number for number, picture in enumerate(read) if picture.error] == [0, 77, 78, 299]
-    expected = images.resize(images.read_image("1.png"), SIZE)
+    expected = images.resize(images.read_image("1.jpg"), SIZE)
     assert all(np.array_equal(picture.image, expected) for picture in read if not picture.error)
 
 
