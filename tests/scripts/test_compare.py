@@ -11,7 +11,6 @@ import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,8 +18,10 @@ import pytest
 
 import compare
 from common import files
+from common.data.dataset import Samples
 from common.figures import curves
-from common.results import comparison, metrics, report
+from common.results import comparison
+from common.results.predictions import Predictions
 from common.training.history import COLUMNS as HISTORY_COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -64,9 +65,7 @@ def make_run(path="runs/resnet152v2/20261123-120000", *, rows=None, wrong=(0, 1)
 
 def write_predictions(folder, guesses):
     folder.mkdir(exist_ok=True)
-    dataset = SimpleNamespace(class_names=CLASSES, test=SimpleNamespace(labels=TRUE))
-    matrix = metrics.confusion_matrix(TRUE, guesses, len(CLASSES))
-    report._write_predictions(folder, dataset, np.eye(len(CLASSES))[guesses], matrix)
+    Predictions(Samples(None, TRUE), CLASSES, np.eye(len(CLASSES))[guesses]).write_tables(folder)
 
 
 def show(call, *words):
