@@ -25,6 +25,7 @@ def write(folder, results, experiment):
         remark=experiment.remark,
         results=results,
         models=models,
+        has_several=bool(several),
         started=_date(runs.started(folder)),
         devices=tables.devices(environment["devices"]),
         command=str(environment.get("command", "")),

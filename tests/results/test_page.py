@@ -153,7 +153,7 @@ def test_every_figure_is_there_and_says_what_it_shows(runs, pages, comparison):
             assert image["src"].startswith("data:image/webp;base64,") and len(image["alt"]) > 40 and "{" not in image["alt"]
             assert embedded(image).shape == (int(image["height"]), int(image["width"]), 3)
     (image,) = comparison.all("img")
-    assert "{" not in image["alt"] and embedded(image).shape == (30, 40, 3)
+    assert "{" not in image["alt"] and re.search(r", 0\.\d{4}\.$", image["alt"]) and embedded(image).shape == (30, 40, 3)
     results = files.read_json(runs["one"] / "results.json")
     alts = " ".join(image["alt"] for image in pages["one"].all("img"))
     right = round(results["test_accuracy"] * results["test_size"])
@@ -241,6 +241,11 @@ def test_a_run_that_did_not_end_as_it_should_says_so(tmp_path, pages):
     folder = make_run(tmp_path / "run", status="interrupted", dry_run=True, val_accuracy=None)
     shown = write(folder).text
     assert "Interrupted with Ctrl-C" in shown and "A dry run" in shown and "Val accuracy –" in shown
+    results = files.read_json(make_run(tmp_path / "four", "ab_split/default") / "results.json")
+    results["models"].popitem()  # the last one was not trained
+    files.write_json(tmp_path / "four" / "results.json", results)
+    shown = write(tmp_path / "four")
+    assert [row["href"] for row in shown.all("a")] == ["#model-1", "#model-2", "#model-3"]
     assert "Interrupted" not in pages["one"].text and "dry run" not in pages["one"].text.replace("dry-run", "")
 
 

@@ -176,6 +176,7 @@ def test_every_write_may_fail(tmp_path, unbroken, call, shift):
         assert made is None or code == 0 or "--resume" in err, (what, err)
         if code:
             assert call(lambda args=resumed: train(args))[0] == 0, what
+        assert (run_folder(root) / "report.html").is_file(), what
         differing, total = count_differences(expected, numbers(run_folder(root)))
         lost += [what] * bool(differing or total < 100)
     assert lost == [] and codes == {0, 1, 2}
