@@ -7,7 +7,8 @@ from common import files
 from common.cli import printable
 from common.results import tables
 
-TEMPLATES = Path(__file__).parent / "templates"
+# Read at once: a run may end long after it started, and the files may be of another version by then.
+TEMPLATES = {path.name: path.read_text(encoding="utf-8") for path in (Path(__file__).parent / "templates").glob("*.html")}
 LOSSLESS = 101  # as the quality of OpenCV's WebP: what is above 100 loses nothing
 FILTERS = {
     "count": "{:,.0f}".format,
@@ -22,10 +23,10 @@ WIDE = 800  # pixels of a figure, lying, that has a row of its own
 
 def write(path, template, **content):
     """Fill a template and write it, whole or not at all. Every text in `content` is escaped. Imports Jinja2."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import DictLoader, Environment, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=_shown,
+        loader=DictLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=_shown,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= FILTERS
