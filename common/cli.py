@@ -33,6 +33,10 @@ class TrainingError(RuntimeError):
     """Training can't continue, because the loss became NaN. The message is one line and names the phase and the epoch."""
 
 
+class ExportError(RuntimeError):
+    """A model can't be exported, or gives other numbers then. The message is one line."""
+
+
 class Finished(Exception):  # noqa: N818  not an error
     """`--resume` names a finished run. The message is one line, the exit code 0."""
 
@@ -44,8 +48,8 @@ class Terminated(BaseException):  # noqa: N818  like KeyboardInterrupt
 def run(main):
     """Call a script's `main()` and exit.
 
-    0 done, 1 training or the machine failed, 2 unusable input, 130 Ctrl-C, 141 nobody reads the output any more (silent),
-    143 SIGTERM. An error is one line on stderr, without a traceback; only an error in this code has one.
+    0 done, 1 training, an export or the machine failed, 2 unusable input, 130 Ctrl-C, 141 nobody reads the output any more
+    (silent), 143 SIGTERM. An error is one line on stderr, without a traceback; only an error in this code has one.
     """
     global run_folder, terminated
     run_folder, terminated = None, False
@@ -150,7 +154,7 @@ def _on_sigterm(number, frame):
 def _ending(error):
     """The message and the exit code for what ended `main`. Raises the error where it is one in this code."""
     resume = f"; --resume {run_folder} continues the run" if run_folder else ""
-    if isinstance(error, (InputError, TrainingError)):
+    if isinstance(error, (InputError, TrainingError, ExportError)):
         return str(error), EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
     if isinstance(error, KeyboardInterrupt):
         return f"interrupted{resume}", EXIT_INTERRUPTED

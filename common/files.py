@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -21,7 +22,7 @@ MAX_TEXT = 2**27  # bytes of a CSV or JSON file, far more than a run writes
 
 @contextlib.contextmanager
 def whole(path):
-    """Gives a path to write to, which replaces `path` when the block ends and is removed if the block fails.
+    """Gives a path for a file or a folder, which replaces `path` when the block ends and is removed if the block fails.
 
     An OSError in the block, and what HDF5 raises for one, becomes an OSError that names `path`.
     """
@@ -37,7 +38,7 @@ def whole(path):
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         with contextlib.suppress(OSError):  # already renamed, or the folder was never writable
-            part.unlink()
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def kind(path, flag):

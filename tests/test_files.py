@@ -19,6 +19,18 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_a_folder_that_fails_half_way_is_removed(tmp_path):
+    with pytest.raises(ZeroDivisionError), files.whole(tmp_path / "saved_model") as part:
+        (part / "variables").mkdir(parents=True)
+        (part / "variables" / "data").write_text("half")
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+    with files.whole(tmp_path / "saved_model") as part:
+        part.mkdir()
+        (part / "data").write_text("whole")
+    assert [path.name for path in tmp_path.rglob("*")] == ["saved_model", "data"]
+
+
 def test_a_disk_that_is_full_is_named_with_the_file_for_hdf5_too(tmp_path):
     path = tmp_path / "model.keras"
     of_hdf5 = RuntimeError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')")

@@ -11,6 +11,7 @@ from makers import ESCAPE, SCRIPTS, command, encoded, make_finished, make_pictur
 
 import compare
 import evaluate
+import export
 import make_plots
 import predict
 
@@ -164,6 +165,7 @@ def test_tensorboard_without_its_package(refused, monkeypatch):
 
 
 LONG = "x" * 300
+TO = ("--format", "saved_model")
 OF_TOOLS = {
     "predict without images": (predict.main, ["run"], "IMAGE"),
     "predict top 0": (predict.main, ["run", "a.png", "--top", "0"], "--top"),
@@ -209,6 +211,24 @@ OF_TOOLS = {
     "compare with a figure that is no PNG": (compare.main, ["--figure", "x.jpg"], "--figure"),
     "compare with a figure of 300 characters": (compare.main, ["--figure", LONG + ".png"], "--figure"),
     "compare with a figure nowhere": (compare.main, ["--figure", f"{ESCAPE}/x.png"], "--figure"),
+    "export without a format": (export.main, ["run"], "--format"),
+    "export to an unknown format": (export.main, ["run", "--format", "pickle"], "--format"),
+    "export to a format with an escape": (export.main, ["run", "--format", ESCAPE], "--format"),
+    "export images of another type": (export.main, ["run", *TO, "--input-dtype", "int8"], "--input-dtype"),
+    "export no folder": (export.main, ["nowhere", *TO], "nowhere"),
+    "export a folder of 300 characters": (export.main, [LONG, *TO], "xxx"),
+    "export a folder with a NUL": (export.main, ["a\0b", *TO], "RUN_DIR"),
+    "export a folder with an escape": (export.main, [ESCAPE, *TO], "[2Jb"),
+    "export a file that is no model": (export.main, ["file", *TO], "file"),
+    "export over a file": (export.main, ["run", *TO, "--output", "file"], "is there already"),
+    "export over a folder": (export.main, ["run", *TO, "--output", "run"], "is there already"),
+    "export over a link to nothing": (export.main, ["run", *TO, "--output", "link"], "is there already"),
+    "export below a file": (export.main, ["run", *TO, "--output", "file/model"], "--output"),
+    "export to a folder that is missing": (export.main, ["run", *TO, "--output", "nowhere/model"], "nowhere"),
+    "export to a name of 300 characters": (export.main, ["run", *TO, "--output", LONG], "--output"),
+    "export to a name with a NUL": (export.main, ["run", *TO, "--output", "a\0b"], "--output"),
+    "export to a folder with an escape": (export.main, ["run", *TO, "--output", f"{ESCAPE}/model"], "[2Jb"),
+    "export to a file of another name": (export.main, ["run", "--format", "litert", "--output", "model.onnx"], ".tflite"),
     "publish no folder": (make_plots.main, ["nowhere"], "nowhere"),
     "publish a folder of 300 characters": (make_plots.main, [LONG], "xxx"),
     "publish a folder with a NUL": (make_plots.main, ["a\0b"], "b"),
@@ -219,10 +239,13 @@ OF_TOOLS = {
 
 
 @pytest.mark.parametrize("case", OF_TOOLS)
-def test_what_a_tool_can_not_do(refused, tmp_path, case):
+def test_what_a_tool_can_not_do(refused, monkeypatch, tmp_path, case):
     (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nothing")
     (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
     main, arguments, name = OF_TOOLS[case]
+    if main is export.main:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # all packages are there
     refused(main, *arguments, names=[name])
 
 
@@ -263,3 +286,17 @@ def test_a_closed_stdin(refused, tmp_path, monkeypatch):
     (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
     monkeypatch.setattr("sys.stdin", None)
     refused(predict.main, "run", "-", names=["stdin is closed"])
+
+
+@pytest.mark.parametrize("output", ["saved_model", "folder/model"])
+def test_an_export_is_not_written_where_that_is_not_allowed(refused, monkeypatch, tmp_path, output):
+    (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    refused(export.main, "run", *TO, "--output", output, names=["can be written to", "--output"])
+
+
+def test_an_export_does_not_replace_an_earlier_one(refused, tmp_path):
+    (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
+    (tmp_path / "run" / "saved_model").mkdir()
+    refused(export.main, "run", *TO, names=["run/saved_model is there already"])
