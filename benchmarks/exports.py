@@ -22,9 +22,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-from memory import peak
 
 import export
+from benchmarks.memory import peak
 from common import backend, cli, flags
 from common.results import finished, tables
 
