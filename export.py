@@ -92,17 +92,17 @@ def largest_difference(run, images, expected):
 def export(model, target, args):
     """Write a model and run what was written; returns the largest difference. Raises ExportError, and then leaves no file."""
     from common.models import exports
-    from common.results import report
+    from common.results import scoring
 
     images = make_images(model.input_shape[1])
     expected = None
     if exports.is_float32(model):
-        expected = report.predict(model, images, NUM_IMAGES)
+        expected = scoring.predict(model, images, NUM_IMAGES)
     else:
         cli.tell("Trained with --amp: exported in float32, and compared with Keras in float32.")
     model = exports.in_float32(model)
     if expected is None:
-        expected = report.predict(model, images, NUM_IMAGES)
+        expected = scoring.predict(model, images, NUM_IMAGES)
     with files.whole(target) as part:
         difference = problem = None
         with backend.held_back_stderr():  # the converters are talkative
