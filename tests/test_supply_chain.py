@@ -12,6 +12,7 @@ from common.data import cifar10
 from common.models.weights import OFFICIAL
 
 ROOT = Path(__file__).parents[1]
+REQUIREMENTS = ("requirements.txt", "requirements-export.txt", "requirements-dev.txt")
 LOCK = (ROOT / "requirements-ci.txt").read_text()
 SECURITY, USING, CONTRIBUTING = ((ROOT / name).read_text() for name in ("docs/security.md", "docs/using.md", "CONTRIBUTING.md"))
 NO_NETWORK = """
@@ -67,7 +68,7 @@ def test_ci_installs_by_hash_what_the_requirements_ask_for():
     pins = dict(re.findall(r"(?m)^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}\b", LOCK))
     assert len(pins) == LOCK.count("==") and "\n--only-binary :all:\n" in LOCK
     assert "--require-hashes -r requirements-ci.txt" in (ROOT / ".ci" / "run").read_text()
-    lines = [line for name in ("requirements.txt", "requirements-dev.txt") for line in (ROOT / name).read_text().splitlines()]
+    lines = [line for name in REQUIREMENTS for line in (ROOT / name).read_text().splitlines()]
     asked = [Requirement(line.split("#")[0]) for line in lines if re.match(r"\w", line)]
     assert len(asked) > 15
     for requirement in asked:
