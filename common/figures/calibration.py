@@ -20,8 +20,8 @@ def reliability(bins, path, title):
     axis.scatter(confidence[filled], accuracy[filled], sizes, color=COLOURS["test"], zorder=3, label="accuracy")
     error = np.sum(share[filled] * abs(confidence[filled] - accuracy[filled]))
     axis.set(ylabel="accuracy", title=f"{shown(title)}\ncalibration error {error:.4f}", ylim=(-0.03, 1.03))
+    axis.legend(loc="best")
     edges = np.linspace(0, 1, len(images) + 1)
     below.bar(edges[:-1], share, width=np.diff(edges), align="edge", color=COLOURS["test"], edgecolor="white", linewidth=0.6)
     below.set(xlabel="probability of the predicted class", ylabel="share of images", xlim=(-0.01, 1.01))
-    below.legend(*axis.get_legend_handles_labels(), loc="upper left")  # few models are that unsure: there is room
     return save(figure, path)
