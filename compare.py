@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 
 from common import cli, files, flags, runs
-from common.results import comparison, comparison_page, paired, records, tables
+from common.results import comparison, paired, records, tables
 
 
 def parse_args(argv=None):
@@ -134,6 +134,8 @@ def main(argv=None):
     if figure:
         cli.tell("", figure, file=remarks)
     if args.html:
+        from common.results import comparison_page
+
         comparison_page.write(args.html, rows, summaries, figure, skipped)
         cli.tell("", args.html, file=remarks)
     return summaries

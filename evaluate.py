@@ -20,7 +20,7 @@ import os
 import sys
 from pathlib import Path
 
-from common import cli, files, flags
+from common import backend, cli, files, flags
 from common.results import finished, tables
 
 MAX_MATRIX = 12  # classes of a confusion matrix that a terminal can show
@@ -47,36 +47,50 @@ def parse_args(argv=None):
 
 
 def check_output_dir(folder):
-    """Raise InputError where a folder for results and figures can't be made, and for the folder of a run."""
-    if files.kind(folder / "args.json", "--output-dir"):
-        raise cli.InputError(f"--output-dir {folder} is the folder of a run: give another")
+    """Raise InputError where a folder for results and figures can't be made, and for one that belongs to a run."""
+    of_run = [folder / "results.json", folder / "args.json"] + [folder.parent / "results.json"] * (folder.name == "plots")
+    if any(files.kind(path, "--output-dir") for path in of_run):
+        raise cli.InputError(f"--output-dir {folder} is a folder of a run, whose files would be replaced: give another")
     parent = next(path for path in (folder, *folder.absolute().parents) if files.kind(path, "--output-dir"))
     if files.kind(parent, "--output-dir") != "folder" or not os.access(parent, os.W_OK | os.X_OK):
         raise cli.InputError(f"--output-dir {folder} can't be created or written to: check {parent}")
 
 
 def own_data(run):
-    """The `--data` that a run was trained with. Raises InputError where nothing says so."""
-    for folder in (run.path.parent, run.path.parent.parent):  # that of a run's only model, or of one of several
-        try:
-            data = files.read_json(folder / "args.json")["data"] if run.results else None
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if isinstance(data, str):
-            return data
-    raise cli.InputError(f"nothing says which data {run.path} was trained with: name the images with --data")
+    """The `--data` that a run was trained with. Raises InputError where that is unknown, or not there any more."""
+    data = run.recorded("args.json", "data")
+    if data is None:
+        raise cli.InputError(f"nothing says which data {run.path} was trained with: name the images with --data")
+    if data not in ("cifar10", "digits") and not files.kind(data, "--data"):
+        raise cli.InputError(f"the run was trained with {data}, which is not here: name the images with --data")
+    return data
+
+
+def is_data_of(run, source):
+    """Whether a run was trained on `--data SOURCE`. The data of a run from elsewhere goes by its name."""
+    from common.data import dataset
+
+    own = run.recorded("args.json", "data")
+    if own is None or {own, source} & {"cifar10", "digits"}:
+        return own == source
+    if files.kind(own, "--data"):
+        return os.path.realpath(own) == os.path.realpath(source)
+    return run.results["data"] == dataset.name(source)
 
 
 def load_images(args, run, image_size):
-    """The labelled images that the flags ask for, with the model's class numbers; notes on what differs; what they are."""
+    """The Labelled images that the flags ask for, with the model's class numbers, and notes on what differs."""
     from common.data import dataset, labelled
 
     source = args.data or own_data(run)
     class_names = dataset.class_names(source)
     labelled.check_classes(class_names, run.class_names)
-    is_own = run.results is not None and run.results["data"] == dataset.name(source)
-    samples, description = labelled.load(source, image_size, args.cache_dir, args.part, is_own)
-    return *labelled.for_model(samples, class_names, run.class_names), description
+    is_own = is_data_of(run, source)
+    images = labelled.load(source, image_size, args.cache_dir, args.part, is_own)
+    images, notes = labelled.for_model(images, class_names, run.class_names)
+    if is_own and args.part != "all" and len(images.samples) != run.results["test_size"]:
+        notes.append(f"The run itself was scored on {run.results['test_size']:,} images.")
+    return images, notes
 
 
 def tell_scores(run, results, matrix, file):
@@ -99,6 +113,37 @@ def tell_scores(run, results, matrix, file):
         names = run.class_names
         counts = [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)]
         cli.tell("", *tables.text(counts, ("true / predicted", *names)), file=file)
+    else:
+        cli.tell("", f"--json and --output-dir have the confusion matrix of these {len(run.class_names)} classes", file=file)
+
+
+def score(args, run, model, images):
+    """The Predictions for the images, maps of their features where figures are wanted, and the scores, a dict."""
+    from common.results import metrics, scoring
+    from common.results.predictions import Predictions
+
+    scored, inputs, batch_size = scoring.as_scored(model, images.samples, run.results, args.cache_dir)
+    try:
+        scores = scoring.score(scored, inputs, batch_size)
+    except cli.TrainingError as error:
+        raise cli.InputError(f"{run.path} predicts nan: its training failed; give another model") from error
+    probabilities = scores.pop("probabilities")
+    if abs(probabilities.sum(axis=1) - 1).max() > 0.01:
+        raise cli.InputError(f"{run.path} returns no probabilities: they don't sum to 1; give a model that ends in a softmax")
+    paths = None if images.paths[0] is None else tuple(images.paths)
+    predictions = Predictions(images.samples, run.class_names, probabilities, paths)
+    by_class = metrics.by_class(images.samples.labels, predictions.predicted, run.class_names)
+    maps = scoring.feature_maps(scored, inputs.images, batch_size) if args.output_dir else {}
+    results = {
+        "images": len(images.samples),
+        "class_names": run.class_names,
+        **scores,
+        **predictions.results(),
+        "by_class": by_class,
+        "macro_average": metrics.macro_average(by_class),
+        "confusion_matrix": predictions.matrix.tolist(),
+    }
+    return predictions, maps, results
 
 
 def main(argv=None):
@@ -106,41 +151,29 @@ def main(argv=None):
     run = finished.find(args.run_dir, args.classes)
     if args.output_dir:
         check_output_dir(args.output_dir)
-    remarks = sys.stderr if args.json or args.csv else sys.stdout
     model = None if run.results else run.load()  # only the model knows its image size
-    samples, notes, description = load_images(args, run, run.results["image_size"] if run.results else model.input_shape[1])
-    model = model or run.load()
-    cli.tell(run.title, f"Data: {description}.", *notes, file=remarks)
+    images, notes = load_images(args, run, run.results["image_size"] if run.results else model.input_shape[1])
+    if not model:
+        backend.start("bfloat16" in (run.recorded("environment.json", "precision") or ""), args.cache_dir)
+        model = run.load()
+    remarks = sys.stderr if args.json or args.csv else sys.stdout
+    cli.tell(run.title, f"Data: {images.description}.", *notes, file=remarks)
 
-    from common.results import metrics, scoring
-    from common.results.predictions import Predictions
-
-    scored, inputs, batch_size = scoring.as_scored(model, samples, run.results, args.cache_dir)
-    scores = scoring.score(scored, inputs, batch_size)
-    maps = scoring.feature_maps(scored, inputs.images, batch_size) if args.output_dir else {}
-    predictions = Predictions(samples, run.class_names, scores.pop("probabilities"), maps)
-    by_class = metrics.by_class(samples.labels, predictions.predicted, run.class_names)
-    results = {
-        "model": str(run.path),
-        "data": description,
-        "images": len(samples),
-        "class_names": run.class_names,
-        **scores,
-        **predictions.results(),
-        "by_class": by_class,
-        "macro_average": metrics.macro_average(by_class),
-    }
+    predictions, maps, scores = score(args, run, model, images)
+    results = {"model": str(run.path), "data": images.description, "notes": notes} | scores
     if args.json:
         cli.tell(*json.dumps(results, indent=2).splitlines())
     elif args.csv:
-        writer = csv.DictWriter(sys.stdout, metrics.BY_CLASS, lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, list(results["by_class"][0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(row | {"class": tables.for_spreadsheets(row["class"])} for row in results["by_class"])
     tell_scores(run, results, predictions.matrix, remarks)
     if args.output_dir:
+        title = run.results["model"] if run.results else run.path.name
         args.output_dir.mkdir(parents=True, exist_ok=True)
         predictions.write_tables(args.output_dir)
-        predictions.draw(args.output_dir, run.results["model"] if run.results else run.path.name)
+        predictions.draw(args.output_dir, title)
+        predictions.draw_maps(maps, args.output_dir, title)
         files.write_json(args.output_dir / "evaluation.json", results)
         cli.tell("", args.output_dir.resolve(), file=remarks)
     return results

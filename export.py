@@ -43,7 +43,8 @@ def check_packages(file_format):
     missing = [name for name in ("tensorflow", *FORMATS[file_format][1]) if not importlib.util.find_spec(name)]
     if missing:
         names = ", ".join(missing).replace("_", "-")
-        raise cli.InputError(f"--format {file_format} needs {names}: pip install -r requirements-export.txt")
+        lists = "requirements.txt" if missing == ["tensorflow"] else "requirements-export.txt"
+        raise cli.InputError(f"--format {file_format} needs {names}: pip install -r {lists}")
 
 
 def find_target(args, model_path):
@@ -94,6 +95,7 @@ def export(model, target, args):
     from common.models import exports
     from common.results import scoring
 
+    exports.compute_exactly()
     images = make_images(model.input_shape[1])
     expected = None
     if exports.is_float32(model):

@@ -38,7 +38,12 @@ def whole(path):
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         with contextlib.suppress(OSError):  # already renamed, or the folder was never writable
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
+            remove(part)
+
+
+def remove(path):
+    """Remove a file, or a folder with all that is in it. Raises OSError."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def kind(path, flag):

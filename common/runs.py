@@ -19,16 +19,26 @@ def resolve(path, under, flag, holding="args.json"):
     that is called latest comes first. Raises InputError, naming `flag`, where there is no such run.
     """
     path = Path(path)
-    if path.parts[:1] != (LATEST,) or os.path.lexists(LATEST):
+    if not is_latest(path):
         return path
     files.kind(under, f"{flag} {LATEST}, under")  # a name that is too long
     folders = [found.parent for depth in ("", "*/", "*/*/") for found in Path(under).glob(f"{depth}args.json")]
-    folders = [folder for folder in folders if files.kind(folder / holding, flag) == "file"]
+    inner = path.parts[1:]
+    folders = [folder for folder in folders if any(_is_file(at / holding) for at in (folder, folder.joinpath(*inner)))]
     if not folders:
         raise InputError(f"{flag} {LATEST}: no run under {under} has {holding} yet; name a run folder")
     newest = max(folders, key=lambda folder: (started(folder), folder.name))
     tell(f"{LATEST}: {newest}", file=sys.stderr)  # stdout may be for another program
-    return newest.joinpath(*path.parts[1:])
+    return newest.joinpath(*inner)
+
+
+def is_latest(path):
+    """Whether a path is `latest` or `latest/MODEL`, and no folder of that name is there."""
+    return path.parts[:1] == (LATEST,) and not os.path.lexists(LATEST)
+
+
+def _is_file(path):
+    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises where the user may not look
 
 
 def started(folder):

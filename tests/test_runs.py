@@ -85,8 +85,8 @@ def test_every_script_finds_its_own_latest_run(script):
         make_unfinished(Path(path), script)
     make_unfinished(Path(f"runs/{other}/20261124-120000"), other)
     assert parse(["--resume", "latest"]).resume == Path(f"runs/{script}/20261123-120000")
-    args = parse(["--resume", "latest", "--output-dir", "runs"])  # the run's own
-    assert args.resume == Path(f"runs/{script}/20261123-120000")
+    args = parse(["--resume", "latest", "--output-dir", "elsewhere"])  # where the run was moved, though it began in runs/
+    assert args.resume == Path(f"elsewhere/{script}/20261122-120000") and args.output_dir == Path("runs")
     if "weights" in args:
         for name in ("20261120-120000", "20261121-120000"):
             make(f"runs/{script}/{name}", holds=["args.json", "model.keras"])

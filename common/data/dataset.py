@@ -12,8 +12,8 @@ import numpy as np
 
 from common import backend, files, hosts
 from common.cli import InputError, reason, shortened, tell
-from common.data import cifar10, duplicates, folders
-from common.data.images import need_memory, resize
+from common.data import cifar10, digits, duplicates, folders
+from common.data.images import need_memory, resize_all
 
 TEST_FRACTION = 0.2
 TEST_SEED = 0
@@ -66,7 +66,7 @@ class Dataset:
 def class_names(source):
     """The class names of `--data SOURCE`, without reading an image. Raises InputError if there is no such data."""
     if source == "digits":
-        return tuple("0123456789")
+        return digits.CLASS_NAMES
     if source == "cifar10":
         return cifar10.CLASS_NAMES
     path = Path(source)
@@ -89,7 +89,7 @@ def load(args, upscaled_later=False):
     """
     names = class_names(args.data)
     with hosts.main_first("data"):
-        train, val, test, notes = read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
+        train, val, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
     if test is None:
         train, test = hold_out_test(train, args.data)
         notes.append(f"{args.data} has no test part: {len(test)} images, a stratified fifth, are held out as test.")
@@ -179,20 +179,19 @@ def only_classes(dataset, classes, flag):
     return replace(dataset, class_names=names, **parts)
 
 
-def read(source, names, image_size, cache_dir, upscaled_later=False):
-    """Train, val or None, test or None, each `Samples`, of `--data SOURCE`, and a list of notes for the user.
-
-    `names` are its `class_names`. Raises InputError for what can't be read.
-    """
+def read_arrays(source):
+    """`(images, labels)` of train and, if there is one, of test, as `cifar10.read` has them; None for a folder of images."""
     if source == "digits":
-        from sklearn.datasets import load_digits  # slow to import
+        return (digits.read(),)
+    if source == "cifar10" or cifar10.is_python_version(Path(source)):
+        return cifar10.read(cifar10.archive() if source == "cifar10" else Path(source))
+    return None
 
-        digits = load_digits()
-        grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # 0..16 in the scans
-        parts = [(np.repeat(grey[..., None], 3, axis=-1), digits.target.astype(np.int64))]
-    elif source == "cifar10" or cifar10.is_python_version(Path(source)):
-        parts = cifar10.read(cifar10.archive() if source == "cifar10" else Path(source))
-    else:
+
+def _read(source, names, image_size, cache_dir, upscaled_later):
+    """Train, val or None, test or None, each `Samples`, and a list of notes for the user."""
+    parts = read_arrays(source)
+    if parts is None:
         *parts, notes = folders.read(Path(source), names, image_size, cache_dir, upscaled_later)
         return *(part and Samples(*part) for part in parts), notes
     height, width = parts[0][0].shape[1:3]
@@ -202,7 +201,7 @@ def read(source, names, image_size, cache_dir, upscaled_later=False):
     if (height, width) != (image_size, image_size):
         notes.append(f"Images of {width}x{height} were resized to {image_size}x{image_size}.")
         need_memory(sum(len(labels) for _, labels in parts), image_size)
-        parts = [(np.stack([resize(image, image_size) for image in images]), labels) for images, labels in parts]
+        parts = [(resize_all(images, image_size), labels) for images, labels in parts]
     train, test = [Samples(*part) for part in parts] if len(parts) == 2 else (Samples(*parts[0]), None)
     return train, None, test, notes
 

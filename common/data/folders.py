@@ -89,7 +89,7 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
     Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64 and
     the number of images that were resized. Raises InputError, naming the first file that can't be read.
     """
-    paths, labels, fingerprint = _list_files(folder, class_names, may_lack_classes)
+    paths, labels, fingerprint = list_files(folder, class_names, may_lack_classes)
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
     if os.path.lexists(cache):
         try:
@@ -111,7 +111,7 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
 
 def first_size(folder, class_names):
     """Height and width of the first image of one part."""
-    return images.read_image(_list_files(folder, class_names[:1], False)[0][0]).shape[:2]
+    return images.read_image(list_files(folder, class_names[:1], False)[0][0]).shape[:2]
 
 
 def _subfolders(folder):
@@ -127,7 +127,7 @@ def _scan(folder):
         raise InputError(f"--data: {folder} can't be read: {reason(error)}; give a folder that can") from error
 
 
-def _list_files(folder, class_names, may_lack_classes):
+def list_files(folder, class_names, may_lack_classes):
     """Paths and labels of one part, and a hash of every image's path, size and modification time."""
     paths, labels, fingerprint = [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
     for label, name in enumerate(class_names):

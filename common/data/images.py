@@ -112,9 +112,9 @@ def reading_ahead(paths, image_size):
             held.truncate(0)  # or it would be shown after an exception
 
 
-def need_memory(count, image_size):
-    """Raise InputError where so many images would not fit into memory twice, as they must when they are split."""
-    backend.need_memory(2 * count * image_size**2 * 3, "--image-size", f"{count:,} images of {image_size}x{image_size}")
+def need_memory(count, image_size, flag="--image-size"):
+    """Raise InputError, naming `flag`, where so many images don't fit into memory twice, as they must when they are split."""
+    backend.need_memory(2 * count * image_size**2 * 3, flag, f"{count:,} images of {image_size}x{image_size}")
 
 
 def resize(image, image_size):
@@ -124,6 +124,11 @@ def resize(image, image_size):
     shrinks = image_size < max(image.shape[:2])
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return cv2.resize(image, (image_size, image_size), interpolation=interpolation)
+
+
+def resize_all(images, image_size):
+    """Images `(n, h, w, c)` resized by `resize`."""
+    return images if images.shape[1:3] == (image_size,) * 2 else np.stack([resize(image, image_size) for image in images])
 
 
 def _complaint(held):

@@ -1,36 +1,71 @@
 """Labelled images to score a model on: the test part of any `--data`, or all of it, with the model's own class numbers."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from common import files
 from common.cli import InputError, shortened
-from common.data import cifar10, dataset, folders
+from common.data import dataset, folders, images
 from common.data.dataset import Samples
 
 MAX_NAMED = 12  # classes in a message
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Image `samples`, the `paths` of their files, None for those that are in none, and a `description` of what they are."""
+
+    samples: Samples
+    paths: np.ndarray
+    description: str
+
+    def take(self, indices):
+        """Those at these indices, in this order."""
+        return replace(self, samples=self.samples.take(indices), paths=self.paths[indices])
+
+
 def load(source, image_size, cache_dir, part=None, is_own=False):
-    """The images of `--data SOURCE`, `Samples` resized to squares, and in words what they are: its `part` `test`, or `all`.
+    """The images of `--data SOURCE`, resized to squares, as Labelled: those of its `part` `test`, or `all`.
 
     Without a `part` they are the test part or, of data that has none, all; with `is_own`, which says that the model was trained
     on this data, the stratified fifth that training held out. Raises InputError as `dataset.load` does.
     """
-    names = dataset.class_names(source)
-    test_folder = _test_folder(source)
-    if test_folder and part != "all":  # train is not read
-        test = Samples(*folders.read_part(test_folder, names, image_size, cache_dir, may_lack_classes=True)[:2])
-        return test, f"the {len(test):,} images of {test_folder}"
-    train, val, test, _ = dataset.read(source, names, image_size, cache_dir)
-    if part == "test" or (part is None and (test or is_own)):
-        how = "its test part" if test else "a stratified fifth, held out as in training"
-        test = test or dataset.hold_out_test(train, source)[1]
-        return test, f"{len(test):,} images of {source}, {how}"
-    every = [some for some in (train, val, test) if some]
-    samples = Samples(*(np.concatenate([getattr(some, array) for some in every]) for array in ("images", "labels")))
-    return samples, f"all {len(samples):,} images of {source}{', also those of training' if is_own else ''}"
+    parts = _parts(source, image_size, cache_dir)
+    is_held_out = "test" not in parts and (part == "test" or (part is None and is_own))
+    names = list(parts) if part == "all" else ["train"] if is_held_out else ["test"] if "test" in parts else list(parts)
+    pixels, labels, paths = (np.concatenate(arrays) for arrays in zip(*(parts[name]() for name in names), strict=True))
+    labelled = Labelled(Samples(pixels, labels), paths, f"all {len(labels):,} images of {source}")
+    if is_held_out:
+        _, held_out = dataset.hold_out_test(Samples(np.arange(len(labels)), labels), source)
+        how = f"{len(held_out):,} images of {source}, a stratified fifth, held out as in training"
+        return replace(labelled.take(held_out.images), description=how)
+    if names == ["test"]:
+        return replace(labelled, description=f"{len(labels):,} images of {source}, its test part")
+    return replace(labelled, description=f"{labelled.description}, also those of training") if is_own else labelled
+
+
+def _parts(source, image_size, cache_dir):
+    """A function for each part that there is, `train`, `val`, `test`, which reads its images, labels and paths."""
+
+    def of_arrays(pixels, labels):
+        images.need_memory(len(labels), image_size, "--data")
+        return lambda: (images.resize_all(pixels, image_size), labels, np.full(len(labels), None, object))
+
+    def of_folder(name, folder):
+        def read():
+            paths, *_ = folders.list_files(folder, class_names, name != "train")
+            if not paths:
+                raise InputError(f"--data {source}: {folder} holds no images in class folders")
+            pixels, labels, _ = folders.read_part(folder, class_names, image_size, cache_dir, name != "train")
+            return pixels, labels, np.array(paths, object)
+
+        return read
+
+    if arrays := dataset.read_arrays(source):
+        return {name: of_arrays(*part) for name, part in zip(("train", "test"), arrays, strict=False)}
+    class_names, found = folders.class_names(Path(source)), folders.parts(Path(source))
+    return {name: of_folder(name, folder) for name, folder in zip(("train", "val", "test"), found, strict=True) if folder}
 
 
 def check_classes(class_names, known):
@@ -44,32 +79,26 @@ def check_classes(class_names, known):
     return unknown
 
 
-def for_model(samples, class_names, known):
-    """The samples of the classes that a model knows, labelled by its numbers; and notes, a list, on what differs.
+def for_model(labelled, class_names, known):
+    """The samples of the classes that a model knows, labelled by its numbers, as Labelled; and notes on what differs, a list.
 
     `class_names` are those of the samples' labels, `known` the model's. Images of other classes are left out. Raises InputError
     where no image is left.
     """
     unknown = check_classes(class_names, known)
     numbers = np.array([-1 if name in unknown else known.index(name) for name in class_names])
-    labels = numbers[samples.labels]
-    kept = Samples(samples.images[labels >= 0], labels[labels >= 0])
-    if not len(kept):
+    labels = numbers[labelled.samples.labels]
+    kept = labelled.take(np.flatnonzero(labels >= 0))
+    kept = replace(kept, samples=replace(kept.samples, labels=labels[labels >= 0]))
+    if not len(kept.samples):
         raise InputError(f"--data: no image is of a class that the model knows: {_list(known)}")
     notes = []
     if unknown:
-        left_out = len(samples) - len(kept)
+        left_out = len(labels) - len(kept.samples)
         notes.append(f"Left out: {left_out:,} images of classes that the model does not know: {_list(unknown)}.")
-    if missing := [name for number, name in enumerate(known) if number not in kept.labels]:
+    if missing := [name for number, name in enumerate(known) if number not in kept.samples.labels]:
         notes.append(f"No images of {_list(missing)}.")
     return kept, notes
-
-
-def _test_folder(source):
-    """The folder of test images, where there is one."""
-    path = Path(source)
-    is_other = source in ("cifar10", "digits") or files.kind(path, "--data") != "folder" or cifar10.is_python_version(path)
-    return None if is_other else folders.parts(path)[2]
 
 
 def _list(names):

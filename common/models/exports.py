@@ -11,6 +11,13 @@ from common import backend
 INPUT = "images"  # what an exported model calls its input
 
 
+def compute_exactly():
+    """Let TensorFlow on a GPU compute float32 in full: it rounds products to TF32 where it may, and the exports don't."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
 def is_float32(model):
     """Whether all layers of a model, those of models in it too, compute in float32."""
     return all(

@@ -23,7 +23,8 @@ def split(model):
 def before_last_layer(model):
     """The part of a model that ends before its last layer, which turns features into probabilities."""
     if isinstance(model, keras.Sequential):
-        return keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers[:-1]])
+        inputs = keras.Input(model.input_shape[1:])
+        return keras.Sequential([inputs, *model.layers[:-1]]) if len(model.layers) > 1 else keras.Model(inputs, inputs)
     if isinstance(model.layers[-1], keras.Sequential):
         extractor, head = split(model)
         return keras.Model(extractor.input, before_last_layer(head)(extractor.output))

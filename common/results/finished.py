@@ -1,5 +1,6 @@
 """The model of a finished run: found by its folder or by the model file alone, checked, loaded."""
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ SUFFIXES = (".keras", ".h5")
 
 
 @dataclass(frozen=True)
-class Finished:
+class TrainedModel:
     """A trained model on disk: its file, its class names, and what results.json says of it, None for a model file alone."""
 
     path: Path
@@ -25,6 +26,14 @@ class Finished:
             return str(self.path)
         return "{experiment}: {model}, test accuracy {test_accuracy:.4f}".format(**self.results)
 
+    def recorded(self, name, key):
+        """What args.json or environment.json, the file `name`, of its run says, text; None where that is not known."""
+        for folder in (self.path.parent, self.path.parent.parent) if self.results else ():  # of one of several models
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                value = files.read_json(folder / name)[key]
+                return value if isinstance(value, str) else None
+        return None
+
     def load(self):
         """The uncompiled model: raw images `(n, size, size, 3)`, 0 to 255, to probabilities `(n, num_classes)`.
 
@@ -37,17 +46,32 @@ class Finished:
             model = saved.load(self.path)
             if model is None:
                 raise ValueError("it holds weights without a model")
-            _check_shapes(model, self)
+            shapes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
         except Exception as error:  # Keras raises what the reader of the damaged part raises
             if cli.is_out_of_memory(error):
                 raise
             message = f"{self.path} can't be loaded ({cli.reason(error)}): it is damaged, or not of this collection"
             raise cli.InputError(message) from error
+        self._check_shapes(*shapes)
         return model
+
+    def _check_shapes(self, shape, output_shape):
+        """Raise InputError unless a model takes square RGB images and has an output for each class, as results.json says."""
+        size = self.results["image_size"] if self.results else shape[0]
+        if shape != (size, size, 3) or not size or len(output_shape) != 1:
+            wanted = f"{size}x{size}" if self.results else "square"
+            raise cli.InputError(
+                f"{self.path} turns {shape} into {output_shape}: {wanted} RGB images and probabilities are wanted"
+            )
+        if self.class_names and output_shape != (len(self.class_names),):
+            said_by = "results.json" if self.results else "--classes"
+            raise cli.InputError(
+                f"{self.path} has {output_shape[0]:,} outputs, and {said_by} names {len(self.class_names):,} classes"
+            )
 
 
 def find(path, class_names=None, needs_classes=True):
-    """The Finished that a RUN_DIR of the command line means.
+    """The TrainedModel that a RUN_DIR of the command line means.
 
     That is a run folder, wherever it was moved to, `RUN_DIR/MODEL` for one of several models, `latest` for the newest run under
     runs/, or a model file alone (.keras or .h5), for which `class_names` are needed. Raises InputError for anything else.
@@ -58,9 +82,11 @@ def find(path, class_names=None, needs_classes=True):
             raise cli.InputError(f"{path} is a model alone: name its classes, in their order, with --classes")
         if twice := [name for name, count in Counter(class_names or ()).items() if count > 1]:
             raise cli.InputError(f"--classes: {twice[0]} is given twice")
-        return Finished(path, tuple(class_names or ()), None)
+        return TrainedModel(path, tuple(class_names or ()), None)
     if class_names:
-        raise cli.InputError(f"--classes is for a model file alone; {path} is a folder, whose results.json names the classes")
+        raise cli.InputError(
+            f"--classes is for a .keras or .h5 file; {path} is none: the results.json of a run names its classes"
+        )
     folder = _model_folder(path)
     results = folder / "results.json"
     try:
@@ -68,7 +94,7 @@ def find(path, class_names=None, needs_classes=True):
         schema.check_results(content)
     except (OSError, ValueError) as error:
         raise cli.InputError(f"{results} can't be used: {cli.reason(error)}; give the folder of a finished run") from error
-    return Finished(folder / "model.keras", tuple(content["class_names"]), content)
+    return TrainedModel(folder / "model.keras", tuple(content["class_names"]), content)
 
 
 def _model_folder(path):
@@ -77,10 +103,11 @@ def _model_folder(path):
         return path
     if files.kind(path, "RUN_DIR") is None and _is_complete(path.parent):
         try:
-            models = files.read_json(path.parent / "results.json").get("models")
-        except (OSError, ValueError, AttributeError):
-            models = None
-        if isinstance(models, dict) and path.name in models:
+            results = files.read_json(path.parent / "results.json")
+            is_at_the_top = results["models"][path.name]["model"] == results["model"]
+        except (OSError, ValueError, TypeError, KeyError):
+            is_at_the_top = False
+        if is_at_the_top:
             return path.parent
     others = sorted(str(model.parent) for model in path.glob("*/model.keras"))
     hint = f"; there are models in {', '.join(others)}" if others else ""
@@ -91,13 +118,3 @@ def _model_folder(path):
 
 def _is_complete(folder):
     return all(files.kind(folder / name, "RUN_DIR") == "file" for name in ("results.json", "model.keras"))
-
-
-def _check_shapes(model, finished):
-    """Raise ValueError unless a model takes square RGB images and has an output for each class, as results.json says."""
-    size = finished.results["image_size"] if finished.results else model.input_shape[1]
-    count = len(finished.class_names) or model.output_shape[-1]
-    shapes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
-    if shapes != ((size, size, 3), (count,)) or not size:
-        source = "results.json says" if finished.results else "is wanted: square RGB images in, a probability a class out"
-        raise ValueError(f"it turns {shapes[0]} into {shapes[1]}, which is not what {source}")

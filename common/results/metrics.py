@@ -81,6 +81,7 @@ def calibration(confidence, is_right):
     counts those of each bin, whose means are `confidence` and `accuracy`, NaN for an empty bin (`scipy.stats.binned_statistic`;
     Guo et al. 2017, "On Calibration of Modern Neural Networks").
     """
+    confidence = np.clip(confidence, 0, 1)  # rounding may take a sum of 1 above it
     columns = (np.ones_like(confidence), confidence, is_right)
     sums = stats.binned_statistic(confidence, columns, "sum", bins=15, range=(0, 1)).statistic
     images, *totals = sums

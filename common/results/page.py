@@ -3,6 +3,8 @@
 import base64
 from pathlib import Path
 
+from jinja2 import DictLoader, Environment, StrictUndefined
+
 from common import files
 from common.cli import printable
 from common.results import tables
@@ -22,9 +24,7 @@ WIDE = 800  # pixels of a figure, lying, that has a row of its own
 
 
 def write(path, template, **content):
-    """Fill a template and write it, whole or not at all. Every text in `content` is escaped. Imports Jinja2."""
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
+    """Fill a template and write it, whole or not at all. Every text in `content` is escaped."""
     environment = Environment(
         loader=DictLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=_shown,
         trim_blocks=True, lstrip_blocks=True,

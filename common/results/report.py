@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import math
 import shutil
 
@@ -15,8 +16,12 @@ NUM_PIPELINE = 4
 
 
 def score(model, test, batch_size=scoring.BATCH_SIZE):
-    """Collective: the scores of a model on test (`scoring.score`), and its `maps` of the features (`scoring.feature_maps`)."""
-    return scoring.score(model, test, batch_size) | {"maps": scoring.feature_maps(model, test.images, batch_size)}
+    """Collective: the scores of a model on test, see `scoring.score`.
+
+    `maps` is a function that makes the maps of its features, once, by `scoring.feature_maps`: last, since that takes time.
+    """
+    maps = functools.cache(lambda: scoring.feature_maps(model, test.images, batch_size))
+    return scoring.score(model, test, batch_size) | {"maps": maps}
 
 
 def finish(run, model, dataset, phases, *, scores=None, extra=None):
@@ -44,9 +49,11 @@ def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=No
     """
     experiment = experiment or run.experiment
     scores = dict(scores or score(model, dataset.test))
-    predictions = Predictions(dataset.test, dataset.class_names, scores.pop("probabilities"), scores.pop("maps"))
+    predictions = Predictions(dataset.test, dataset.class_names, scores.pop("probabilities"))
+    make_maps = scores.pop("maps")
     model.optimizer.build(model.trainable_variables)  # so that the saved model can be trained further
     if not run.writes:
+        make_maps()
         return scores | {"status": run.status}
     results = _results(run, model, dataset, phases, experiment) | scores | predictions.results()
     results |= {"status": run.status} | (extra or {})
@@ -62,6 +69,7 @@ def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=No
     curves.learning_rate(run.history.rows(*phases), plots / "learning_rate.png", experiment.title)
     predictions.draw(plots, experiment.title, run.args.seed, experiment.matrix_file)
     _save(model, folder / "model.keras")
+    predictions.draw_maps(make_maps(), plots, experiment.title)
     return results
 
 

@@ -5,6 +5,12 @@ from datetime import datetime
 from common import files, runs
 from common.results import page, run_figures, tables
 
+# Not in the results of earlier versions.
+SCORES = {
+    "Calibration error": "calibration_error",
+    "Top-5 accuracy": "test_top5_accuracy",
+}
+
 
 def write(folder, results, experiment):
     """Write report.html into a run folder whose other files are there.
@@ -83,6 +89,7 @@ def _facts_of_model(results, weights):
         "Weights frozen": f"{results['frozen_weights']:,}",
         "Training": f"{tables.duration(results['seconds'])}, {results['images_per_second']:,.0f} images/s",
         "Features": extraction and "{computed:,} of {pictures:,} computed, {seconds:.0f} s".format(**extraction),
+        **{name: f"{results[key]:.4f}" for name, key in SCORES.items() if key in results},
         "Most confused": ", ".join(confused) or "none",
     }
     return [(name, str(value)) for name, value in facts.items() if value]

@@ -54,13 +54,13 @@ def as_scored(model, samples, results, cache_dir):
     return model, samples, scored["batch_size"]
 
 
-def mapped(num_samples):
+def map_indices(num_samples):
     """Indices of the samples in a map: all, or `MAX_MAPPED` drawn at random, in their order."""
     return np.sort(np.random.default_rng(0).permutation(num_samples)[:MAX_MAPPED])
 
 
 def feature_maps(model, images, batch_size=BATCH_SIZE):
-    """Where the features that the last layer sees lie in the plane, of the `mapped` images, or of features for a head.
+    """Where the features that the last layer sees lie in the plane, of the images of `map_indices`, or of features for a head.
 
     A dict of points `(n, 2)` by method: the first two principal components (scikit-learn's `PCA`), and t-SNE of the first 50
     (`TSNE`, perplexity 30; van der Maaten and Hinton 2008). Empty in all processes but the main one, for fewer than
@@ -68,7 +68,7 @@ def feature_maps(model, images, batch_size=BATCH_SIZE):
     """
     from common.models import parts
 
-    features = predict(parts.before_last_layer(model), images[mapped(len(images))], batch_size)
+    features = predict(parts.before_last_layer(model), images[map_indices(len(images))], batch_size)
     features = features.reshape(len(features), -1).astype(np.float64)
     is_flat = not np.isfinite(features).all() or np.ptp(features, axis=0).max() == 0
     if len(features) < MIN_MAPPED or is_flat or not hosts.is_main():

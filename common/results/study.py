@@ -26,10 +26,11 @@ class Study:
         """
         if job.is_published:
             scores = report.score(model, dataset.test)
-            if scores["maps"]:
-                self._maps[job.name] = scores["maps"], dataset
+            make_maps = scores["maps"]
             scores = report.write(self.run, model, dataset, [job.phase], experiment=experiment, scores=scores)
             self.models[job.name] = scores
+            if maps_of_model := make_maps():
+                self._maps[job.name] = maps_of_model, dataset
         else:
             self._raise_if_interrupted()
             scores = scoring.score(model, dataset.test)
@@ -98,7 +99,7 @@ class Study:
         if not names:
             return
         dataset = self._maps[names[0]][1]
-        labels = dataset.test.labels[scoring.mapped(len(dataset.test))]
+        labels = dataset.test.labels[scoring.map_indices(len(dataset.test))]
         rows = [
             [(f"{self.titles[name]}: {method}", self._maps[name][0][method]) for name in names] for method in ("PCA", "t-SNE")
         ]

@@ -27,13 +27,14 @@ def parse_args(parser, argv, experiment, may_grow=()):
         if (found := runs.resolve(weights, own_runs, "--weights", "model.keras")) != weights:
             args.weights = str(found)  # which the next run's `latest` is not
         return args
+    own_runs_given = runs.is_latest(args.resume)
     args.resume = runs.resolve(args.resume, own_runs, "--resume")
     stored = _stored_args(parser, args)
     given = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args), NOT_GIVEN))))
     growing = may_grow(stored) if callable(may_grow) else may_grow
     for name, old in stored.items():
         value = given[name]
-        if value is NOT_GIVEN or _shown(value) == _shown(old):
+        if value is NOT_GIVEN or _shown(value) == _shown(old) or (name == "output_dir" and own_runs_given):
             continue
         if name != "devices" and (name not in growing or value < old):
             allowed = " or ".join([*(f"a larger {_flag(name)}" for name in growing), "--devices"])
@@ -112,8 +113,8 @@ def reopen(args, made_of, lock):
     if before.get("started_in") != str(Path.cwd()):
         tell(f"Started in {before.get('started_in')}: paths like {args.cache_dir} are now relative to {Path.cwd()}.")
     tell(f"Resuming {folder}")
-    for path in folder.rglob(".[0-9]*-*"):
-        path.unlink()  # a file that was being written
+    for path in sorted(folder.rglob(".[0-9]*-*"), reverse=True):
+        files.remove(path)  # what was being written: a file, or the folder of an export
     (folder / "plots").mkdir(exist_ok=True)
     files.write_json(folder / "args.json", stored_form(args))
     (folder / "checkpoint" / "finished.json").unlink(missing_ok=True)

@@ -9,6 +9,8 @@ from contract import check_line, has_control
 from makers import ESCAPE, SCRIPTS, change_json, command, encoded, in_turn, make_finished, make_unfinished, picture
 
 import compare
+import evaluate
+import export
 import make_plots
 import predict
 
@@ -18,6 +20,8 @@ TOOLS = {
     "a model to compare": [compare.main, "latest/a", "--no-figure"],
     "publish": [make_plots.main, "latest"],
     "predict": [predict.main, "latest", "x.png"],
+    "evaluate": [evaluate.main, "latest"],
+    "export": [export.main, "latest", "--format", "saved_model"],
     **{f"{name} --resume": [script.main, "--resume", "latest"] for name, script in SCRIPTS.items()},
     **{f"{name} --weights": command(name, weights="latest") for name in SCRIPTS if name != "ab_split"},
 }

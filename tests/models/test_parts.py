@@ -49,6 +49,20 @@ def test_a_saved_model_comes_apart_at_its_head(tmp_path, number):
     np.testing.assert_allclose(last(seen), model.predict(IMAGES, verbose=0), rtol=1e-5)
 
 
+def test_a_last_layer_that_is_alone_sees_the_features():
+    for head in (keras.Sequential([keras.Input((3,)), layers.Dense(2)]), with_linear_head()):
+        before = parts.before_last_layer(head)
+        features = np.random.default_rng(0).normal(size=(4, *head.input_shape[1:])).astype(np.float32)
+        expected = features if len(head.input_shape) == 2 else features.reshape(4, -1)
+        np.testing.assert_array_equal(before.predict(features, verbose=0), expected)
+
+
+def with_linear_head():
+    extractor = list(extractors())[3]
+    head = keras.Sequential([keras.Input(extractor.output_shape[1:]), layers.Dense(2)])
+    return keras.Model(extractor.input, head(extractor.output))
+
+
 def test_one_chain_of_layers_has_no_head_but_a_last_layer():
     chain = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(5), layers.Dense(2)])
     inputs = keras.Input((8, 8, 3))

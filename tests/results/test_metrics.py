@@ -88,6 +88,12 @@ def test_a_model_that_is_as_sure_as_right_has_no_calibration_error():
     assert metrics.calibration_error(metrics.calibration(np.ones(4), np.zeros(4, bool))) == 1
 
 
+def test_a_probability_above_1_by_rounding_is_in_the_last_bin():
+    bins = metrics.calibration(np.array([np.nextafter(np.float32(1), np.float32(2)), 0.5], np.float32), np.array([True, True]))
+    assert bins["images"].sum() == 2 and bins["images"][-1] == 1
+    assert metrics.calibration_error(bins) == pytest.approx(0.25)
+
+
 def test_top_k_accuracy():
     probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.1, 0.8, 0.1]])
     assert metrics.top_k_accuracy([1, 0, 1], probabilities, 2) == pytest.approx(2 / 3)  # 0 is the third choice of the second

@@ -40,9 +40,9 @@ def test_there_is_no_map_of_few_images_or_of_equal_ones():
 
 
 def test_a_map_shows_2000_images_at_most():
-    chosen = scoring.mapped(5000)
+    chosen = scoring.map_indices(5000)
     assert len(chosen) == len(set(chosen)) == 2000 and (np.diff(chosen) > 0).all() and chosen[-1] > 4000
-    np.testing.assert_array_equal(scoring.mapped(7), range(7))
+    np.testing.assert_array_equal(scoring.map_indices(7), range(7))
 
 
 def test_nan_is_refused():

@@ -3,16 +3,22 @@
 import csv
 import io
 import json
+import shutil
+from pathlib import Path
 
 import cv2
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from support import check_evaluation, small_backbone
 
 import evaluate
+import train_vgg19
 from common import cli, files
+from common.models import backbones
 
+PUBLISHED = Path(__file__).parents[2] / "plots" / "results" / "vgg19" / "control"
 COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
 SURE = ops.convert_to_numpy(ops.softmax(np.array([2.0, 0.2, 0.2], np.float32)))  # of the colours above
 
@@ -60,6 +66,10 @@ def test_scores_of_a_confusion_by_hand(model, tmp_path):
     assert results["calibration_error"] == pytest.approx(abs(5 / 6 - SURE[0]), abs=0.01)
     red, green, blue = results["by_class"]
     assert (red["precision"], red["recall"], green["f1"], blue["precision"], blue["support"]) == (1, 0.75, 1, 0, 0)
+    assert results["confusion_matrix"] == [[3, 0, 1], [0, 2, 0], [0, 0, 0]]
+    rows = files.read_csv(tmp_path / "out" / "predictions.csv")
+    (mistake,) = (row for row in rows if row["true"] != row["predicted"])
+    assert mistake["path"] == str(tmp_path / "data" / "red" / "1.png")
     written = files.read_csv(tmp_path / "out" / "confusion_matrix.csv")
     assert [[row[name] for name in ("red", "green", "blue")] for row in written] == [[3, 0, 1], [0, 2, 0], [0, 0, 0]]
     assert files.read_json(tmp_path / "out" / "evaluation.json")["test_accuracy"] == results["test_accuracy"]
@@ -112,18 +122,82 @@ def test_json_and_csv_are_for_programs(model, tmp_path, call):
     assert float(rows[0]["recall"]) == 0.5 and rows[1]["recall"] == "" and rows[2]["support"] == "1"
 
 
-def test_a_run_is_not_overwritten(model, tmp_path, call):
+@pytest.fixture
+def run(model, tmp_path):
+    """The model as a run on the folder `data/`, of which three images were test images."""
+    results = files.read_json(PUBLISHED / "results.json")
+    changes = {"class_names": list(COLOURS), "image_size": 8, "test_size": 3, "data": "data"}
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "args.json").write_text("{}")
-    code, _, told = call(evaluate.main, model, "--data", "digits", "--output-dir", "run", "--classes", *COLOURS)
-    assert code == cli.EXIT_BAD_INPUT and "--output-dir run is the folder of a run" in told
+    files.write_json(tmp_path / "run" / "results.json", results | changes)
+    files.write_json(tmp_path / "run" / "args.json", {"data": "data"})
+    shutil.copy(model, tmp_path / "run")
+    for colour in COLOURS:
+        paint(tmp_path / "data" / colour, [colour] * 5)
+        paint(tmp_path / "elsewhere" / "data" / colour, [colour] * 6)
+    return "run"
+
+
+def test_a_run_is_scored_on_what_it_held_out_and_on_all_of_other_data(run, tmp_path, call):
+    def told(*flags):
+        code, out, _ = call(evaluate.main, run, *flags)
+        assert code == cli.EXIT_DONE
+        return out
+
+    assert "3 images of data, a stratified fifth, held out as in training" in told("--output-dir", "run/evaluation")
+    assert "3 images of ./data, a stratified fifth" in told("--data", "./data")
+    assert "all 15 images of data, also those of training" in told("--part", "all")
+    assert "all 18 images of elsewhere/data" in told("--data", "elsewhere/data")  # of the same name
+    (tmp_path / "data").rename(tmp_path / "elsewhere" / "moved")
+    code, _, err = call(evaluate.main, run)
+    assert code == cli.EXIT_BAD_INPUT and "the run was trained with data, which is not here" in err
+    out = told("--data", "elsewhere/data")  # may be the run's, brought here with it
+    assert "4 images of elsewhere/data, a stratified fifth" in out and "The run itself was scored on 3 images." in out
+
+
+def test_a_run_is_not_overwritten(run, tmp_path, call):
+    shutil.copytree(tmp_path / "run", tmp_path / "several" / "a")
+    (tmp_path / "several" / "a" / "args.json").unlink()  # one model of several
+    for folder in ("run", "run/plots", "several/a"):
+        code, _, told = call(evaluate.main, run, "--output-dir", folder)
+        assert code == cli.EXIT_BAD_INPUT and f"--output-dir {folder} is a folder of a run" in told
+
+
+def test_an_earlier_evaluation_leaves_no_figure_behind(model, tmp_path):
+    paint(tmp_path / "data" / "red", ["blue", "red"])
+    paint(tmp_path / "data" / "blue", ["blue"])
+    for is_wrong in (True, False):
+        scores(model, "--data", "data", "--output-dir", "out")
+        assert (tmp_path / "out" / "mistakes.png").exists() == is_wrong
+        paint(tmp_path / "data" / "red", ["red", "red"])
+
+
+def test_what_are_no_probabilities_is_refused(tmp_path, call):
+    inputs = keras.Input((8, 8, 3))
+    keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs))).save(tmp_path / "logits.keras")
+    paint(tmp_path / "data" / "red", ["red"])
+    paint(tmp_path / "data" / "blue", ["blue"])
+    code, _, told = call(evaluate.main, "logits.keras", "--data", "data", "--classes", "red", "blue")
+    assert code == cli.EXIT_BAD_INPUT and "no probabilities" in told and told.count("\n") == 1
+
+
+def test_a_run_in_mixed_precision_gives_its_own_numbers_from_its_own_features(tmp_path, monkeypatch, empty_figures):
+    monkeypatch.setattr(backbones, "build", small_backbone)
+    flags = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "60", "--epochs", "1")
+    try:
+        train_vgg19.main([*flags, "--amp", "--cache-dir", "cache"])
+        keras.config.set_dtype_policy("float32")  # as in a new process
+        before = sorted((tmp_path / "cache" / "features").iterdir())
+        check_evaluation(next((tmp_path / "runs" / "vgg19").iterdir()), tmp_path / "cache")
+        assert sorted((tmp_path / "cache" / "features").iterdir()) == before
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize(
     "flags, words",
     [
         (["--data", "digits"], "--classes"),  # a model alone
-        (["--data", "digits", "--classes", "cat", "dog"], "which is not what"),  # it has three
+        (["--data", "digits", "--classes", "cat", "dog"], "3 outputs, and --classes names 2 classes"),  # it has three
         (["--classes", *COLOURS], "name the images with --data"),
         (["--data", "nowhere", "--classes", *COLOURS], "nowhere"),
     ],

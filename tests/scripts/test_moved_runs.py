@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from support import small_backbone
 
 import compare
+import evaluate
+import export
 import make_plots
 import predict
 import train_vgg19
@@ -29,7 +31,7 @@ def trained(tmp_path_factory):
         patch.setattr(backbones, "build", small_backbone)
         patch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).touch())
         train_vgg19.main([*SMALL, "--epochs", "1", "--name", "control", "--cache-dir", str(workplace / "cache")])
-        cv2.imwrite("seven.png", np.full((40, 30), 200, np.uint8))
+        cv2.imwrite("seven.png", np.full((40, 40), 200, np.uint8))
     return workplace
 
 
@@ -64,10 +66,14 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_tool_takes_a_moved_run(moved, call, way):
-    place = moved.parents[1]
+    place, test_accuracy = moved.parents[1], files.read_json(moved / "results.json")["test_accuracy"]
     given = WAYS[way](moved)
     code, out, err = call(predict.main, given, place / "seven.png")
     assert (code, err) == (0, "") and "seven.png" in out
+    code, out, err = call(evaluate.main, given, "--cache-dir", place / "cache")
+    assert (code, err) == (0, "") and f"accuracy           {test_accuracy:.4f}" in out
+    code, out, err = call(export.main, given, "--format", "saved_model", "--output", place / "exported")
+    assert (code, err) == (0, "") and (place / "exported" / "saved_model.pb").exists()
     code, out, err = call(compare.main, given, "--figure", place / "compare.png")
     assert (code, err) == (0, "") and "vgg19" in out and (place / "compare.png").exists()
     code, out, err = call(make_plots.main, given, "--output-dir", place / "figures")
@@ -112,6 +118,8 @@ def test_a_published_run_is_compared_and_has_no_weights(moved, call):
     assert (code, err) == (0, "") and "vgg19" in out
     for main, *arguments in (
         (predict.main, published, "seven.png"),
+        (evaluate.main, published),
+        (export.main, published, "--format", "saved_model"),
         (train_vgg19.main, *SMALL, "--weights", published),
     ):
         code, out, err = call(main, *arguments)

@@ -129,7 +129,8 @@ def test_both_phases_are_in_the_history(trained):
     assert results["best_epoch"] == min(rows, key=lambda row: row["val_loss"])["epoch"]
     assert results["documented_accuracy"] == 0.8736 and not results["comparable"] and results["epochs"] == 5
     assert {path.name for path in (trained[0] / "plots").iterdir()} == {
-        "curves.png", "learning_rate.png", "confusion_matrix.png", "examples.png",
+        "curves.png", "learning_rate.png", "confusion_matrix.png", "examples.png", "mistakes.png", "reliability.png",
+        "feature_map.png",
     }  # fmt: skip
 
 

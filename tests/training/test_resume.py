@@ -140,6 +140,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
     for place in (".", "checkpoint", "plots", "a/plots"):
         (folder / place).mkdir(parents=True, exist_ok=True)
         (folder / place / ".123-model.keras").touch()
+    (folder / "a" / ".123-saved_model" / ".4-inside").mkdir(parents=True)
     train(again)
     assert not list(folder.rglob(".*"))
 
