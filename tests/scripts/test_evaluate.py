@@ -182,7 +182,7 @@ def test_what_are_no_probabilities_is_refused(tmp_path, call):
 
 def test_a_run_in_mixed_precision_gives_its_own_numbers_from_its_own_features(tmp_path, monkeypatch, empty_figures):
     monkeypatch.setattr(backbones, "build", small_backbone)
-    flags = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "60", "--epochs", "1")
+    flags = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "120", "--epochs", "1")
     try:
         train_vgg19.main([*flags, "--amp", "--cache-dir", "cache"])
         keras.config.set_dtype_policy("float32")  # as in a new process
