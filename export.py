@@ -30,7 +30,7 @@ BATCH_SIZES = (NUM_IMAGES, 3, 1)
 
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="run folder, a model's subfolder of it, or a model file")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="run folder, RUN_DIR/MODEL, latest, or a model file")
     parser.add_argument("--format", choices=FORMATS, required=True, help="what to write")
     # float32 is what Keras exports, and what the tools around these formats expect; uint8 there means a quantized model.
     parser.add_argument("--input-dtype", choices=("float32", "uint8"), default="float32", help="type of the images, 0 to 255")

@@ -31,9 +31,7 @@ BATCH_SIZE = 32  # a backbone at 224x224 takes a GiB for as many
 
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
-    parser.add_argument(
-        "run_dir", type=Path, metavar="RUN_DIR", help="run folder, a model's subfolder, latest, or a model file"
-    )
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="run folder, RUN_DIR/MODEL, latest, or a model file")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, folder, quoted glob, or - for paths on stdin")
     classes = "of a model file alone, in their order; put them last, or end them with --"
     parser.add_argument("--classes", nargs="+", metavar="NAME", help=classes)

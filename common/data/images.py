@@ -84,7 +84,7 @@ def read_images(paths, image_size, title):
     return images, int(is_resized.sum())
 
 
-class Picture(NamedTuple):
+class DecodedImage(NamedTuple):
     """An image file that was read ahead: the square `image`, uint8, or None and the `error`, a line that names the file."""
 
     path: str
@@ -95,7 +95,7 @@ class Picture(NamedTuple):
 
 @contextlib.contextmanager
 def reading_ahead(paths, image_size):
-    """Gives an iterator over a Picture of each path, in their order, which are read in threads a few tasks ahead.
+    """Gives an iterator over a DecodedImage of each path, in their order, which are read in threads a few tasks ahead.
 
     `paths` is any iterable, even one without end. Inside, what C libraries write to file descriptor 2 is dropped, since
     decoders complain there; `sys.stderr` works.
@@ -170,7 +170,7 @@ def _is_cut_off(content):
 
 
 def _pictures(paths, image_size, held, pool):
-    """The Pictures of `reading_ahead`. What a decoder says may be of any image that is being read at that time."""
+    """The DecodedImages of `reading_ahead`. What a decoder says may be of any image that is being read at that time."""
     pending = deque()
     while True:
         while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, SMALL_CHUNK))):
@@ -189,8 +189,8 @@ def _pictures(paths, image_size, held, pool):
 
 def _picture(path, image_size, image, error):
     if error:
-        return Picture(path, None, error=_named(path, error))
-    return Picture(path, resize(image, image_size), image.shape[0] == image.shape[1])
+        return DecodedImage(path, None, error=_named(path, error))
+    return DecodedImage(path, resize(image, image_size), image.shape[0] == image.shape[1])
 
 
 def _named(path, error):
@@ -198,13 +198,13 @@ def _named(path, error):
 
 
 def _read_again(picture, image_size):
-    """The same Picture, read alone: a decoder may have complained about this image."""
+    """The same DecodedImage, read alone: a decoder may have complained about this image."""
     if picture.error:
         return picture
     try:
         return _picture(picture.path, image_size, read_image(picture.path), None)
     except InputError as error:
-        return Picture(picture.path, None, error=str(error))
+        return DecodedImage(picture.path, None, error=str(error))
 
 
 def _is_descriptor_2(stream):
