@@ -20,7 +20,7 @@ FILTERS = {
     "duration": tables.duration,
 }
 COLOURS = tuple(round(round(level / 255 * 31) * 255 / 31) for level in range(256))  # the nearest of 32 steps
-WIDE = 800  # pixels of a figure, lying, that has a row of its own
+WIDE = 800  # pixels of a figure that scrolls on a phone and, if it is lying, has a row of its own
 
 
 def write(path, template, **content):
@@ -58,6 +58,7 @@ def picture(path, title, caption, alt):
         "width": width,
         "height": height,
         "is_wide": width >= max(WIDE, 1.3 * height),
+        "is_large": width >= WIDE,
         "title": title,
         "caption": caption,
         "alt": alt,

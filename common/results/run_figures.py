@@ -69,7 +69,7 @@ FIGURES_OF_ALL = (  # those of each model are left out here, and what the overvi
     (
         "features_of_b.png",
         "Features of B",
-        "B's test images as the models see them, on two axes.",
+        "B's test images as the last layer of each model sees them: A's own features where only that layer was trained.",
         "The features of B's test images on two axes, as the models see them; {models}.",
     ),
     (
