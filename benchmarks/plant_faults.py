@@ -49,7 +49,7 @@ TESTS = {  # without common/ and .py: files in tests/, the fastest first
     "models/weights": "models/test_weights hostile/test_weights_files hostile/test_arguments",
     "results/comparison": "scripts/test_compare hostile/test_run_folders",
     "results/comparison_page": "scripts/test_compare results/test_page",
-    "results/finished": "results/test_finished scripts/test_evaluate",
+    "results/finished": "results/test_finished scripts/test_evaluate hostile/test_published_folders models/test_saved",
     "results/metrics": "results/test_metrics scripts/test_compare",
     "results/page": "results/test_page hostile/test_escaping",
     "results/paired": "scripts/test_compare",

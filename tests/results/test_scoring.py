@@ -33,6 +33,14 @@ def test_the_first_map_is_scikit_learns_pca_of_the_last_layers_input():
     np.testing.assert_allclose(abs(ours), abs(expected), rtol=1e-6, atol=1e-6)  # a component's sign is free
 
 
+def test_a_single_feature_has_a_map_too():
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(2, activation="softmax")])
+    features = RANDOM.normal(size=(12, 1)).astype(np.float32)
+    maps = scoring.feature_maps(model, features)
+    np.testing.assert_allclose(abs(maps["PCA"][:, 0]), abs(features[:, 0] - features.mean()), rtol=1e-5)
+    assert not maps["PCA"][:, 1].any() and maps["t-SNE"].shape == (12, 2)
+
+
 def test_there_is_no_map_of_few_images_or_of_equal_ones():
     model = keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
     assert scoring.feature_maps(model, np.zeros((20, 4, 4, 3), np.uint8)) == {}

@@ -168,6 +168,8 @@ def test_an_earlier_evaluation_leaves_no_figure_behind(model, tmp_path):
     for is_wrong in (True, False):
         scores(model, "--data", "data", "--output-dir", "out")
         assert (tmp_path / "out" / "mistakes.png").exists() == is_wrong
+        assert not (tmp_path / "out" / "feature_map.png").exists()  # three images are too few
+        (tmp_path / "out" / "feature_map.png").touch()
         paint(tmp_path / "data" / "red", ["red", "red"])
 
 
