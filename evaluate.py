@@ -15,6 +15,7 @@ mistakes, examples, map of the features.
 """
 
 import csv
+import functools
 import json
 import os
 import sys
@@ -48,8 +49,8 @@ def parse_args(argv=None):
 
 def check_output_dir(folder):
     """Raise InputError where a folder for results and figures can't be made, and for one that belongs to a run."""
-    of_run = [folder / "results.json", folder / "args.json"] + [folder.parent / "results.json"] * (folder.name == "plots")
-    if any(files.kind(path, "--output-dir") for path in of_run):
+    places = [folder, folder.parent] if folder.name == "plots" else [folder]
+    if any(files.kind(place / name, "--output-dir") for place in places for name in ("args.json", "results.json")):
         raise cli.InputError(f"--output-dir {folder} is a folder of a run, whose files would be replaced: give another")
     parent = next(path for path in (folder, *folder.absolute().parents) if files.kind(path, "--output-dir"))
     if files.kind(parent, "--output-dir") != "folder" or not os.access(parent, os.W_OK | os.X_OK):
@@ -62,7 +63,7 @@ def own_data(run):
     if data is None:
         raise cli.InputError(f"nothing says which data {run.path} was trained with: name the images with --data")
     if data not in ("cifar10", "digits") and not files.kind(data, "--data"):
-        raise cli.InputError(f"the run was trained with {data}, which is not here: name the images with --data")
+        raise cli.InputError(f"the run was trained with {data}, which does not exist here: name the images with --data")
     return data
 
 
@@ -71,11 +72,9 @@ def is_data_of(run, source):
     from common.data import dataset
 
     own = run.recorded("args.json", "data")
-    if own is None or {own, source} & {"cifar10", "digits"}:
-        return own == source
-    if files.kind(own, "--data"):
+    if own and not {own, source} & {"cifar10", "digits"} and files.kind(own, "--data"):
         return os.path.realpath(own) == os.path.realpath(source)
-    return run.results["data"] == dataset.name(source)
+    return run.results is not None and run.results["data"] == dataset.name(source)
 
 
 def load_images(args, run, image_size):
@@ -114,11 +113,11 @@ def tell_scores(run, results, matrix, file):
         counts = [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)]
         cli.tell("", *tables.text(counts, ("true / predicted", *names)), file=file)
     else:
-        cli.tell("", f"--json and --output-dir have the confusion matrix of these {len(run.class_names)} classes", file=file)
+        cli.tell("", f"for the confusion matrix of all {len(run.class_names)} classes, use --json or --output-dir", file=file)
 
 
 def score(args, run, model, images):
-    """The Predictions for the images, maps of their features where figures are wanted, and the scores, a dict."""
+    """The Predictions for the images, the scores, a dict, and a function that makes the maps of the features."""
     from common.results import metrics, scoring
     from common.results.predictions import Predictions
 
@@ -129,11 +128,10 @@ def score(args, run, model, images):
         raise cli.InputError(f"{run.path} predicts nan: its training failed; give another model") from error
     probabilities = scores.pop("probabilities")
     if abs(probabilities.sum(axis=1) - 1).max() > 0.01:
-        raise cli.InputError(f"{run.path} returns no probabilities: they don't sum to 1; give a model that ends in a softmax")
+        raise cli.InputError(f"the outputs of {run.path} don't sum to 1, so they are no probabilities; give another model")
     paths = None if images.paths[0] is None else tuple(images.paths)
     predictions = Predictions(images.samples, run.class_names, probabilities, paths)
     by_class = metrics.by_class(images.samples.labels, predictions.predicted, run.class_names)
-    maps = scoring.feature_maps(scored, inputs.images, batch_size) if args.output_dir else {}
     results = {
         "images": len(images.samples),
         "class_names": run.class_names,
@@ -143,7 +141,7 @@ def score(args, run, model, images):
         "macro_average": metrics.macro_average(by_class),
         "confusion_matrix": predictions.matrix.tolist(),
     }
-    return predictions, maps, results
+    return predictions, results, functools.partial(scoring.feature_maps, scored, inputs.images, batch_size)
 
 
 def main(argv=None):
@@ -159,7 +157,7 @@ def main(argv=None):
     remarks = sys.stderr if args.json or args.csv else sys.stdout
     cli.tell(run.title, f"Data: {images.description}.", *notes, file=remarks)
 
-    predictions, maps, scores = score(args, run, model, images)
+    predictions, scores, make_maps = score(args, run, model, images)
     results = {"model": str(run.path), "data": images.description, "notes": notes} | scores
     if args.json:
         cli.tell(*json.dumps(results, indent=2).splitlines())
@@ -173,8 +171,8 @@ def main(argv=None):
         args.output_dir.mkdir(parents=True, exist_ok=True)
         predictions.write_tables(args.output_dir)
         predictions.draw(args.output_dir, title)
-        predictions.draw_maps(maps, args.output_dir, title)
         files.write_json(args.output_dir / "evaluation.json", results)
+        predictions.draw_maps(make_maps(), args.output_dir, title)
         cli.tell("", args.output_dir.resolve(), file=remarks)
     return results
 

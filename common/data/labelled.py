@@ -14,7 +14,7 @@ MAX_NAMED = 12  # classes in a message
 
 @dataclass(frozen=True)
 class Labelled:
-    """Image `samples`, the `paths` of their files, None for those that are in none, and a `description` of what they are."""
+    """Image `samples`, the `paths` of their files, None for images that are not files, and a `description` of what they are."""
 
     samples: Samples
     paths: np.ndarray
@@ -49,8 +49,11 @@ def _parts(source, image_size, cache_dir):
     """A function for each part that there is, `train`, `val`, `test`, which reads its images, labels and paths."""
 
     def of_arrays(pixels, labels):
-        images.need_memory(len(labels), image_size, "--data")
-        return lambda: (images.resize_all(pixels, image_size), labels, np.full(len(labels), None, object))
+        def read():
+            images.need_memory(len(labels), image_size, "--data")
+            return images.resize_all(pixels, image_size), labels, np.full(len(labels), None, object)
+
+        return read
 
     def of_folder(name, folder):
         def read():

@@ -21,11 +21,17 @@ def split(model):
 
 
 def before_last_layer(model):
-    """The part of a model that ends before its last layer, which turns features into probabilities."""
+    """The part of a model that ends before its last layer, which turns features into probabilities.
+
+    Raises ValueError for a model that ends otherwise.
+    """
     if isinstance(model, keras.Sequential):
         inputs = keras.Input(model.input_shape[1:])
         return keras.Sequential([inputs, *model.layers[:-1]]) if len(model.layers) > 1 else keras.Model(inputs, inputs)
     if isinstance(model.layers[-1], keras.Sequential):
         extractor, head = split(model)
         return keras.Model(extractor.input, before_last_layer(head)(extractor.output))
-    return keras.Model(model.input, model.layers[-1].input)
+    before = model.layers[-1].input if not isinstance(model.layers[-1], keras.Model) else None
+    if isinstance(before, list) or before is None:
+        raise ValueError(f"its last layer, {model.layers[-1].name}, is not one that turns features into probabilities")
+    return keras.Model(model.input, before)

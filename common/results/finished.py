@@ -27,8 +27,8 @@ class TrainedModel:
         return "{experiment}: {model}, test accuracy {test_accuracy:.4f}".format(**self.results)
 
     def recorded(self, name, key):
-        """What args.json or environment.json, the file `name`, of its run says, text; None where that is not known."""
-        for folder in (self.path.parent, self.path.parent.parent) if self.results else ():  # of one of several models
+        """The text under `key` in the run's args.json or environment.json, `name`, or None."""
+        for folder in self.path.absolute().parents[:2] if self.results else ():  # the run's, or that of one of several models
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 value = files.read_json(folder / name)[key]
                 return value if isinstance(value, str) else None
@@ -57,8 +57,9 @@ class TrainedModel:
 
     def _check_shapes(self, shape, output_shape):
         """Raise InputError unless a model takes square RGB images and has an output for each class, as results.json says."""
-        size = self.results["image_size"] if self.results else shape[0]
-        if shape != (size, size, 3) or not size or len(output_shape) != 1:
+        size = self.results["image_size"] if self.results else next(iter(shape), None)
+        is_flat = len(output_shape) == 1 and isinstance(output_shape[0], int)
+        if shape != (size, size, 3) or not size or not is_flat:
             wanted = f"{size}x{size}" if self.results else "square"
             raise cli.InputError(
                 f"{self.path} turns {shape} into {output_shape}: {wanted} RGB images and probabilities are wanted"
@@ -85,7 +86,7 @@ def find(path, class_names=None, needs_classes=True):
         return TrainedModel(path, tuple(class_names or ()), None)
     if class_names:
         raise cli.InputError(
-            f"--classes is for a .keras or .h5 file; {path} is none: the results.json of a run names its classes"
+            f"--classes is for a .keras or .h5 file, which {path} is not; a run's results.json names its classes"
         )
     folder = _model_folder(path)
     results = folder / "results.json"

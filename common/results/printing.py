@@ -93,7 +93,7 @@ class Remarks:
         """Raises InputError if there was a complaint."""
         if self.num_squeezed:
             counts = f"{self.num_squeezed:,} of {self.num_images:,}"
-            tell(f"not square, and squeezed as in training: {counts} images", file=sys.stderr)
+            tell(f"{counts} images are not square: squeezed, as in training", file=sys.stderr)
         if not self.num_complaints and not self.num_images:
             raise InputError("IMAGE -: stdin names no image; give a path a line")
         if self.num_complaints and self.at_once:

@@ -18,9 +18,9 @@ NUM_PIPELINE = 4
 def score(model, test, batch_size=scoring.BATCH_SIZE):
     """Collective: the scores of a model on test, see `scoring.score`.
 
-    `maps` is a function that makes the maps of its features, once, by `scoring.feature_maps`: last, since that takes time.
+    `maps` makes the maps of its features, by `scoring.feature_maps`: `draw_maps` calls it, since that takes seconds.
     """
-    maps = functools.cache(lambda: scoring.feature_maps(model, test.images, batch_size))
+    maps = functools.partial(scoring.feature_maps, model, test.images, batch_size)
     return scoring.score(model, test, batch_size) | {"maps": maps}
 
 
@@ -28,7 +28,9 @@ def finish(run, model, dataset, phases, *, scores=None, extra=None):
     """End a run of one model: what `write` does, learning curves, report.html, the closing block. Returns the results."""
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
-    results = write(run, model, dataset, phases, scores=scores, extra=extra)
+    scores = scores or score(model, dataset.test)
+    results = write(run, model, dataset, phases, scores, extra=extra)
+    draw_maps(run, scores, dataset, run.experiment)
     if not run.writes:
         return results
     curves.learning_curves(run.history.rows(*phases), run.folder / "plots" / "curves.png", results["model"])
@@ -39,21 +41,18 @@ def finish(run, model, dataset, phases, *, scores=None, extra=None):
     return summary
 
 
-def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=None):
-    """Collective: score a compiled model on test and write everything that belongs to it. Returns the results, a dict.
+def write(run, model, dataset, phases, scores, *, experiment=None, extra=None):
+    """Write everything that belongs to a compiled model, by its `scores` from `score`. Returns the results, a dict.
 
     That is results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate and what
     `Predictions` draws. `phases` are the model's in history.csv, `experiment` is the run's unless it is one of several models.
-    `scores` is what `score` returned, where the head was scored on cached features. `extra` goes into results.json as it is.
-    Of several processes the main one writes; the others return the scores.
+    `extra` goes into results.json as it is. Of several processes the main one writes; the others return the scores.
     """
     experiment = experiment or run.experiment
-    scores = dict(scores or score(model, dataset.test))
-    predictions = Predictions(dataset.test, dataset.class_names, scores.pop("probabilities"))
-    make_maps = scores.pop("maps")
+    predictions = Predictions(dataset.test, dataset.class_names, scores["probabilities"])
+    scores = {key: value for key, value in scores.items() if key not in ("probabilities", "maps")}
     model.optimizer.build(model.trainable_variables)  # so that the saved model can be trained further
     if not run.writes:
-        make_maps()
         return scores | {"status": run.status}
     results = _results(run, model, dataset, phases, experiment) | scores | predictions.results()
     results |= {"status": run.status} | (extra or {})
@@ -69,8 +68,16 @@ def write(run, model, dataset, phases, *, experiment=None, scores=None, extra=No
     curves.learning_rate(run.history.rows(*phases), plots / "learning_rate.png", experiment.title)
     predictions.draw(plots, experiment.title, run.args.seed, experiment.matrix_file)
     _save(model, folder / "model.keras")
-    predictions.draw_maps(make_maps(), plots, experiment.title)
     return results
+
+
+def draw_maps(run, scores, dataset, experiment):
+    """Collective: draw the maps of a model's features, after `write`. Returns their points, as `scoring.feature_maps` does."""
+    points = scores["maps"]()
+    if run.writes:
+        predictions = Predictions(dataset.test, dataset.class_names, scores["probabilities"])
+        predictions.draw_maps(points, run.folder / experiment.folder / "plots", experiment.title)
+    return points
 
 
 def save_h5(run, model, name):

@@ -64,11 +64,15 @@ def feature_maps(model, images, batch_size=BATCH_SIZE):
 
     A dict of points `(n, 2)` by method: the first two principal components (scikit-learn's `PCA`), and t-SNE of the first 50
     (`TSNE`, perplexity 30; van der Maaten and Hinton 2008). Empty in all processes but the main one, for fewer than
-    `MIN_MAPPED` images, and where all features are equal.
+    `MIN_MAPPED` images, where all features are equal, and for a model without such a layer.
     """
     from common.models import parts
 
-    features = predict(parts.before_last_layer(model), images[map_indices(len(images))], batch_size)
+    try:
+        extractor = parts.before_last_layer(model)
+    except ValueError:  # a foreign model
+        return {}
+    features = predict(extractor, images[map_indices(len(images))], batch_size)
     features = features.reshape(len(features), -1).astype(np.float64)
     is_flat = not np.isfinite(features).all() or np.ptp(features, axis=0).max() == 0
     if len(features) < MIN_MAPPED or is_flat or not hosts.is_main():

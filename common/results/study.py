@@ -26,11 +26,9 @@ class Study:
         """
         if job.is_published:
             scores = report.score(model, dataset.test)
-            make_maps = scores["maps"]
-            scores = report.write(self.run, model, dataset, [job.phase], experiment=experiment, scores=scores)
-            self.models[job.name] = scores
-            if maps_of_model := make_maps():
-                self._maps[job.name] = maps_of_model, dataset
+            self.models[job.name] = report.write(self.run, model, dataset, [job.phase], scores, experiment=experiment)
+            if points := report.draw_maps(self.run, scores, dataset, experiment):
+                self._maps[job.name] = points, dataset
         else:
             self._raise_if_interrupted()
             scores = scoring.score(model, dataset.test)

@@ -73,3 +73,16 @@ def test_one_chain_of_layers_has_no_head_but_a_last_layer():
         np.testing.assert_allclose(model.layers[-1](seen), model.predict(IMAGES, verbose=0), rtol=1e-4, atol=1e-4)
         with pytest.raises(ValueError, match="not a head"):
             parts.split(model)
+
+
+def test_a_model_without_a_last_layer_of_its_own_is_refused():
+    inputs = keras.Input((8, 8, 3))
+    small = keras.Input((8, 8, 3))
+    classifier = keras.Model(small, layers.Dense(2)(layers.Flatten()(small)))
+    flat = layers.Flatten()(inputs)
+    for outputs in (
+        classifier(layers.Rescaling(1 / 255)(inputs)),
+        layers.Average()([layers.Dense(2)(flat), layers.Dense(2)(flat)]),
+    ):
+        with pytest.raises(ValueError, match="is not one that turns features into probabilities"):
+            parts.before_last_layer(keras.Model(inputs, outputs))

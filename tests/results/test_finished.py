@@ -1,6 +1,8 @@
 """Which model a RUN_DIR of the command line means."""
 
+import keras
 import pytest
+from keras import layers
 
 from common import files
 from common.cli import InputError
@@ -41,6 +43,22 @@ def test_a_model_whose_folder_is_gone_is_not_the_one_at_the_top(run):
         finished.find(run / "a")
     with pytest.raises(InputError, match="holds no results.json"):
         finished.find(run / "c")
+
+
+def test_a_model_of_other_shapes_is_refused_in_one_line(tmp_path):
+    images, nothing = keras.Input((8, 8, 3)), keras.Input(())
+    flat = layers.Flatten()(images)
+    others = {
+        "two outputs": keras.Model(images, [layers.Dense(3)(flat), layers.Dense(2)(flat)]),
+        "a map": keras.Model(images, layers.Conv2D(2, 3)(images)),
+        "numbers": keras.Model(nothing, layers.Dense(2)(layers.Reshape((1,))(nothing))),
+        "too many": keras.Model(images, layers.Dense(3)(flat)),
+    }
+    for number, (name, model) in enumerate(others.items()):
+        model.save(tmp_path / f"{number}.keras")
+        with pytest.raises(InputError, match=r"\.keras (turns|has 3 outputs)"):
+            finished.find(tmp_path / f"{number}.keras", ["a", "b"]).load()
+            pytest.fail(name)
 
 
 def test_what_the_run_was_started_with_is_known_of_each_model(run):

@@ -149,7 +149,7 @@ def test_a_run_is_scored_on_what_it_held_out_and_on_all_of_other_data(run, tmp_p
     assert "all 18 images of elsewhere/data" in told("--data", "elsewhere/data")  # of the same name
     (tmp_path / "data").rename(tmp_path / "elsewhere" / "moved")
     code, _, err = call(evaluate.main, run)
-    assert code == cli.EXIT_BAD_INPUT and "the run was trained with data, which is not here" in err
+    assert code == cli.EXIT_BAD_INPUT and "trained with data, which does not exist here" in err
     out = told("--data", "elsewhere/data")  # may be the run's, brought here with it
     assert "4 images of elsewhere/data, a stratified fifth" in out and "The run itself was scored on 3 images." in out
 
@@ -173,13 +173,37 @@ def test_an_earlier_evaluation_leaves_no_figure_behind(model, tmp_path):
         paint(tmp_path / "data" / "red", ["red", "red"])
 
 
+def test_without_its_arguments_a_run_knows_its_data_by_name(run, tmp_path, call):
+    (tmp_path / "run" / "args.json").unlink()
+    _, out, _ = call(evaluate.main, run, "--data", "data")
+    assert "3 images of data, a stratified fifth" in out
+
+
+def test_a_run_is_known_from_inside_too(run, tmp_path, monkeypatch, call):
+    files.write_json(tmp_path / "run" / "args.json", {"data": str(tmp_path / "data")})
+    monkeypatch.chdir(tmp_path / "run")
+    code, out, _ = call(evaluate.main, ".")
+    assert code == cli.EXIT_DONE and "a stratified fifth" in out
+
+
+def test_a_foreign_model_has_scores_but_may_have_no_map(model, tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    keras.Model(inputs, keras.models.load_model(model)(layers.Identity()(inputs))).save(tmp_path / "nested.keras")
+    for colour in ("red", "green", "blue"):
+        paint(tmp_path / "data" / colour, [colour] * 4)
+    results = scores("nested.keras", "--data", "data", "--output-dir", "out")
+    assert results["test_accuracy"] == 1 and not (tmp_path / "out" / "feature_map.png").exists()
+    scores(model, "--data", "data", "--output-dir", "out")
+    assert (tmp_path / "out" / "feature_map.png").exists()
+
+
 def test_what_are_no_probabilities_is_refused(tmp_path, call):
     inputs = keras.Input((8, 8, 3))
     keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs))).save(tmp_path / "logits.keras")
     paint(tmp_path / "data" / "red", ["red"])
     paint(tmp_path / "data" / "blue", ["blue"])
     code, _, told = call(evaluate.main, "logits.keras", "--data", "data", "--classes", "red", "blue")
-    assert code == cli.EXIT_BAD_INPUT and "no probabilities" in told and told.count("\n") == 1
+    assert code == cli.EXIT_BAD_INPUT and "are no probabilities" in told and told.count("\n") == 1
 
 
 def test_a_run_in_mixed_precision_gives_its_own_numbers_from_its_own_features(tmp_path, monkeypatch, empty_figures):

@@ -116,7 +116,7 @@ def test_images_of_any_shape_get_the_probabilities_that_training_would_give_them
     np.testing.assert_allclose(shares(rows), scoring.predict(model, pixels), atol=1e-6)
     samples = dataset.Samples(pixels, shares(rows).argmax(axis=1))  # scored as a run scores its test part
     assert scoring.score(model, samples)["test_accuracy"] == 1
-    assert err == "not square, and squeezed as in training: 5 of 8 images\n"
+    assert err == "5 of 8 images are not square: squeezed, as in training\n"
 
 
 def test_paths_on_stdin_in_any_bytes(run, model, call, on_stdin):
@@ -328,7 +328,7 @@ def test_from_the_shell(run):
     assert ended.returncode == 2 and len(json.loads(ended.stdout)) == 39
     skipped, squeezed, last = ended.stderr.splitlines()
     assert skipped.startswith("skipped: 05.png is damaged") and "can't be read: 1;" in last
-    assert squeezed == "not square, and squeezed as in training: 39 of 39 images"
+    assert squeezed == "39 of 39 images are not square: squeezed, as in training"
     shown = subprocess.run(f"{sys.executable} {ROOT}/predict.py {run} . | head -1", shell=True, capture_output=True, text=True)
     assert shown.stdout.count("\n") == 1 and "Traceback" not in shown.stderr
 
