@@ -64,12 +64,10 @@ def find_target(args, model_path):
 def make_images(image_size):
     """Images `(NUM_IMAGES, image_size, image_size, 3)` uint8: scans of digits, with noise in all channels."""
     import numpy as np
-    from sklearn.datasets import load_digits
 
-    from common.data import images
+    from common.data import digits, images
 
-    grey = (load_digits().images[:NUM_IMAGES] * (255 / 16)).astype(np.uint8)
-    scans = np.stack([images.resize(np.repeat(scan[..., None], 3, axis=-1), image_size) for scan in grey])
+    scans = images.resize_all(digits.read()[0][:NUM_IMAGES], image_size)
     noise = np.random.default_rng(0).integers(-64, 65, scans.shape)
     return np.clip(scans + noise, 0, 255).astype(np.uint8)
 
