@@ -52,9 +52,7 @@ def check_output_dir(folder):
     places = [folder, folder.parent] if folder.name == "plots" else [folder]
     if any(files.kind(place / name, "--output-dir") for place in places for name in ("args.json", "results.json")):
         raise cli.InputError(f"--output-dir {folder} is a folder of a run, whose files would be replaced: give another")
-    parent = next(path for path in (folder, *folder.absolute().parents) if files.kind(path, "--output-dir"))
-    if files.kind(parent, "--output-dir") != "folder" or not os.access(parent, os.W_OK | os.X_OK):
-        raise cli.InputError(f"--output-dir {folder} can't be created or written to: check {parent}")
+    files.need_writable(folder, "--output-dir")
 
 
 def own_data(run):

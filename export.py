@@ -95,14 +95,10 @@ def export(model, target, args):
 
     exports.compute_exactly()
     images = make_images(model.input_shape[1])
-    expected = None
-    if exports.is_float32(model):
-        expected = scoring.predict(model, images, NUM_IMAGES)
-    else:
+    if not exports.is_float32(model):
         cli.tell("Trained with --amp: exported in float32, and compared with Keras in float32.")
-    model = exports.in_float32(model)
-    if expected is None:
-        expected = scoring.predict(model, images, NUM_IMAGES)
+        model = exports.in_float32(model)
+    expected = scoring.predict(model, images, NUM_IMAGES)
     with files.whole(target) as part:
         difference = problem = None
         with backend.held_back_stderr():  # the converters are talkative

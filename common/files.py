@@ -60,6 +60,16 @@ def kind(path, flag):
     return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
 
 
+def need_writable(folder, flag):
+    """Raise InputError, naming `flag`, where a folder can't be made or written to."""
+    kind(folder, flag)  # a name that is too long
+    parent = folder
+    while not os.path.lexists(parent) and parent != parent.parent:
+        parent = parent.parent
+    if kind(parent, flag) != "folder" or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{flag} {folder} can't be created or written to: check {parent}")
+
+
 def read(path, max_bytes=None):
     """The content of a regular file, bytes. Raises OSError; for a pipe or a device too, which may never end."""
     status = Path(path).stat()

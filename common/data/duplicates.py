@@ -10,12 +10,12 @@ def of_test(train, val, test):
 
     Images are the same if all their pixels are, after resizing: two files may differ.
     """
-    digests = _digests(test)
-    counts = {name: int(np.isin(digests, _digests(part)).sum()) for name, part in (("train", train), ("val", val))}
+    tested = digests(test)
+    counts = {name: int(np.isin(tested, digests(part)).sum()) for name, part in (("train", train), ("val", val))}
     places = ", in ".join(f"{name}: {count:,} of {len(test):,}" for name, count in counts.items() if count)
     return [f"Test images that are also in {places}, pixel for pixel. They may make test accuracy too high."] if places else []
 
 
-def _digests(images):
-    """A hash of each image."""
-    return np.array([hashlib.blake2b(image, digest_size=16).digest() for image in np.ascontiguousarray(images)])
+def digests(images):
+    """A hash of each image, an array of bytes `(n,)`."""
+    return np.array([hashlib.blake2b(image, digest_size=16).digest() for image in np.ascontiguousarray(images)], "S16")

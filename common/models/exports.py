@@ -26,7 +26,7 @@ def is_float32(model):
 
 
 def in_float32(model):
-    """A model of the same layers and weights that computes in float32, also what was trained in mixed precision.
+    """A model of the same layers and weights, trained in mixed precision, that computes in float32.
 
     The layers of the given model are changed.
     """
@@ -41,7 +41,7 @@ def in_float32(model):
 
 
 def write(model, path, file_format, input_dtype):
-    """Write a model of `in_float32` as `onnx`, `saved_model` (a folder) or `litert`; `input_dtype` is float32 or uint8.
+    """Write a float32 model as `onnx`, `saved_model` (a folder) or `litert`; `input_dtype` is float32 or uint8.
 
     Needs Keras on TensorFlow. What the converters raise can be anything.
     """

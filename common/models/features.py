@@ -8,7 +8,6 @@ chunk is detected and computed again. Importing this imports Keras.
 <cache-dir>/features/<key>.json   what it was made of, and the checksums
 """
 
-import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +17,7 @@ import keras
 import numpy as np
 
 from common import backend
-from common.data import augment
+from common.data import augment, duplicates
 from common.data.dataset import Samples
 from common.models import feature_file
 from common.models.inference import ForwardPass
@@ -49,8 +48,8 @@ class Images:
 
     def __init__(self, parts):
         self._parts, self._starts = parts, np.cumsum([0, *map(len, parts)])
-        digests = [hashlib.blake2b(image, digest_size=16).digest() for part in parts for image in np.ascontiguousarray(part)]
-        self.digests, self._first, self._inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
+        digests = np.concatenate([duplicates.digests(part) for part in parts])
+        self.digests, self._first, self._inverse = np.unique(digests, return_index=True, return_inverse=True)
 
     def __len__(self):
         return self._starts[-1]

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import itertools
-import os
 from datetime import datetime
 from pathlib import Path
 
@@ -24,12 +23,7 @@ def check(args):
         resume.check(args)
         devices.start(args)
         return
-    files.kind(args.output_dir, "--output-dir")  # a name that is too long
-    parent = args.output_dir
-    while not os.path.lexists(parent) and parent != parent.parent:
-        parent = parent.parent
-    if files.kind(parent, "--output-dir") != "folder" or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"--output-dir {args.output_dir} can't be created or written to: check {parent}")
+    files.need_writable(args.output_dir, "--output-dir")
     if getattr(args, "augment", False) and getattr(args, "views", 0) == 1 and not args.no_cache:
         raise InputError("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
