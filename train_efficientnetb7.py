@@ -4,6 +4,7 @@
     python train_efficientnetb7.py --data digits --weights none --image-size 64 --no-augment     # offline, no pretraining
     python train_efficientnetb7.py                                                               # CIFAR-10, ImageNet weights
     python train_efficientnetb7.py --lr .0005 .0007 .001 .0015 --dropout .25 .35                 # the document's comparison
+    python train_efficientnetb7.py --base efficientnet-lite0                                     # a laptop's: ImageNet from pip
     python train_efficientnetb7.py --no-resize                                                   # the document's collapse
 
 Images are flipped, rotated and shifted, resized to 224x224, and go through frozen EfficientNetB7 once. Its pooled features
@@ -25,6 +26,8 @@ from common.models import weights as pretrained
 from common.training import folder, resume
 from common.training.run import Experiment, Run
 
+BASES = {"efficientnetb7": "EfficientNetB7", "efficientnet-lite0": "EfficientNet-Lite0"}
+
 
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
@@ -32,6 +35,7 @@ def parse_args(argv=None):
     backbone = flags.add_base_arguments(parser, augment=True, unfreeze=True)
     training = flags.add_training_arguments(parser, epochs=27, batch_size=256, learning_rate=[5e-4], dropout=[0.25])
     flags.add_run_arguments(parser)
+    backbone.add_argument("--base", choices=BASES, default="efficientnetb7", help="the second runs on a laptop's CPU")
     backbone.add_argument("--no-resize", action="store_true", help="leave out the resize layer: the backbone gets 32x32")
     training.add_argument(
         "--patience", type=flags.positive_int, default=9, metavar="N", help="stop after N epochs without a better val accuracy"
@@ -48,7 +52,7 @@ def preprocess_data(X, Y):  # noqa: N803  the document's names
 
 
 def build_extractor(args, weights, image_shape):
-    """Images of `image_shape`, 0 to 255, to 2,560 features: resized, then EfficientNetB7, then average pooling."""
+    """Images of `image_shape`, 0 to 255, to 2,560 features, 1,280 of Lite0: resized, the backbone, average pooling."""
     from keras import Input, Model, layers
 
     from common.models import backbones, upscale
@@ -57,7 +61,7 @@ def build_extractor(args, weights, image_shape):
     image_size = image_shape[0] if args.no_resize else args.image_size
     if not args.no_resize:
         x = upscale.upscale(inputs, image_size, args.interpolation)
-    backbone = backbones.build("efficientnetb7", image_size, weights, seed=args.seed, unfreeze_last=args.unfreeze_last)
+    backbone = backbones.build(args.base, image_size, weights, seed=args.seed, unfreeze_last=args.unfreeze_last)
     return Model(inputs, layers.GlobalAveragePooling2D()(backbone(x)))
 
 
@@ -143,16 +147,16 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    weights = pretrained.find(args.weights, "efficientnetb7", 32 if args.no_resize else args.image_size)
+    weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
     dataset = data.load(args, upscaled_later=True)
     kind, resized = "fine-tuned" if args.unfreeze_last else "frozen", ", not resized" * args.no_resize
     experiment = Experiment(
         name="efficientnetb7",
-        title=f"{kind} EfficientNetB7, {weights.label}{resized}",
+        title=f"{kind} {BASES[args.base]}, {weights.label}{resized}",
         weights=args.weights,
         documented=0.32 if args.no_resize else 0.85,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
-        comparable=dataset.is_cifar10 and weights.is_imagenet,
+        comparable=dataset.is_cifar10 and weights.is_imagenet and args.base == "efficientnetb7",
     )
     with Run(experiment, args, dataset, weights) as run:
         return train(run, dataset, weights)

@@ -30,7 +30,7 @@ BELOW |= {
 LINES = {
     "train_vgg19.py": 110,
     "train_resnet152v2.py": 110,
-    "train_efficientnetb7.py": 165,
+    "train_efficientnetb7.py": 175,
     "train_vgg19_finetune.py": 200,
     "train_ab_split.py": 240,
 }

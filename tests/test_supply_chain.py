@@ -12,7 +12,7 @@ from common.data import cifar10
 from common.models.weights import OFFICIAL
 
 ROOT = Path(__file__).parents[1]
-REQUIREMENTS = ("requirements.txt", "requirements-export.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-export.txt", "requirements-lite.txt", "requirements-dev.txt")
 LOCK = (ROOT / "requirements-ci.txt").read_text()
 SECURITY, USING, CONTRIBUTING = ((ROOT / name).read_text() for name in ("docs/security.md", "docs/using.md", "CONTRIBUTING.md"))
 NO_NETWORK = """

@@ -13,7 +13,7 @@ from keras import layers
 
 from common import backend
 from common.cli import InputError, is_out_of_memory, reason
-from common.models import saved
+from common.models import efficientnet_lite, saved
 from common.models.inference import ForwardPass
 from common.models.upscale import upscale
 from common.models.weights import OFFICIAL
@@ -26,10 +26,11 @@ MAX_CLASSES = 100_000  # of a classifier in a file: more would only fill the mem
 def build(name, image_size, weights, *, seed, unfreeze_last=0):
     """A backbone that turns images `(n, image_size, image_size, 3)`, RGB 0..255, into features.
 
-    vgg19-fc2        `(n, 4096)`, VGG19 without its softmax
-    vgg19            `(n, h, w, 512)`, VGG19 without its fully connected layers
-    resnet152v2      `(n, h, w, 2048)`
-    efficientnetb7   `(n, h, w, 2560)`
+    vgg19-fc2           `(n, 4096)`, VGG19 without its softmax
+    vgg19               `(n, h, w, 512)`, VGG19 without its fully connected layers
+    resnet152v2         `(n, h, w, 2048)`
+    efficientnetb7      `(n, h, w, 2560)`
+    efficientnet-lite0  `(n, h, w, 1280)`
 
     `weights` are `Weights`; random ones are drawn from `seed`. The backbone is frozen except for its last `unfreeze_last`
     layers, a number or `all`. Batch norm stays in inference mode, unless all of a random backbone is trained. Raises InputError
@@ -42,7 +43,7 @@ def build(name, image_size, weights, *, seed, unfreeze_last=0):
         base = keras.Model(base.input, base.get_layer("fc2").output, name="vgg19")
     if weights.path:
         _load(base, name, weights)
-    elif name == "efficientnetb7":
+    elif name.startswith("efficientnet"):
         _give_scale(base, seed)
     _freeze(base, unfreeze_last, is_random=weights.path is None)
     return base
@@ -63,7 +64,9 @@ def stages(extractor, images):
 
 
 def _application(name, inputs, include_top, classes=1000):
-    """The model of `keras.applications` on its own `preprocess_input`, with random weights."""
+    """The model, as in `keras.applications` where that has it, on its own `preprocess_input`, with random weights."""
+    if name == "efficientnet-lite0":
+        return efficientnet_lite.efficientnet_lite0(inputs, include_top, classes)
     applications, options = keras.applications, {"weights": None, "include_top": include_top, "classes": classes}
     if name.startswith("vgg19"):
         return applications.VGG19(input_tensor=applications.vgg19.preprocess_input(inputs), **options)
@@ -77,7 +80,7 @@ def _application(name, inputs, include_top, classes=1000):
 
 
 def _give_scale(base, seed):
-    """Scale a random EfficientNetB7's output, about 1e-5 with Keras's initial weights, to the order of 1.
+    """Scale a random EfficientNet's output, about 1e-5 with Keras's initial weights of B7, to the order of 1.
 
     Its last batch norm is set to give mean 0 and variance 1 on a few random images.
     """
@@ -107,6 +110,9 @@ def _freeze(base, unfreeze_last, is_random):
 def _load(base, name, weights):
     """Load a file's weights into the backbone: a whole model or weights alone, with or without the classifier on top."""
     path = weights.path
+    if path.suffix == ".pth":  # of a package, its hash was checked
+        efficientnet_lite.load(base, path)
+        return
     try:
         with warnings.catch_warnings(action="ignore"):  # what is wrong is reported once, below
             if (model := saved.load(path)) is not None:

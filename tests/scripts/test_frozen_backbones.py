@@ -18,7 +18,7 @@ import train_resnet152v2
 import train_vgg19
 from common import cli, files
 from common.data import dataset as data
-from common.models import backbones, features, upscale, weights
+from common.models import backbones, efficientnet_lite, features, upscale, weights
 from common.results import records
 
 RANDOM = weights.find("none", "vgg19", 32)
@@ -60,6 +60,18 @@ def efficientnetb7(workplace):
 def models(vgg19, resnet152v2, efficientnetb7):
     runs = {"vgg19-fc2": vgg19[1], "resnet152v2": resnet152v2, "efficientnetb7": efficientnetb7}
     return {name: keras.models.load_model(run / "model.keras") for name, run in runs.items()}
+
+
+def test_efficientnet_lite0_runs_on_the_weights_of_its_package(workplace):
+    flags = ("--base", "efficientnet-lite0", "--weights", "imagenet", "--epochs", "1", "--no-augment")
+    run = train(train_efficientnetb7, workplace, *flags)
+    results = files.read_json(run / "results.json")
+    assert results["model"] == "frozen EfficientNet-Lite0, ImageNet weights" and not results["comparable"]
+    model = keras.models.load_model(run / "cifar10.h5")
+    base = model.get_layer("efficientnet-lite0")
+    assert model.layers[1].name == "resize" and base.output_shape[-1] == 1280
+    stem = efficientnet_lite.read_torch(weights.find("imagenet", "efficientnet-lite0", 32).path)["_conv_stem.weight"]
+    np.testing.assert_array_equal(base.get_layer("stem_conv").get_weights()[0], stem.transpose(2, 3, 1, 0))
 
 
 def test_a_run_leaves_every_file(vgg19, resnet152v2, efficientnetb7):

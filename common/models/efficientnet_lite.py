@@ -1,0 +1,134 @@
+"""EfficientNet-Lite0, which `keras.applications` lacks, and its ImageNet weights in the file that PyTorch wrote.
+
+Tan and Le, EfficientNet, 2019 (https://arxiv.org/abs/1905.11946), table 1, without squeeze-and-excite and with ReLU6 for swish:
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. Importing this imports Keras.
+"""
+
+import collections
+import pickle
+
+import keras
+import numpy as np
+from keras import layers
+
+STAGES = (  # kernel size, stride, expansion, filters, blocks
+    (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1),
+)  # fmt: skip
+DROP_CONNECT = 0.2  # of the last block; it rises evenly from 0
+INITIALIZER = {"class_name": "VarianceScaling", "config": {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}}
+
+
+def efficientnet_lite0(inputs, include_top=False, classes=1000):
+    """The model on a `keras.Input` of images RGB 0..255: features `(n, h/32, w/32, 1280)`, or with the classifier on top.
+
+    Its preprocessing is inside: `(images - 127) / 128`. 3.4 million weights without the classifier, random ones.
+    """
+    num_blocks, block = sum(stage[-1] for stage in STAGES), 0
+    x = layers.Rescaling(1 / 128, offset=-127 / 128, dtype="float32", name="rescaling")(inputs)
+    x = _convolve(x, "stem", 32, 3, strides=2)
+    for number, (kernel_size, strides, expansion, filters, repeats) in enumerate(STAGES, start=1):
+        for repeat in range(repeats):
+            name = f"block{number}{chr(ord('a') + repeat)}"
+            x = _inverted_residual(
+                x, name, expansion, filters, DROP_CONNECT * block / num_blocks,
+                kernel_size=kernel_size, strides=1 if repeat else strides,
+            )  # fmt: skip
+            block += 1
+    x = _convolve(x, "top", 1280, 1)
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        x = layers.Dense(classes, activation="softmax", name="predictions")(x)
+    return keras.Model(inputs, x, name="efficientnet-lite0")
+
+
+def load(model, path):
+    """Give a model without classifier the weights of `efficientnet-lite0-57934424.pth`.
+
+    The file has them in the model's order. Raises ValueError for another one.
+    """
+    arrays = iter(array for name, array in read_torch(path).items() if not name.endswith("num_batches_tracked"))
+    for layer in model.layers:
+        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
+            kernel = next(arrays)  # (out, in, height, width)
+            layer.set_weights([kernel.transpose((2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0))])
+        elif isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([next(arrays) for _ in range(4)])  # gamma, beta, mean, variance
+    if len(list(arrays)) != 2:  # the classifier's
+        raise ValueError("it holds other layers than EfficientNet-Lite0")
+
+
+def read_torch(path):
+    """The arrays by name in a file of tensors that PyTorch wrote before 1.6: pickles, then the numbers of each storage.
+
+    PyTorch is not needed, and nothing in the file is executed: a pickle that asks for more than tensors in a dict raises
+    `pickle.UnpicklingError`.
+    """
+    storages = {}
+    with path.open("rb") as file:
+        unpickler = _TensorUnpickler(file)
+        *_, tensors, keys = [unpickler.load() for _ in range(5)]  # the first three: magic number, version, the writer's system
+        for key in keys:
+            (size,) = np.fromfile(file, "<i8", 1)
+            storages[key] = np.fromfile(file, unpickler.dtypes[key], size)
+    return {name: _view(storages[key], *place) for name, (key, *place) in tensors.items()}
+
+
+def _view(storage, start, shape, strides):
+    """The tensor that begins at `start` in a storage; `strides` count elements. Raises ValueError if it would end outside."""
+    end = start + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if min([start, *shape, *strides]) < 0 or end >= len(storage):
+        raise ValueError("a tensor is larger than its storage")
+    return np.lib.stride_tricks.as_strided(storage[start:], shape, [storage.itemsize * stride for stride in strides])
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Makes `(key of its storage, start, shape, strides)` of a tensor, and collects the dtype of each storage."""
+
+    ALLOWED = {
+        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): lambda key, *place: (key, *place[:3]),
+        ("torch", "FloatStorage"): "<f4",
+        ("torch", "LongStorage"): "<i8",
+    }
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.dtypes = {}
+
+    def find_class(self, module, name):
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return self.ALLOWED[module, name]
+
+    def persistent_load(self, saved):
+        _, dtype, key, *_ = saved
+        self.dtypes[key] = dtype
+        return key
+
+
+def _convolve(x, name, filters, kernel_size, *, strides=1, activates=True):
+    """A convolution without bias, batch norm, and ReLU6 unless it is the last of a block."""
+    x = layers.Conv2D(
+        filters, kernel_size, strides, padding="same", use_bias=False, kernel_initializer=INITIALIZER, name=f"{name}_conv"
+    )(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
+    return layers.ReLU(6, name=f"{name}_activation")(x) if activates else x
+
+
+def _inverted_residual(inputs, name, expansion, filters, drop_rate, *, kernel_size, strides):
+    """Expand, filter each channel by itself, project; added to the input where the shapes are equal."""
+    x = inputs
+    if expansion > 1:
+        x = _convolve(x, f"{name}_expand", expansion * inputs.shape[-1], 1)
+    x = layers.DepthwiseConv2D(
+        kernel_size, strides, padding="same", use_bias=False, depthwise_initializer=INITIALIZER, name=f"{name}_dwconv"
+    )(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
+    x = layers.ReLU(6, name=f"{name}_activation")(x)
+    x = _convolve(x, f"{name}_project", filters, 1, activates=False)
+    if strides > 1 or inputs.shape[-1] != filters:
+        return x
+    if drop_rate:
+        x = layers.Dropout(drop_rate, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(x)
+    return layers.Add(name=f"{name}_add")([x, inputs])
