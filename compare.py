@@ -97,7 +97,7 @@ def paired_test(first, second):
 
 
 def draw(rows, path):
-    """Draw the curves, those of each experiment in panels of their own."""
+    """Draw the val curves, each experiment's in panels of their own. Returns the path, or None if no run has a val part."""
     from common.figures import curves
 
     groups = {}
@@ -131,8 +131,8 @@ def main(argv=None):
         hint = "For the paired test of two models give only these two, as RUN_DIR or RUN_DIR/MODEL; --html has those of all."
         cli.tell("", hint, file=remarks)
     figure = None if args.no_figure else draw(rows, args.figure)
-    if figure:
-        cli.tell("", figure, file=remarks)
+    if not args.no_figure:
+        cli.tell("", figure or "No curves: none of these models had a val part.", file=remarks)
     if args.html:
         from common.results import comparison_page
 

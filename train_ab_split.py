@@ -4,11 +4,12 @@
     python train_ab_split.py --data digits                                  # offline, a minute and a half
     python train_ab_split.py                                                # CIFAR-10
     python train_ab_split.py --b-samples 20 50 100 500 2000 all --seeds 5   # when does transfer pay?
+    python train_ab_split.py --optimizer sgd --lr 1e-4 -b 32 --validation-split 0 --new-fc1     # the original's settings
 
 Four models of one architecture: A from scratch; B from scratch; B on A's convolutions and first fully connected layer (FC1)
 with only the last FC layer trained; B on A's convolutions with both FC layers trained, FC1 starting from A's. Adam, 20 epochs;
-the weights of the epoch with the best val accuracy are kept. With fewer than all of B's images (--b-samples) there is no val
-part to choose by, and the last weights are kept.
+the weights of the epoch with the best val accuracy are kept. With fewer than all of B's images (--b-samples), and with
+--validation-split 0, there is no val part to choose by, and the last weights are kept.
 
 Test accuracies on CIFAR-10, B = airplane and horse:
   documented  A .2914, B from scratch .6785, last FC .7490, both FC .8100 (SGD at 1e-4, which leaves all under-trained)
@@ -40,9 +41,12 @@ MIN_STEPS = 150  # a pass over 20 images is one step: with few images an epoch h
 
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
-    flags.add_data_arguments(parser, image_size=32)
-    add = flags.add_training_arguments(parser, epochs=20, batch_size=128, learning_rate=1e-3, dropout=0.4).add_argument
+    flags.add_data_arguments(parser, image_size=32, needs_val=False)
+    training = flags.add_training_arguments(parser, epochs=20, batch_size=128, learning_rate=1e-3, dropout=0.4)
+    flags.add_optimizer_arguments(training, optimizer="adam")
     flags.add_run_arguments(parser)
+    add = training.add_argument
+    add("--new-fc1", action="store_true", help='draw FC1 anew in "both FC layers", as the original\'s code did')
     add("--classes-b", nargs="+", default=DOCUMENTED_CLASSES_B, metavar="CLASS", help="classes of B, by number or name")
     add(
         "--b-samples",
@@ -96,15 +100,17 @@ def extract(convolutions, dataset):
     from common.models.inference import ForwardPass
 
     forward = ForwardPass(convolutions, batch_size=256)
-    parts = {name: getattr(dataset, name) for name in ("train", "val", "test")}
+    parts = {name: part for name in ("train", "val", "test") if len(part := getattr(dataset, name))}  # val may be empty
     return replace(dataset, **{name: data.Samples(forward(part.images), part.labels) for name, part in parts.items()})
 
 
-def compile_model(model, learning_rate):
-    """Adam, cross-entropy, accuracy. Keras's jit_compile="auto" is right here: off on a CPU, where it is slower, else on."""
-    from keras.optimizers import Adam
+def compile_model(model, learning_rate, optimizer="adam", momentum=0.0, weight_decay=0.0):
+    """Optimizer, cross-entropy, accuracy. Keras's jit_compile="auto" is right: off on a CPU, where it is slower, else on."""
+    from keras.optimizers import SGD, Adam
 
-    model.compile(Adam(learning_rate), loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    build = functools.partial(SGD, momentum=momentum) if optimizer == "sgd" else Adam
+    optimizer = build(learning_rate, weight_decay=weight_decay or None)
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def fit(run, job, model, dataset):
@@ -120,12 +126,13 @@ def fit(run, job, model, dataset):
         logs.update({f"test_{name}": value for name, value in run.evaluate(model, test).items()})
 
     cli.tell("", f"{MODELS[job.name]}, {job.samples:,} images, seed {job.seed}")
-    compile_model(model, args.lr)
+    compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)
     chosen = [callbacks.LambdaCallback(on_epoch_end=score_test)] if job.is_published else []
-    if job.has_val:
+    val = dataset.val if job.has_all and len(dataset.val) else None
+    if val:
         chosen.append(callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True))
     batches = run.batches(dataset.train, passes=job.passes(args, MIN_STEPS), seed=job.seed)
-    run.fit(job.phase, model, batches, dataset.val if job.has_val else None, epochs=epochs, callbacks=chosen)
+    run.fit(job.phase, model, batches, val, epochs=epochs, callbacks=chosen)
 
 
 def train_a(run, job, a):
@@ -147,11 +154,13 @@ def train_b(run, job, b, features, convolutions_a, head_a):
         fit(run, job, model, b)
         return model
     fc1 = head.get_layer("fc1")
-    fc1.set_weights(head_a.get_layer("fc1").get_weights())
     fc1.trainable = job.name == "b-both-fc"
+    if not (fc1.trainable and run.args.new_fc1):
+        fc1.set_weights(head_a.get_layer("fc1").get_weights())
     model = join(convolutions_a, head)
     fit(run, job, head, features)
-    compile_model(model, run.args.lr)  # the head was trained alone
+    args = run.args
+    compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)  # the head was trained alone
     return model
 
 
@@ -162,7 +171,7 @@ def published(run, job):
         title=MODELS[job.name],
         weights="none" if job.name in ("a", "b-scratch") else "model A",
         documented=DOCUMENTED[job.name],
-        comparable=run.experiment.comparable and job.has_val,
+        comparable=run.experiment.comparable and job.has_all,
         folder="" if job.name == HEADLINE else job.name,
     )
 
@@ -170,7 +179,7 @@ def published(run, job):
 def train_seed(run, study, a, b, sizes, seed):
     """Train A once and the B models at every size; yields the point of each, a row of points.csv."""
     is_first = seed == run.args.seed
-    job = Job("a", len(a.train), seed, is_published=is_first, has_val=True)
+    job = Job("a", len(a.train), seed, is_published=is_first, has_all=True)
     convolutions, head, model = train_a(run, job, a)
     yield study.score(job, model, a, published(run, job))
 
@@ -178,7 +187,7 @@ def train_seed(run, study, a, b, sizes, seed):
     features_of_b = functools.cache(lambda: extract(convolutions, b))  # frozen: once for both strategies and all sizes
     for size, name in itertools.product(sizes, B_MODELS):
         chosen = data.choose_samples(b.train.labels, size, seed, "--b-samples")
-        job = Job(name, size, seed, is_published=is_first and size == sizes[-1], has_val=size == len(b.train))
+        job = Job(name, size, seed, is_published=is_first and size == sizes[-1], has_all=size == len(b.train))
         point = run.result(job.phase, study.POINT)  # known in a resumed run
         if not point:
             b_of_size = replace(b, train=b.train.take(chosen))

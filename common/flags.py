@@ -44,7 +44,8 @@ seed = _whole_number(0, 2**31 - 1)  # what every backend accepts
 views = _whole_number(1, 1000)
 positive_float = _number(float, lambda value: 0 < value <= 1e38, "a number above 0, up to 1e38")  # what float32 holds
 open_fraction = _number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
-dropout_rate = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+fraction = dropout_rate = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+share = _number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
 def run_name(text):
@@ -80,8 +81,11 @@ def build_parser(description):
     return _Parser(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
 
 
-def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0.1):
-    """`--data --image-size --validation-split --max-train-samples --cache-dir`."""
+def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0.1, needs_val=True):
+    """`--data --image-size --validation-split --max-train-samples --cache-dir`.
+
+    A script that `needs_val` refuses `--validation-split 0`.
+    """
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
@@ -96,10 +100,11 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
     )
     group.add_argument(
         "--validation-split",
-        type=open_fraction,
+        type=open_fraction if needs_val else fraction,
         default=validation_split,
         metavar="F",
-        help="share of the training images held out as val, stratified, where --data has no val part of its own",
+        help="share of the training images held out as val, stratified, where --data has no val part of its own"
+        + ("" if needs_val else "; with 0 all are trained on, and the last weights are kept"),
     )
     group.add_argument(
         "--max-train-samples",
@@ -130,6 +135,15 @@ def add_training_arguments(parser, *, batch_size, epochs=None, learning_rate=Non
     group.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of weights, order, dropout and splits")
     group.add_argument("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
     return group
+
+
+def add_optimizer_arguments(group, *, optimizer, momentum=0.0, weight_decay=0.0):
+    """`--optimizer --momentum --weight-decay`, as timm names them; `folder.check` refuses `--momentum` with Adam."""
+    add = group.add_argument
+    add("--optimizer", choices=("sgd", "adam"), default=optimizer, help="what changes the weights")
+    add("--momentum", type=fraction, default=momentum, metavar="F", help="of --optimizer sgd")
+    decay = "decoupled: a step takes away this share of a weight, times the learning rate"
+    add("--weight-decay", type=share, default=weight_decay, metavar="F", help=decay)
 
 
 def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):

@@ -63,6 +63,14 @@ def test_defaults_stay_those_of_the_published_runs(script):
     assert args["validation_split"] == (0.25 if script == "resnet152v2" else 0.1)
 
 
+def test_only_the_ab_split_does_without_a_val_part(capsys):
+    assert train_ab_split.parse_args(["--validation-split", "0"]).validation_split == 0
+    for script in ("vgg19", "vgg19_finetune", "resnet152v2", "efficientnetb7"):
+        with pytest.raises(SystemExit):
+            importlib.import_module(f"train_{script}").parse_args(["--validation-split", "0"])
+        assert "'0' is not a number between 0 and 1" in capsys.readouterr().err
+
+
 LIMITS = [  # the type of a flag, the outermost words that it takes, and the next ones, which it does not
     (flags.positive_int, ["1", "1000000000"], ["0", "1000000001", "all"]),
     (flags.count, ["0", "1000000000"], ["-1", "1000000001"]),
@@ -73,6 +81,7 @@ LIMITS = [  # the type of a flag, the outermost words that it takes, and the nex
     (flags.positive_float, ["1e-9", "1e9", "0." + "1" * 38], ["0", "1.1e38", "0." + "1" * 39]),  # of 40 characters
     (flags.open_fraction, ["1e-9", "0.999"], ["0", "1"]),
     (flags.dropout_rate, ["0", "0.999"], ["-0.1", "1"]),
+    (flags.share, ["0", "1"], ["-0.1", "1.1"]),
     (flags.run_name, ["x", "ä-1_2.", "x" * 60], ["", ".x", "x" * 61, "a b"]),
 ]
 

@@ -32,7 +32,7 @@ LINES = {
     "train_resnet152v2.py": 110,
     "train_efficientnetb7.py": 175,
     "train_vgg19_finetune.py": 200,
-    "train_ab_split.py": 240,
+    "train_ab_split.py": 250,
 }
 
 

@@ -171,7 +171,7 @@ def test_the_flags_are_all_there_and_no_others(monkeypatch):
         with pytest.raises(SystemExit):
             importlib.import_module(script.stem).parse_args([])
     section = USING.split("\n## Flags\n")[1].split("\n## ")[0].replace("`--help` shows", "")
-    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section)) == known - {"-h", "--help"}
+    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", section)) == known - {"-h", "--help"}
 
 
 def test_published_figures_are_small_enough():

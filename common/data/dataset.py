@@ -1,7 +1,8 @@
 """`--data` as one frozen dataclass: train, val and test, each with uint8 NHWC images and integer labels; class names.
 
-Val is the data set's own, or a seeded, stratified part of the training images where there is none. Test is the data set's own,
-or a stratified fifth; it does not depend on `--seed`, so that runs with different seeds are scored on the same images.
+Val is the data set's own, or a seeded, stratified part of the training images where there is none; with `--validation-split 0`
+that part is empty. Test is the data set's own, or a stratified fifth; it does not depend on `--seed`, so that runs with
+different seeds are scored on the same images.
 """
 
 import hashlib
@@ -96,7 +97,8 @@ def load(args, upscaled_later=False):
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     if val is None:
-        train, val = _split(train, args.validation_split, args.seed, "--validation-split")
+        rate = args.validation_split
+        train, val = _split(train, rate, args.seed, "--validation-split") if rate else (train, train.take([]))
     tell(*notes, *duplicates.of_test(train.images, val.images, test.images))
     dataset = Dataset(name(args.data), names, train, val, test)
     if args.dry_run:
@@ -164,7 +166,7 @@ def find_classes(wanted, class_names, flag):
 def only_classes(dataset, classes, flag):
     """The samples of these class numbers only, relabelled from 0 in the given order.
 
-    Raises InputError, naming `flag`, if train, val or test has none of them.
+    Raises InputError, naming `flag`, if train, test or a val that is not empty has none of them.
     """
 
     def keep(part):
@@ -174,7 +176,7 @@ def only_classes(dataset, classes, flag):
     names = tuple(dataset.class_names[number] for number in classes)
     parts = {name: keep(getattr(dataset, name)) for name in ("train", "val", "test")}
     for name, part in parts.items():
-        if not len(part):
+        if not len(part) and len(getattr(dataset, name)):
             raise InputError(f"{flag}: {name} has no image of {', '.join(names)}; more images or other classes are needed")
     return replace(dataset, class_names=names, **parts)
 

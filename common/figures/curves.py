@@ -1,4 +1,4 @@
-"""Curves by epoch, from rows of history.csv, which are dicts by column name. Every function returns the path it wrote."""
+"""Curves by epoch, from rows of history.csv, which are dicts by column name. Functions return the path that they wrote."""
 
 import textwrap
 
@@ -93,10 +93,12 @@ def overlay(groups, path):
 
     `groups` is a dict from a title to a dict from a run's name to its curves, one for each seed; several are drawn thinner. A
     curve is rows of history.csv; runs without val are left out. A group shows its `MAX_CURVES` best runs by val accuracy, and
-    its title says so. Groups without a curve have no row.
+    its title says so. Groups without a curve have no row; if all are, nothing is drawn, and None is returned.
     """
     groups = {title: _best(curves_by_name) for title, curves_by_name in groups.items()}
-    groups = {title: chosen for title, chosen in groups.items() if chosen[0]} or {"": ({}, "")}
+    groups = {title: chosen for title, chosen in groups.items() if chosen[0]}
+    if not groups:
+        return None
     figure, axes = plt.subplots(len(groups), 2, figsize=(9, 3.5 * len(groups)), squeeze=False)
     for row, (title, (curves_by_name, note)) in zip(axes, groups.items(), strict=True):
         for axis, metric in zip(row, ("accuracy", "loss"), strict=True):
@@ -109,8 +111,7 @@ def overlay(groups, path):
                     )  # fmt: skip
             _finish(axis, f"val {metric}", legend=False)
         row[0].set_title(f"{shown(title, 60)}{note}", loc="left", fontweight="bold")
-        if curves_by_name:
-            row[0].legend(loc="best", fontsize=7.5)
+        row[0].legend(loc="best", fontsize=7.5)
     return save(figure, path)
 
 

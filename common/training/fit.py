@@ -25,8 +25,8 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     """Train `model` for a range of `epochs`, counted from 0, and record them as `phase` in history.csv.
 
     The model is compiled with `weighted_metrics`. `train` are `Batches`; `val` are `Samples`, or None for training without
-    validation, which is then silent. `callbacks` are the recipe's. A resumed run continues after the newest checkpoint; a phase
-    that is done trains no epoch and gets its weights back.
+    validation. `callbacks` are the recipe's; without them and without validation, training is silent. A resumed run continues
+    after the newest checkpoint; a phase that is done trains no epoch and gets its weights back.
 
     Ctrl-C after one whole epoch or more ends the phase quietly: `run.status` becomes `interrupted`, and the callbacks see the
     end of training, so EarlyStopping restores the best weights. Before that, KeyboardInterrupt is raised. A loss that is not
@@ -43,6 +43,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     _need_memory(model, train.batch_size)
     checkpoint.check_fits(epochs, train.steps)
     parts = _parts(train, _epochs_to_do(run, phase, checkpoint, recorder, epochs), checkpoint.first_step)
+    verbose = run.verbose if val is not None or callbacks else 0
     callbacks = [*(batches.follow_fit() for batches, _ in parts), *callbacks, recorder]
     validation = {}
     if val is not None:
@@ -55,7 +56,6 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     if run.args.tensorboard and run.writes:
         callbacks.append(keras.callbacks.TensorBoard(run.folder / "tensorboard" / files.stem(phase)))
     callbacks.append(checkpoint)  # last, so that it sees what the others decided
-    verbose = 0 if val is None else run.verbose
     over_parts = OverParts(callbacks, len(parts), model, verbose=verbose, epochs=epochs.stop, steps=train.steps)
     try:
         with as_on_one_device(model, train.batch_size), cli.ending_steps():

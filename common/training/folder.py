@@ -24,6 +24,8 @@ def check(args):
         devices.start(args)
         return
     files.need_writable(args.output_dir, "--output-dir")
+    if getattr(args, "optimizer", "sgd") != "sgd" and args.momentum:
+        raise InputError(f"--momentum {args.momentum:g} is for --optimizer sgd: leave it out, or give both")
     if getattr(args, "augment", False) and getattr(args, "views", 0) == 1 and not args.no_cache:
         raise InputError("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):

@@ -11,13 +11,13 @@ def phase_name(model, samples, seed):
 
 @dataclass(frozen=True)
 class Job:
-    """A model to train: its name, its number of train images, its seed; whether it is published, and has val images."""
+    """A model to train: its name, its number of train images, its seed; whether it is published, and has all train images."""
 
     name: str
     samples: int
     seed: int
     is_published: bool
-    has_val: bool
+    has_all: bool
 
     @property
     def phase(self):

@@ -83,6 +83,14 @@ def test_max_train_samples_counts_train_and_val(tmp_path):
     assert len(digits.train) + len(digits.val) == 200 and len(digits.test) == 360
 
 
+def test_without_a_split_all_are_trained_on_and_val_is_empty(tmp_path, capsys):
+    whole, split = load("digits", tmp_path, validation_split=0), load("digits", tmp_path)
+    assert len(whole.train) == len(split.train) + len(split.val) and np.array_equal(whole.test.images, split.test.images)
+    for dataset in (whole, data.only_classes(whole, (7, 0), "--x"), data.few(whole, 20)):
+        assert len(dataset.train) and dataset.val.images.shape == (0, 32, 32, 3) and dataset.val.labels.shape == (0,)
+    assert whole.fingerprint() != split.fingerprint()
+
+
 def test_only_classes_relabels_in_order(tmp_path):
     digits = load("digits", tmp_path)
     some = data.only_classes(digits, [7, 2], "--classes-b")

@@ -76,6 +76,7 @@ def test_overlay_has_a_colour_for_each_name_and_thin_lines_for_several_curves(fi
         assert axis.get_ylabel() == column.replace("_", " ")
     assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["one", "two"]
     assert drawn.axes[0].get_title(loc="left") == "group"
+    assert curves.overlay({"group": {"three": [without_val]}}, "never.png") is None
 
 
 def test_overlay_has_a_row_for_each_group_and_only_as_many_curves_as_can_be_told_apart(figure, tmp_path, monkeypatch):

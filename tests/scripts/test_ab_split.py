@@ -1,24 +1,31 @@
 """The A/B split on scikit-learn's digits at 16x16: small images, the real layers, every stage."""
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import keras
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score
-from support import check_evaluation
+from support import EXPERIMENT, check_evaluation
 
 import compare
 import predict
 import train_ab_split
+from benchmarks import kill_and_resume
 from common import backend, files
 from common.data import dataset as data
 from common.results import records
+from common.training.job import Job
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--data", "digits", "--image-size", "16", "--max-train-samples", "400", "--epochs", "3", "--batch-size", "32")
@@ -139,6 +146,129 @@ def test_both_strategies_start_from_the_weights_of_a(tmp_path, monkeypatch, empt
         assert are_equal(a[0] + a[1][:1], of_b[0] + of_b[1][:1]) == [True] * 9
     assert not np.array_equal(last[2][0], a[2][0][:, :2])  # the last FC layer is new
     assert [scores["comparable"] for scores in files.read_json(run / "results.json")["models"].values()] == [True] * 4
+
+
+SGD = ("--optimizer", "sgd", "--lr", "0.01", "--momentum", "0.9", "--weight-decay", "0.01")
+WITHOUT_VAL = (*SMALL, *SGD, "--validation-split", "0", "--image-size", "8", "--epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def without_val(tmp_path_factory):
+    """The folder of a finished run by SGD without a val part, and what it printed."""
+    folder, out = tmp_path_factory.mktemp("without_val"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).touch())
+        patch.setattr(data.Dataset, "is_cifar10", True)
+        patch.setattr(train_ab_split, "MIN_STEPS", 1)
+        train_ab_split.main([*WITHOUT_VAL, "--output-dir", str(folder / "runs"), "--cache-dir", str(folder / "cache")])
+    (run,) = (folder / "runs" / "ab_split").iterdir()
+    return run, out.getvalue()
+
+
+def test_without_a_val_part_all_images_are_trained_on_and_the_last_weights_kept(without_val):
+    run, out = without_val
+    models = files.read_json(run / "results.json")["models"]
+    assert [models["a"]["train_size"] + models[name]["train_size"] for name in MODELS[1:]] == [400] * 3
+    for name, results in models.items():
+        assert (results["val_size"], results["val_accuracy"]) == (0, None)
+        assert results["best_epoch"] == results["epochs"] == 2 and results["comparable"]
+        rows = [row for row in files.read_csv(run / "history.csv") if row["phase"] == name]
+        assert [row["val_accuracy"] for row in rows] == [row["val_loss"] for row in rows] == [None] * 2
+        losses = [row["test_loss"] for row in rows]
+        assert results["test_loss"] == pytest.approx(losses[-1], abs=1e-5) and min(losses[:-1]) != losses[-1]
+    epochs = [line for line in out.splitlines() if "step - " in line]
+    assert len(epochs) == 4 * 2 and all("test_accuracy" in line and "val_" not in line for line in epochs)
+    assert " / 0 val / " in out and " / 0 val / " in (run / "report.html").read_text()
+
+
+def test_a_run_without_a_val_part_is_evaluated_compared_and_not_drawn(without_val, tmp_path, monkeypatch, capsys):
+    run, _ = without_val
+    for name in MODELS:
+        check_evaluation(model_folder(run, name), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    summaries = compare.main([str(run), "--html", "page.html"])
+    assert [summary["val_size"] for summary in summaries] == [0] * 4 and (tmp_path / "page.html").is_file()
+    assert "No curves: none of these models had a val part." in capsys.readouterr().out
+    assert not (tmp_path / "compare.png").exists()
+
+
+def test_a_run_without_a_val_part_resumes_to_the_same_numbers(without_val, call, monkeypatch, tmp_path, empty_figures):
+    monkeypatch.setattr(train_ab_split, "MIN_STEPS", 1)
+    monkeypatch.setattr(data.Dataset, "is_cifar10", True)
+    monkeypatch.setattr("common.training.checkpoints.SHARE", float("inf"))
+    with monkeypatch.context() as patch:
+        interrupt_before(patch, "b-both-fc", 1)
+        code, _, _ = call(train_ab_split.main, *WITHOUT_VAL, "--output-dir", tmp_path)
+    assert code == 130
+    (run,) = (tmp_path / "ab_split").iterdir()
+    train_ab_split.main(["--resume", str(run)])
+    differing, total = kill_and_resume.count_differences(*map(kill_and_resume.numbers, (without_val[0], run)))
+    assert differing == 0 and total > 10_000
+
+
+def test_the_saved_model_holds_the_optimizer(without_val):
+    run, _ = without_val
+    for name in MODELS:
+        optimizer = load_model(run, name).optimizer
+        assert isinstance(optimizer, keras.optimizers.SGD)
+        settings = {key: optimizer.get_config()[key] for key in ("momentum", "nesterov", "weight_decay")}
+        assert settings == {"momentum": 0.9, "nesterov": False, "weight_decay": 0.01}
+        assert float(optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def softmax_regression():
+    """A model of one layer with known weights, a batch, and the gradient of its cross-entropy by hand."""
+    rng = np.random.default_rng(0)
+    x, y, start = rng.normal(size=(8, 3)), rng.integers(2, size=8), rng.normal(size=(3, 2))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation="softmax", use_bias=False)])
+    model.set_weights([start])
+
+    def gradient(weights):
+        exponents = np.exp(x @ weights)
+        return x.T @ (exponents / exponents.sum(axis=1, keepdims=True) - np.eye(2)[y]) / len(y)
+
+    return model, x.astype("float32"), y, start, gradient
+
+
+@pytest.mark.parametrize("momentum, weight_decay", [(0.0, 0.0), (0.9, 0.0), (0.9, 0.2)])
+def test_two_steps_of_sgd_are_those_by_hand(momentum, weight_decay):
+    model, x, y, weights, gradient = softmax_regression()
+    train_ab_split.compile_model(model, 0.1, "sgd", momentum, weight_decay)
+    velocity = 0
+    for _ in range(2):
+        model.train_on_batch(x, y)
+        velocity = momentum * velocity - 0.1 * gradient(weights)
+        weights = weights * (1 - 0.1 * weight_decay) + velocity
+        np.testing.assert_allclose(model.get_weights()[0], weights, rtol=1e-4)
+
+
+def test_a_step_of_adam_is_that_by_hand():
+    model, x, y, weights, gradient = softmax_regression()
+    train_ab_split.compile_model(model, 0.1, weight_decay=0.2)
+    model.train_on_batch(x, y)
+    # Kingma and Ba 2015: the first step is the learning rate in the gradient's direction, whatever its size.
+    np.testing.assert_allclose(model.get_weights()[0], weights * (1 - 0.1 * 0.2) - 0.1 * np.sign(gradient(weights)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("new_fc1", [False, True])
+def test_new_fc1_is_drawn_anew_where_it_is_trained(monkeypatch, new_fc1):
+    monkeypatch.setattr(train_ab_split, "fit", lambda *args: None)
+    args = vars(train_ab_split.parse_args(["--image-size", "8", *["--new-fc1"] * new_fc1]))
+    run = SimpleNamespace(args=SimpleNamespace(**args))
+    convolutions = train_ab_split.build_convolutions(8)
+    head = train_ab_split.build_head(convolutions.output_shape[-1], 8, 0.4)
+    for name in ("b-last-fc", "b-both-fc"):
+        job, b = Job(name, 20, 0, is_published=False, has_all=False), SimpleNamespace(class_names=("no", "yes"))
+        model = train_ab_split.train_b(run, job, b, None, convolutions, head)
+        is_of_a = np.array_equal(model.get_layer("fc1").kernel, head.get_layer("fc1").kernel)
+        assert is_of_a == (not new_fc1 or name == "b-last-fc")
+
+
+def test_models_of_fewer_images_are_not_compared_with_the_document():
+    run = SimpleNamespace(experiment=replace(EXPERIMENT, comparable=True))
+    for has_all in (True, False):
+        job = Job("b-scratch", 20, 0, is_published=True, has_all=has_all)
+        assert train_ab_split.published(run, job).comparable == has_all
 
 
 def splits():
@@ -374,6 +504,9 @@ def block_output(folder):
         (break_nothing, ["--epochs", "0"], "--epochs"),
         (break_nothing, ["--lr", "-1"], "--lr"),
         (break_nothing, ["--lr", "nan"], "--lr"),
+        (break_nothing, ["--momentum", "0.9"], "--momentum 0.9 is for --optimizer sgd"),
+        (break_nothing, ["--weight-decay", "1.1"], "--weight-decay"),
+        (break_nothing, ["--validation-split", "1"], "--validation-split"),
         (break_nothing, ["--image-size", "3"], "--image-size 3"),
         (break_nothing, ["--b-samples", "1000"], "--b-samples 1000"),
         (break_nothing, ["--max-train-samples", "2"], "--max-train-samples 2"),
