@@ -28,11 +28,11 @@ BELOW |= {
     "results": (*BASE, "data", "figures", "models", "training"),
 }
 LINES = {
-    "train_vgg19.py": 110,
-    "train_resnet152v2.py": 110,
-    "train_efficientnetb7.py": 175,
-    "train_vgg19_finetune.py": 200,
-    "train_ab_split.py": 250,
+    "train_vgg19.py": 125,
+    "train_resnet152v2.py": 140,
+    "train_efficientnetb7.py": 195,
+    "train_vgg19_finetune.py": 220,
+    "train_ab_split.py": 255,
 }
 
 

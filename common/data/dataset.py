@@ -1,8 +1,7 @@
 """`--data` as one frozen dataclass: train, val and test, each with uint8 NHWC images and integer labels; class names.
 
-Val is the data set's own, or a seeded, stratified part of the training images where there is none; with `--validation-split 0`
-that part is empty. Test is the data set's own, or a stratified fifth; it does not depend on `--seed`, so that runs with
-different seeds are scored on the same images.
+Val is the data set's own, or a seeded, stratified part of the training images, which may be empty. Test is the data set's own,
+or a stratified fifth; it does not depend on `--seed`, so that runs with different seeds are scored on the same images.
 """
 
 import hashlib
@@ -97,8 +96,7 @@ def load(args, upscaled_later=False):
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     if val is None:
-        rate = args.validation_split
-        train, val = _split(train, rate, args.seed, "--validation-split") if rate else (train, train.take([]))
+        train, val = _split(train, args.validation_split, args.seed, "--validation-split")
     tell(*notes, *duplicates.of_test(train.images, val.images, test.images))
     dataset = Dataset(name(args.data), names, train, val, test)
     if args.dry_run:
@@ -211,6 +209,8 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
 def _split(part, held_out, seed, flag):
     from sklearn.model_selection import train_test_split
 
+    if not held_out:
+        return part, part.take([])
     try:
         kept, rest = train_test_split(np.arange(len(part)), test_size=held_out, stratify=part.labels, random_state=seed)
     except ValueError as error:

@@ -1,3 +1,4 @@
+from common.data import classes
 from common.results import tables
 
 ROWS = [("a|b", "1,000", "(0.5000)", "20261123"), ("longer", 7, "-", "none")]
@@ -29,16 +30,19 @@ def test_an_accuracy_shows_its_deviation_where_it_has_one():
 
 
 def test_a_documented_number_that_cant_be_compared_is_in_brackets():
-    results = {"documented_accuracy": 0.85, "class_names": ["airplane", "horse"]}
+    results = {"experiment": "vgg19", "documented_accuracy": 0.85, "class_names": ["airplane", "horse"]}
     assert tables.documented(results | {"comparable": True}) == "0.8500"
     assert tables.documented(results | {"comparable": False}) == "(0.8500)"
     assert tables.documented(results | {"documented_accuracy": None, "comparable": False}) == "-"
 
 
-def test_a_documented_number_stands_beside_cifar10_only():
-    for class_names in ("0123456789", ["airplane", "rocket"]):
-        results = {"documented_accuracy": 0.85, "comparable": False, "class_names": list(class_names)}
-        assert tables.documented(results) == "-"
+def test_a_documented_number_stands_beside_what_the_document_is_about_only():
+    results = {"experiment": "vgg19", "documented_accuracy": 0.85, "comparable": False}
+    for class_names in ("0123456789", ["airplane", "rocket"], classes.SCENES):
+        assert tables.documented(results | {"class_names": list(class_names)}) == "-"
+    scenes = results | {"experiment": "resnet152v2", "class_names": list(classes.SCENES)}
+    assert tables.documented(scenes) == "(0.8500)" and tables.documented(scenes | {"comparable": True}) == "0.8500"
+    assert tables.documented(scenes | {"class_names": ["coast", "forest"]}) == "-"
 
 
 def test_equal_devices_are_counted():

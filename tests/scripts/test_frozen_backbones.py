@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ import train_efficientnetb7
 import train_resnet152v2
 import train_vgg19
 from common import cli, files
+from common.data import classes
 from common.data import dataset as data
 from common.models import backbones, efficientnet_lite, features, upscale, weights
 from common.results import records
@@ -369,3 +371,35 @@ def test_images_keep_their_size_up_to_the_upscaling(image_folder, tmp_path, caps
     assert load(folder, 64) == (64, 64)  # not all of one size
     cv2.imwrite(str(first), np.zeros((40, 50, 3), np.uint8))
     assert load(folder, 64) == (64, 64)
+
+
+def test_the_scenes_of_resnet152v2s_document_are_recognised(tmp_path):
+    image = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
+    for part, count in (("train", 75), ("val", 25)):  # as the document's repository has them
+        for name in classes.SCENES:
+            folder = tmp_path / "scenes" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                (folder / f"{number}.png").write_bytes(image)
+    flags = ["--data", str(tmp_path / "scenes"), "--cache-dir", str(tmp_path / "cache")]
+    scenes = data.load(train_resnet152v2.parse_args(flags), upscaled_later=True)
+    assert train_resnet152v2.is_scenes(scenes)
+    for other in (
+        replace(scenes, test=scenes.test.take(range(374))),
+        replace(scenes, train=scenes.train.take(range(800))),
+        replace(scenes, class_names=scenes.class_names[::-1]),
+    ):
+        assert not train_resnet152v2.is_scenes(other)
+
+
+@pytest.mark.parametrize("is_scenes, is_imagenet", [(True, True), (True, False), (False, True)])
+def test_resnet152v2s_number_is_comparable_on_scenes_with_imagenet_weights(tmp_path, monkeypatch, is_scenes, is_imagenet):
+    def start(experiment, *_):
+        assert experiment.comparable == (is_scenes and is_imagenet)
+        raise KeyboardInterrupt  # nothing is trained
+
+    monkeypatch.setattr(train_resnet152v2, "is_scenes", lambda dataset: is_scenes)
+    monkeypatch.setattr(train_resnet152v2.pretrained, "find", lambda *_: weights.Weights(None, is_imagenet, "weights"))
+    monkeypatch.setattr(train_resnet152v2, "Run", start)
+    with pytest.raises(KeyboardInterrupt):
+        train_resnet152v2.main(["--data", "digits", "--output-dir", str(tmp_path), "--cache-dir", str(tmp_path)])
