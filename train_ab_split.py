@@ -118,7 +118,9 @@ def fit(run, job, model, dataset):
 
     A published model is scored on test after every epoch, for the document's curves: nothing is chosen by it.
     """
-    from keras import callbacks
+    from keras.callbacks import LambdaCallback
+
+    from common.training.callbacks import BestEpoch
 
     args, test, epochs = run.args, dataset.test, run.epochs(run.args.epochs)
 
@@ -127,10 +129,10 @@ def fit(run, job, model, dataset):
 
     cli.tell("", f"{MODELS[job.name]}, {job.samples:,} images, seed {job.seed}")
     compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)
-    chosen = [callbacks.LambdaCallback(on_epoch_end=score_test)] if job.is_published else []
+    chosen = [LambdaCallback(on_epoch_end=score_test)] if job.is_published else []
     val = dataset.val if job.has_all and len(dataset.val) else None
     if val:
-        chosen.append(callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True))
+        chosen.append(BestEpoch(patience=epochs))
     batches = run.batches(dataset.train, passes=job.passes(args, MIN_STEPS), seed=job.seed)
     run.fit(job.phase, model, batches, val, epochs=epochs, callbacks=chosen)
 

@@ -105,7 +105,9 @@ def with_lambda(args, model):
 
 def train_point(run, point, phase, extractor, inputs, augmentation):
     """Train one combination `(learning rate, dropout rate)`; returns the whole model and the part of it that was trained."""
-    from keras import Model, callbacks
+    from keras import Model
+
+    from common.training.callbacks import BestEpoch
 
     args, num_classes, (learning_rate, dropout) = run.args, len(inputs.class_names), point
     through_backbone = args.no_cache or args.unfreeze_last
@@ -115,7 +117,7 @@ def train_point(run, point, phase, extractor, inputs, augmentation):
     trained, augmentation = (model, augmentation) if through_backbone else (head, None)
     compile_model(trained, learning_rate)
     batches = run.batches(inputs.train.one_hot(num_classes), augmentation=augmentation)
-    keep_best = callbacks.EarlyStopping("val_accuracy", patience=args.patience, restore_best_weights=True)
+    keep_best = BestEpoch(args.patience)
     val = inputs.val.one_hot(num_classes)
     run.fit(phase, trained, batches, val, epochs=run.epochs(args.epochs), callbacks=[keep_best])
     return model, trained

@@ -73,6 +73,7 @@ def train(run, dataset, weights):
 
     from common.models import features
     from common.results import report
+    from common.training.callbacks import BestEpoch
 
     args, epochs, num_classes = run.args, run.epochs(run.args.epochs), len(dataset.class_names)
     augmentation = augment.flip_shift_and_zoom if args.augment else None
@@ -86,7 +87,7 @@ def train(run, dataset, weights):
     compile_model(trained, args.lr)
     batches = run.batches(inputs.train.one_hot(num_classes), augmentation=None if extraction else augmentation)
     plateau = callbacks.ReduceLROnPlateau("val_accuracy", factor=args.lr_factor, patience=args.lr_patience, min_lr=args.min_lr)
-    keep_best = callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True)
+    keep_best = BestEpoch(patience=epochs)
     run.fit("head", trained, batches, inputs.val.one_hot(num_classes), epochs=epochs, callbacks=[plateau, keep_best])
 
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)

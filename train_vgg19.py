@@ -60,10 +60,11 @@ def compile_model(model, learning_rate):
 
 
 def train(run, dataset, weights):
-    from keras import Model, callbacks
+    from keras import Model
 
     from common.models import features
     from common.results import report
+    from common.training.callbacks import BestEpoch
 
     args, epochs = run.args, run.epochs(run.args.epochs)
     augmentation = augment.flip_and_shift if args.augment else None
@@ -77,7 +78,7 @@ def train(run, dataset, weights):
 
     compile_model(trained, args.lr)
     batches = run.batches(inputs.train, num_samples=args.samples_per_epoch, augmentation=None if extraction else augmentation)
-    keep_best = callbacks.EarlyStopping("val_accuracy", patience=epochs, restore_best_weights=True)
+    keep_best = BestEpoch(patience=epochs)
     run.fit("head", trained, batches, inputs.val, epochs=epochs, callbacks=[keep_best])
 
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)

@@ -151,9 +151,10 @@ def _phases(model, results, history):
         rows_by_phase.setdefault(row["phase"], []).append(row)
     if model is None and len(history) == results["epochs"]:
         return tuple(rows_by_phase)
+    kept = {name: results[name] for name in ("val_accuracy", "val_loss") if name in results}  # earlier versions had no loss
     for phase, rows in rows_by_phase.items():
-        best = {row["epoch"]: row["val_accuracy"] for row in rows}.get(results["best_epoch"])
-        if len(rows) == results["epochs"] and (phase == model if model else best == results.get("val_accuracy")):
+        best = {row["epoch"]: row for row in rows}.get(results["best_epoch"], {})
+        if len(rows) == results["epochs"] and (phase == model if model else kept.items() <= best.items()):
             return (phase,)
     raise InputError(f"damaged, history.csv lacks the {results['epochs']} epochs of results.json")
 

@@ -1,4 +1,7 @@
-"""A sweep over `--lr` and `--dropout`: every combination is trained, val accuracy chooses one, all are reported."""
+"""A sweep over `--lr` and `--dropout`: every combination is trained, val accuracy chooses one, all are reported.
+
+Of combinations with the same val accuracy, the lower val loss of the kept epoch chooses, as it does among epochs.
+"""
 
 import itertools
 
@@ -6,6 +9,7 @@ from common import files
 from common.cli import TrainingError, tell
 from common.figures import curves
 from common.results import tables
+from common.training.history import rank
 
 COLUMNS = ("lr", "dropout", "val accuracy", "best epoch", "epochs", "seconds")
 
@@ -31,7 +35,7 @@ def train_best(run, train):
             run.interrupt(summaries)
             break
         summaries[point] = run.summary(phase)
-        best = max(summaries, key=lambda point: summaries[point]["val_accuracy"])  # the first of equal ones
+        best = max(summaries, key=lambda point: rank(summaries[point]))
         results = {best: results.get(best, result)}  # the models of the others are not needed any more
         if run.status == "interrupted":
             break
@@ -44,7 +48,7 @@ def train_best(run, train):
 
 
 def _report(run, summaries, rows_by_point):
-    ranked = sorted(summaries.items(), key=lambda item: -item[1]["val_accuracy"])
+    ranked = sorted(summaries.items(), key=lambda item: rank(item[1]), reverse=True)
     rows = [
         (*point, f"{summary['val_accuracy']:.4f}", summary["best_epoch"], summary["epochs"], summary["seconds"])
         for point, summary in ranked

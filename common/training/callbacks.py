@@ -1,4 +1,7 @@
-"""The Keras callbacks that a run adds to the recipe's own. Importing this imports Keras."""
+"""The Keras callbacks that a run adds to the recipe's own, and the one that keeps a recipe's best epoch.
+
+Importing this imports Keras.
+"""
 
 import math
 import time
@@ -6,6 +9,29 @@ import time
 import keras
 
 from common.cli import TrainingError
+
+
+class BestEpoch(keras.callbacks.EarlyStopping):
+    """Ends training after `patience` epochs without a better val accuracy, and restores the weights of the best epoch.
+
+    The best epoch is the one with the best val accuracy; of epochs with the same one it is that with the lowest val loss, and
+    of these the first (`history.rank`). A lower val loss alone changes the weights that are kept, not the count of epochs.
+    """
+
+    def __init__(self, patience):
+        super().__init__("val_accuracy", mode="max", patience=patience, restore_best_weights=True)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.best_loss = math.inf  # the val loss of the best epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        accuracy, loss = logs["val_accuracy"], logs["val_loss"]
+        if self.best_epoch == epoch:
+            self.best_loss = loss
+        elif accuracy == self.best and loss < self.best_loss:
+            self.best_epoch, self.best_loss, self.best_weights = epoch, loss, self.model.get_weights()
 
 
 class Recorder(keras.callbacks.Callback):

@@ -130,7 +130,7 @@ class Checkpoint(keras.callbacks.Callback):
             raise InputError("--resume: the checkpoint does not fit the callbacks that this script has")
         for number, (callback, counters) in enumerate(zip(self.others, self.state["counters"], strict=True)):
             for name, value in counters.items():
-                setattr(callback, name, value if value is None or name == "best" else int(value))
+                setattr(callback, name, value if value is None or name in stored.BEST else int(value))
             if getattr(callback, "restore_best_weights", False):
                 callback.best_weights = self.model.get_weights()  # already right if the last epoch was the best
                 places = [place for place, mask in enumerate(self._is_kept()) if mask]

@@ -10,6 +10,16 @@ COLUMNS = ("epoch", "phase", "learning_rate", "loss", "accuracy", "val_loss", "v
 FLUSH_SECONDS = 1  # the whole file is rewritten each time, which should not slow down epochs of milliseconds
 
 
+def rank(row, monitor="val_accuracy"):
+    """What sorts epochs, rows or summaries of some, by how good they are: of several the first one with the highest is kept.
+
+    `monitor` decides; of the same val accuracy the lower val loss is better. Without a val part it is the last epoch.
+    """
+    if monitor not in row:
+        return (row["epoch"],)
+    return (-row[monitor],) if monitor.endswith("loss") else (row[monitor], -row["val_loss"])
+
+
 class History:
     """The rows of history.csv, dicts by column name, in the order of training."""
 
@@ -58,19 +68,19 @@ class History:
         self._flushed = time.monotonic()
 
     def summary(self, phases, samples_per_epoch, monitor):
-        """For results.json: epochs, the epoch whose weights are kept, its val accuracy, seconds, images per second.
+        """For results.json: epochs, the epoch whose weights are kept, its scores on val, seconds, images per second.
 
-        The kept epoch is the first with the best `monitor`, the choice of `keras.callbacks.EarlyStopping`, or the last one
-        where there is no val part. Images per second are those of the last phase, with `samples_per_epoch` images an epoch.
+        `rank` says which epoch is kept: as `callbacks.BestEpoch` does for val accuracy, `keras.callbacks.EarlyStopping` for val
+        loss. Images per second are those of the last phase, with `samples_per_epoch` images an epoch.
         """
         rows, last_phase = self.rows(*phases), self.rows(phases[-1])
-        sign = -1 if monitor.endswith("loss") else 1
-        best = max(rows, key=lambda row: sign * row[monitor] if monitor in row else row["epoch"])
+        best = max(rows, key=lambda row: rank(row, monitor))
         rate = samples_per_epoch * len(last_phase) / sum(row["seconds"] for row in last_phase)
         return {
             "epochs": len(rows),
             "best_epoch": best["epoch"],
             "val_accuracy": best.get("val_accuracy"),
+            "val_loss": best.get("val_loss"),
             "seconds": round(sum(row["seconds"] for row in rows), 3),
             "images_per_second": round(rate, 1),
         }

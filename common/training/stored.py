@@ -6,7 +6,8 @@ Every function raises ValueError, with one line of reason, KeyError or TypeError
 import itertools
 
 STATE = {"epochs_done", "step", "stopped", "counters", "arrays", "rows", "elapsed", "epoch_seconds"}
-COUNTERS = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")  # of EarlyStopping, ReduceLROnPlateau
+BEST = ("best", "best_loss")  # of EarlyStopping, ReduceLROnPlateau and BestEpoch, as the following
+COUNTERS = (*BEST, "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
 
 
 def check_state(state, arrays, phase):
@@ -43,7 +44,8 @@ def check_rows(rows, phase):
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it has no rows of history.csv")
     for row in rows:
-        if row["phase"] != phase or row.keys() != rows[0].keys() or not row.keys() >= {"epoch", "seconds"}:
+        needed = {"epoch", "seconds", *(["val_loss"] if "val_accuracy" in row else [])}
+        if row["phase"] != phase or row.keys() != rows[0].keys() or not row.keys() >= needed:
             raise ValueError(f"its rows are not those of {phase}")
         if not all(name.isprintable() and _is_number(value) for name, value in row.items() if name != "phase"):
             raise ValueError("its rows hold something else than numbers")
@@ -52,8 +54,8 @@ def check_rows(rows, phase):
 
 
 def _is_counter(name, value):
-    if name == "best":  # infinite before the first epoch
-        return value is None or isinstance(value, float)
+    if name in BEST:  # infinite or None before the first epoch
+        return isinstance(value, float) or (value is None and name == "best")
     return name in COUNTERS and _is_number(value) and abs(value) < 2**31
 
 

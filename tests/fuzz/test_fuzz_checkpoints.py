@@ -16,6 +16,7 @@ from common import files
 from common.cli import InputError
 from common.data.dataset import Samples
 from common.training import checkpoints
+from common.training.callbacks import BestEpoch
 
 SAMPLES = Samples(np.eye(4, 3, dtype=np.float32), np.array([0, 1, 0, 1]))
 EPOCHS = 5
@@ -36,7 +37,7 @@ def train(run, kill_at=None):
             raise KilledError
 
     callbacks = [
-        keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True),
+        BestEpoch(patience=EPOCHS),
         keras.callbacks.ReduceLROnPlateau("val_loss", patience=2),
         keras.callbacks.LambdaCallback(on_epoch_begin=kill),
     ]
@@ -71,7 +72,7 @@ def packed(state, arrays):
 
 
 def checkpoint_of(path):
-    callbacks = [keras.callbacks.EarlyStopping(patience=1, restore_best_weights=True), keras.callbacks.ReduceLROnPlateau()]
+    callbacks = [BestEpoch(patience=1), keras.callbacks.ReduceLROnPlateau()]
     return checkpoints.Checkpoint(path.parent, path.stem, EPOCHS, callbacks, 0, dict)
 
 

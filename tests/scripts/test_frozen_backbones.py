@@ -102,6 +102,15 @@ def test_evaluating_a_run_gives_its_own_numbers(vgg19, resnet152v2, efficientnet
     check_evaluation(vgg19[0], workplace / "empty")  # features that are computed again are the same
 
 
+def test_the_kept_weights_have_the_val_scores_of_the_kept_epoch(vgg19):
+    results, rows = files.read_json(vgg19[0] / "results.json"), files.read_csv(vgg19[0] / "history.csv")
+    best = sorted(rows, key=lambda row: (-row["val_accuracy"], row["val_loss"]))[0]  # 12 images: there are ties
+    val = data.load(train_vgg19.parse_args(SMALL), upscaled_later=True).val
+    loss, accuracy = keras.models.load_model(vgg19[0] / "model.keras").evaluate(val.images, val.labels, verbose=0)
+    assert (results["best_epoch"], results["val_loss"]) == (best["epoch"], best["val_loss"])
+    assert (loss, accuracy) == pytest.approx((best["val_loss"], best["val_accuracy"]), abs=1e-5)
+
+
 def history(run, *columns):
     return np.array([[row[column] for column in columns] for row in files.read_csv(run / "history.csv")])
 

@@ -64,13 +64,13 @@ def test_scores_on_val_leave_out_what_fills_up_a_batch(tmp_path):
         run.fit("again", model, run.batches(val), val, epochs=1)
 
 
-def test_summary_names_the_first_epoch_with_the_best_val_accuracy(tmp_path):
+def test_summary_names_the_epoch_with_the_best_val_accuracy_and_the_lowest_loss_of_these(tmp_path):
     run = make_run(tmp_path)
-    rows = [{"epoch": epoch + 1, "val_accuracy": value, "seconds": 0.5} for epoch, value in enumerate((0.5, 0.8, 0.8, 0.7))]
-    run.history._rows = [row | {"phase": "head"} for row in rows]
+    for epoch, (accuracy, loss) in enumerate([(0.5, 0.1), (0.8, 0.9), (0.8, 0.4), (0.8, 0.4), (0.8, 0.6)], start=1):
+        run.history.append({"epoch": epoch, "phase": "head", "val_loss": loss, "val_accuracy": accuracy, "seconds": 0.5})
     run.samples_per_epoch["head"] = 100
-    summary = run.summary("head")
-    assert summary == {"epochs": 4, "best_epoch": 2, "val_accuracy": 0.8, "seconds": 2.0, "images_per_second": 200.0}
+    best = {"best_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.4}
+    assert run.summary("head") == {"epochs": 5, **best, "seconds": 2.5, "images_per_second": 200.0}
 
 
 def test_summary_takes_the_lowest_loss_or_without_val_the_last_epoch(tmp_path):
@@ -81,7 +81,8 @@ def test_summary_takes_the_lowest_loss_or_without_val_the_last_epoch(tmp_path):
             run.history.append({"epoch": epoch, "phase": phase, "val_loss": value, "val_accuracy": epoch / 8, "seconds": 0.25})
     run.samples_per_epoch["second"] = 10
     summary = run.summary("first", "second", monitor="val_loss")
-    assert summary == {"epochs": 5, "best_epoch": 2, "val_accuracy": 0.25, "seconds": 1.25, "images_per_second": 40.0}
+    best = {"best_epoch": 2, "val_accuracy": 0.25, "val_loss": 0.4}
+    assert summary == {"epochs": 5, **best, "seconds": 1.25, "images_per_second": 40.0}
     assert run.history.lowest("first", "val_loss") == 0.4 and run.history.lowest("third", "val_loss") == np.inf
     assert run.summary("second", monitor="none")["best_epoch"] == 2
 
