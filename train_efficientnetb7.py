@@ -19,6 +19,8 @@ test and saved, also as the document's cifar10.h5, whose first layer is the Lamb
   measured    .4925 with it, the best of eight, .4985 without: the control (--weights none --amp, seed 0, NVIDIA H200)
 """
 
+import functools
+
 from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
@@ -34,13 +36,17 @@ def parse_args(argv=None):
     flags.add_data_arguments(parser, image_size=224)
     backbone = flags.add_base_arguments(parser, augment=True, unfreeze=True)
     training = flags.add_training_arguments(parser, epochs=27, batch_size=256, learning_rate=[5e-4], dropout=[0.25])
+    flags.add_optimizer_arguments(training, optimizer="adam")
+    flags.add_schedule_arguments(training, schedule="constant")
+    flags.add_smoothing(training)
     flags.add_run_arguments(parser)
     backbone.add_argument("--base", choices=BASES, default="efficientnetb7", help="the second runs on a laptop's CPU")
     backbone.add_argument("--no-resize", action="store_true", help="leave out the resize layer: the backbone gets 32x32")
     training.add_argument(
         "--patience", type=flags.positive_int, default=9, metavar="N", help="stop after N epochs without a better val accuracy"
     )
-    return resume.parse_args(parser, argv, "efficientnetb7", may_grow=["epochs"])
+    may_grow = lambda stored: ["epochs"] * (stored["schedule"] == "constant")  # noqa: E731  a cosine ends where it was to end
+    return resume.parse_args(parser, argv, "efficientnetb7", may_grow)
 
 
 def preprocess_data(X, Y):  # noqa: N803  the document's names
@@ -81,10 +87,12 @@ def build_head(num_features, num_classes, dropout_rate):
     )
 
 
-def compile_model(model, learning_rate):
-    from keras.optimizers import Adam
+def compile_model(model, learning_rate, optimizer="adam", momentum=0.0, weight_decay=0.0):
+    from keras.optimizers import SGD, Adam
 
-    model.compile(Adam(learning_rate), loss="categorical_crossentropy", weighted_metrics=["accuracy"])
+    build = functools.partial(SGD, momentum=momentum) if optimizer == "sgd" else Adam
+    optimizer = build(learning_rate, weight_decay=weight_decay or None)
+    model.compile(optimizer, loss="categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def with_lambda(args, model):
@@ -107,6 +115,7 @@ def train_point(run, point, phase, extractor, inputs, augmentation):
     """Train one combination `(learning rate, dropout rate)`; returns the whole model and the part of it that was trained."""
     from keras import Model
 
+    from common.training import schedules
     from common.training.callbacks import BestEpoch
 
     args, num_classes, (learning_rate, dropout) = run.args, len(inputs.class_names), point
@@ -115,11 +124,14 @@ def train_point(run, point, phase, extractor, inputs, augmentation):
     head = build_head(extractor.output_shape[-1], num_classes, dropout)
     model = Model(extractor.input, head(extractor.output))
     trained, augmentation = (model, augmentation) if through_backbone else (head, None)
-    compile_model(trained, learning_rate)
-    batches = run.batches(inputs.train.one_hot(num_classes), augmentation=augmentation)
+    batches = run.batches(inputs.train.one_hot(num_classes, args.smoothing), augmentation=augmentation)
+    epochs, steps = run.epochs(args.epochs), len(batches)
+    if args.schedule == "cosine":
+        learning_rate = schedules.cosine(learning_rate, epochs * steps, args.warmup_epochs * steps)
+    compile_model(trained, learning_rate, args.optimizer, args.momentum, args.weight_decay)
     keep_best = BestEpoch(args.patience)
     val = inputs.val.one_hot(num_classes)
-    run.fit(phase, trained, batches, val, epochs=run.epochs(args.epochs), callbacks=[keep_best])
+    run.fit(phase, trained, batches, val, epochs=epochs, callbacks=[keep_best])
     return model, trained
 
 
@@ -140,7 +152,7 @@ def train(run, dataset, weights):
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     for saved in (model, document := with_lambda(args, model)):
-        compile_model(saved, learning_rate)
+        compile_model(saved, learning_rate, args.optimizer, args.momentum, args.weight_decay)
     report.save_h5(run, document, "cifar10.h5")
     chosen = {"learning_rate": learning_rate, "dropout": dropout}
     return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction | chosen)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Augmenting a batch: one cv2.warpAffine a image against Keras's layers, side by side.
+"""Augmenting a batch: one cv2.warpAffine an image against Keras's layers, side by side; and a random crop with cutout.
 
     python benchmarks/augment.py
 
-Batches of 64 images of 32x32, mirrored, turned and shifted, alternately by either; medians of 100.
+Batches of 64 images of 32x32, flipped, rotated and shifted, in turn by either; medians of 100.
 """
 
 import sys
@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import functools
 import statistics
 import time
 
@@ -37,9 +38,12 @@ def main(argv=None):
         layers.RandomTranslation(0.1, 0.1, fill_mode="nearest"),
     ])  # fmt: skip
     images = np.random.default_rng(0).integers(0, 256, (args.batch_size, 32, 32, 3)).astype(np.uint8)
+    crop, cut_out = functools.partial(augment.flip_and_crop, padding=4), functools.partial(augment.cut_out, size=8)
+    crop_and_cut_out = augment.in_turn(crop, cut_out)
     ways = {
         "common/augment.py": lambda number: augment.augment(images, augment.flip_shift_and_rotate, number),
         "Keras's layers": lambda number: keras.ops.convert_to_numpy(sequential(images, training=True)),
+        "crop and cutout": lambda number: augment.augment(images, crop_and_cut_out, number),
     }
     seconds = {way: [] for way in ways}
     for number in range(args.batches + 2):
@@ -50,7 +54,7 @@ def main(argv=None):
     medians = {way: 1000 * statistics.median(measured[2:]) for way, measured in seconds.items()}  # the first ones warm up
     for way, milliseconds in medians.items():
         print(f"{way:18} {milliseconds:7.2f} ms for a batch of {args.batch_size}")
-    ours, layers_ = medians.values()
+    ours, layers_, _ = medians.values()
     print(f"{backend.devices()[0]}, Keras on {backend.name()}: {layers_ / ours:.1f} times faster")
 
 

@@ -146,6 +146,20 @@ def add_optimizer_arguments(group, *, optimizer, momentum=0.0, weight_decay=0.0)
     add("--weight-decay", type=share, default=weight_decay, metavar="F", help=decay)
 
 
+def add_schedule_arguments(group, *, schedule):
+    """`--schedule --warmup-epochs`: the recipe's own `schedule`, or a cosine; `folder.check` looks at both."""
+    falls = "of the learning rate; cosine: it falls along a cosine to zero over all --epochs"
+    group.add_argument("--schedule", choices=(schedule, "cosine"), default=schedule, help=falls)
+    rises = "of --schedule cosine: epochs in which it first rises, from a tenth"
+    group.add_argument("--warmup-epochs", type=count, default=0, metavar="N", help=rises)
+
+
+def add_smoothing(group):
+    """`--smoothing`, as timm names it."""
+    smoothing = "label smoothing: this share of a training image's label is spread evenly over all classes"
+    group.add_argument("--smoothing", type=fraction, default=0.0, metavar="F", help=smoothing)
+
+
 def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
     """`--weights --augment --no-cache`, for scripts with a pretrained backbone; returns the group.
 

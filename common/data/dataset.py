@@ -33,9 +33,13 @@ class Samples:
         """The samples at these indices, in this order."""
         return Samples(self.images[indices], self.labels[indices])
 
-    def one_hot(self, num_classes):
-        """The same samples with labels float32 `(n, num_classes)`, as `keras.utils.to_categorical` has them."""
-        return Samples(self.images, np.eye(num_classes, dtype=np.float32)[self.labels])
+    def one_hot(self, num_classes, smoothing=0.0):
+        """The same samples with labels float32 `(n, num_classes)`, as `keras.utils.to_categorical` has them.
+
+        `smoothing` is that of labels (Szegedy et al. 2016): this share of each is spread evenly over all classes.
+        """
+        rows = np.eye(num_classes, dtype=np.float32) * np.float32(1 - smoothing) + np.float32(smoothing / num_classes)
+        return Samples(self.images, rows[self.labels])
 
 
 @dataclass(frozen=True)

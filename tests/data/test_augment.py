@@ -1,3 +1,6 @@
+import functools
+from collections import Counter
+
 import cv2
 import keras
 import numpy as np
@@ -7,7 +10,9 @@ from keras import layers
 from common.data import augment
 from common.data.batches import Batches
 
-AUGMENTATIONS = (augment.flip_and_shift, augment.flip_shift_and_rotate, augment.flip_shift_and_zoom)
+WARPS = (augment.flip_and_shift, augment.flip_shift_and_rotate, augment.flip_shift_and_zoom)
+CROP = functools.partial(augment.flip_and_crop, padding=4)
+AUGMENTATIONS = (*WARPS, CROP, augment.in_turn(CROP, functools.partial(augment.cut_out, size=6)))
 
 
 @pytest.fixture
@@ -18,7 +23,7 @@ def bright_on_the_left():
     return np.repeat(image[None], 200, axis=0)
 
 
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("augmentation", WARPS)
 def test_random_per_image_and_never_upside_down(augmentation, bright_on_the_left):
     copies = augment.augment(bright_on_the_left, augmentation, 0).astype(float)
     assert copies.shape == bright_on_the_left.shape and len(np.unique(copies, axis=0)) > 150
@@ -72,7 +77,7 @@ RANGES = {  # degrees, zoom, share of the size that a image is shifted by
 }
 
 
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("augmentation", WARPS)
 def test_changes_reach_as_far_as_they_should_and_no_further(augmentation, monkeypatch):
     monkeypatch.setattr(augment, "warp", lambda images, **changes: changes)
     changes = augment.augment(np.zeros((5000, 20, 40, 3), np.uint8), augmentation, 0)
@@ -105,6 +110,35 @@ def test_flipped_first_then_rotated_and_zoomed_then_shifted(smooth):
     copies = warp(smooth, flipped=True, degrees=12, zooms=1.25, shifts=(3.2, -1.6))
     inner = np.s_[:, 6:-6, 6:-6]  # where no edge was repeated between two steps
     np.testing.assert_allclose(copies[inner], keras.ops.convert_to_numpy(expected)[inner], atol=8)  # bilinear once, not thrice
+
+
+def test_a_crop_is_a_window_of_the_mirrored_image_anywhere_in_the_padding():
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    windows = {}
+    for flip in (1, -1):
+        padded = cv2.copyMakeBorder(np.ascontiguousarray(image[:, ::flip]), 2, 2, 2, 2, cv2.BORDER_REFLECT_101)
+        for top in range(5):
+            for left in range(5):
+                windows[padded[top : top + 9, left : left + 12].tobytes()] = flip, top, left
+    images = np.repeat(image[None], 2000, axis=0)
+    copies = augment.augment(images, functools.partial(augment.flip_and_crop, padding=2), 0)
+    assert copies.shape == images.shape and copies.dtype == np.uint8
+    counts = Counter(windows[copy.tobytes()] for copy in copies)  # a KeyError if it is none of them
+    assert len(counts) == 50 and min(counts.values()) >= 15 and max(counts.values()) <= 70  # 40 on average
+
+
+def test_a_square_is_cut_out_anywhere_in_the_image():
+    images = np.zeros((3000, 8, 11, 3), np.uint8)
+    copies = augment.augment(images, functools.partial(augment.cut_out, size=4), 0)
+    assert not images.any() and set(np.unique(copies)) == {0, augment.GREY}
+    squares = set()
+    for top in range(-2, 6):  # its middle is a pixel of the image
+        for left in range(-2, 9):
+            square = np.zeros((8, 11, 3), np.uint8)
+            square[max(top, 0) : top + 4, max(left, 0) : left + 4] = augment.GREY
+            squares.add(square.tobytes())
+    counts = Counter(copy.tobytes() for copy in copies)
+    assert counts.keys() == squares and len(squares) == 88 and max(counts.values()) <= 70  # 34 on average
 
 
 def test_batches_are_augmented_anew_in_every_epoch_the_same_for_the_same_seed(bright_on_the_left):

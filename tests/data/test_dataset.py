@@ -2,6 +2,7 @@ import re
 from collections import Counter
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from images import load
@@ -106,3 +107,15 @@ def test_classes_are_found_by_number_or_name():
     for wrong in (["10"], ["tiger"], ["-1"], ["0", "airplane"], ["1.0"]):
         with pytest.raises(cli.InputError, match="--classes-b"):
             data.find_classes(wrong, names, "--classes-b")
+
+
+def test_smoothed_labels_have_the_loss_of_keras():
+    samples = data.Samples(np.zeros((3, 2, 2, 3), np.uint8), np.array([2, 0, 1]))
+    predicted = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]], "float32")
+    assert np.array_equal(samples.one_hot(3).labels, keras.utils.to_categorical([2, 0, 1], 3))
+    smoothed = samples.one_hot(3, smoothing=0.3).labels
+    np.testing.assert_allclose(smoothed, [[0.1, 0.1, 0.8], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]], atol=1e-7)
+    assert smoothed.dtype == np.float32
+    expected = keras.losses.CategoricalCrossentropy(label_smoothing=0.3)(samples.one_hot(3).labels, predicted)
+    by_hand = -(smoothed * np.log(predicted)).sum(1).mean()
+    assert by_hand == pytest.approx(float(expected), rel=1e-5)

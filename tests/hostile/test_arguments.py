@@ -18,15 +18,15 @@ import predict
 WHOLE = {
     "ab_split": ("--image-size", "--batch-size", "--epochs", "--b-samples", "--seeds", "--seed"),
     "vgg19": ("--max-train-samples", "--devices", "--views", "--samples-per-epoch"),
-    "vgg19_finetune": ("--head-epochs", "--finetune-epochs", "--lr-patience", "--patience"),
+    "vgg19_finetune": ("--head-epochs", "--finetune-epochs", "--lr-patience", "--patience", "--crop-padding", "--cutout"),
     "resnet152v2": ("--image-size", "--epochs", "--unfreeze-last", "--lr-patience"),
-    "efficientnetb7": ("-b", "--epochs", "--patience", "--unfreeze-last"),
+    "efficientnetb7": ("-b", "--epochs", "--patience", "--unfreeze-last", "--warmup-epochs"),
 }
 BROKEN = {
     "ab_split": ("--lr", "--dropout"),
     "vgg19": ("--validation-split",),
-    "vgg19_finetune": ("--head-lr", "--finetune-lr", "--lr-factor", "--dropout"),
-    "resnet152v2": ("--lr", "--lr-factor", "--min-lr"),
+    "vgg19_finetune": ("--head-lr", "--finetune-lr", "--lr-factor", "--dropout", "--weight-decay", "--smoothing"),
+    "resnet152v2": ("--lr", "--lr-factor", "--min-lr", "--momentum", "--weight-decay"),
     "efficientnetb7": ("--lr", "--dropout"),
 }
 NOT_WHOLE = {
@@ -116,6 +116,12 @@ OF_ONE_SCRIPT = {
     "views 1 with augmentation by default": ("efficientnetb7", ["--views", "1"], "--views"),
     "no epochs at all": ("vgg19_finetune", ["--head-epochs", "0", "--finetune-epochs", "0"], "--head-epochs"),
     "unknown schedule": ("vgg19_finetune", ["--schedule", "sharp"], "--schedule"),
+    "crop of images as they are": ("vgg19_finetune", ["--crop-padding", "4", "--no-augment"], "--crop-padding 4"),
+    "crop padded by a whole image": ("vgg19_finetune", ["--crop-padding", "32"], "--crop-padding 32"),
+    "cutout of the whole image": ("vgg19_finetune", ["--cutout", "32"], "--cutout 32"),
+    "momentum of Adam": ("resnet152v2", ["--momentum", ".9"], "--momentum 0.9"),
+    "warm-up without a cosine": ("resnet152v2", ["--warmup-epochs", "1"], "--warmup-epochs 1"),
+    "warm-up that takes all": ("efficientnetb7", ["--schedule", "cosine", "--warmup-epochs", "27"], "--warmup-epochs 27"),
     "unknown interpolation": ("vgg19", ["--interpolation", "sharp"], "--interpolation"),
     "interpolation of 5,000 letters": ("resnet152v2", ["--interpolation", "x" * 5000], "--interpolation"),
     "interpolation with an escape": ("efficientnetb7", ["--interpolation", ESCAPE], "--interpolation"),

@@ -20,11 +20,13 @@ from common.training import checkpoints
 
 SMALL = ("--data", "digits", "--max-train-samples", "120", "--batch-size", "32", "--name", "x")
 BASE = (*SMALL, "--weights", "none", "--image-size", "32")
+REGULARIZED = ("--weight-decay", ".1", "--smoothing", ".1", "--crop-padding", "4")
+SCHEDULED = ("--schedule", "cosine", "--warmup-epochs", "1", "--optimizer", "sgd", "--momentum", ".9")
 SCRIPTS = {
     train_vgg19: (*BASE, "--epochs", "4", "--augment", "--views", "2"),
-    train_vgg19_finetune: (*BASE, "--head-epochs", "2", "--finetune-epochs", "2"),
+    train_vgg19_finetune: (*BASE, "--head-epochs", "2", "--finetune-epochs", "2", *REGULARIZED, "--cutout", "8"),
     train_resnet152v2: (*BASE, "--epochs", "4", "--no-augment", "--lr-patience", "1"),
-    train_efficientnetb7: (*BASE, "--epochs", "2", "--lr", "1e-3", "2e-3", "--unfreeze-last", "1"),
+    train_efficientnetb7: (*BASE, "--epochs", "2", "--lr", "1e-3", "2e-3", "--unfreeze-last", "1", *SCHEDULED),
     train_ab_split: (*SMALL, "--image-size", "8", "--epochs", "2", "--b-samples", "20", "all"),
 }
 
