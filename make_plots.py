@@ -5,29 +5,20 @@
     python make_plots.py runs/resnet152v2/20261123-120000-control    # publish a run first, as resnet152v2/control
     python make_plots.py latest                                      # the newest run under runs/
 
-A run is published under its `--name`: its arguments, environment, history and scores, but not its weights, and none of its
-images except the figures in `COPIED`. It replaces what was published under that name. Only finished runs can be published, no
-dry runs.
+A run is published under its `--name`: its arguments, environment, history, scores and predictions, but not its weights, and
+none of its images except a few figures. It replaces what was published under that name. Only finished runs can be published,
+no dry runs.
 """
 
-import argparse
-import shutil
 from pathlib import Path
 
 import numpy as np
 
 from common import cli, files, flags, runs
-from common.results import records
+from common.results import publishing
 
 PLOTS = Path(__file__).parent / "plots"
-TEXTS = (
-    "args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "points.csv",
-    "accuracy_by_samples.csv", "sweep.csv",
-)  # fmt: skip
-COPIED = {  # figures that show images can't be redrawn from text: they come with the run of this name
-    "resnet152v2/pipeline.png": "control",
-    "vgg19_finetune/examples.png": "scratch",
-}
+EXPERIMENTS = sorted(path.stem.removeprefix("train_") for path in Path(__file__).parent.glob("train_*.py"))
 STRATEGIES = {"b-scratch": "from scratch", "b-last-fc": "pretrained, last layer", "b-both-fc": "pretrained, both FC layers"}
 FINETUNED = {"scratch": "from scratch", "transfer": "pretrained on CIFAR-100, head first"}
 
@@ -45,49 +36,6 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def check(run_dir):
-    """The experiment and the name of a run that can be published. Raises InputError for any other folder."""
-    try:
-        record = records.read(run_dir)[0]
-    except cli.InputError as error:
-        raise cli.InputError(f"{run_dir}: {error}; give the folder of a finished run") from error
-    experiment, name = record.results["experiment"], record.args.get("name")
-    if record.folder != run_dir:
-        raise cli.InputError(f"{run_dir} is one model of a run: a run is published whole, give {record.folder}")
-    if not name or not isinstance(name, str):
-        raise cli.InputError(f"{run_dir} has no name to be published under: start runs for publication with --name")
-    try:
-        flags.run_name(name)
-    except argparse.ArgumentTypeError as error:
-        raise cli.InputError(f"{run_dir} can't be published under its name: {error}") from error
-    if experiment not in DRAW:
-        raise cli.InputError(f"{run_dir}: {experiment} is none of the experiments {', '.join(DRAW)}")
-    for path in run_dir.rglob("*"):
-        if path.is_symlink():
-            raise cli.InputError(f"{path} is a link: a run is published without links, which may lead out of its folder")
-    return experiment, name
-
-
-def publish(run_dir, experiment, name):
-    """Copy a run's small text files, and its models', to plots/results/<experiment>/<name>/, and its figures in `COPIED`."""
-    target = PLOTS / "results" / experiment / name
-    texts = [path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))]
-    contents = {path.relative_to(run_dir): path.read_bytes() for path in texts}  # run_dir may be the target itself
-    part = target.with_name(f".{name}")
-    shutil.rmtree(part, ignore_errors=True)
-    for path, content in contents.items():
-        (part / path).parent.mkdir(parents=True, exist_ok=True)
-        (part / path).write_bytes(content)
-    shutil.rmtree(target, ignore_errors=True)  # only now, when the new one is whole
-    part.rename(target)
-    for figure, run_name in COPIED.items():
-        source = run_dir / "plots" / Path(figure).name
-        if (Path(figure).parent.name, run_name) == (experiment, name) and source.is_file():
-            (PLOTS / experiment).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, PLOTS / figure)
-    return target
-
-
 def draw_ab_split(results, folder):
     """The A/B split: the four models of the default run, A's confusion matrix, accuracy by number of images in the study."""
     from common.figures import comparisons, confusion, curves
@@ -102,19 +50,6 @@ def draw_ab_split(results, folder):
 
     title = "Airplane or horse? Test accuracy by number of training images"
     yield comparisons.accuracy_by_samples(readme.study(results.parent), folder / "accuracy_by_samples.png", STRATEGIES, title)
-
-
-def draw_vgg19(results, folder):
-    """Frozen VGG19: test accuracy by upscaling method."""
-    from common.figures import comparisons
-
-    rows = []
-    for interpolation in flags.INTERPOLATIONS:
-        scores = read_results(results / interpolation)
-        rows.append((interpolation, scores["test_accuracy"], scores["test_accuracy_interval"]))
-    size = image_size(results / "bicubic")
-    title = f"Upscaling from 32x32 to {size}x{size} for frozen VGG19, random weights"
-    yield comparisons.accuracies(rows, folder / "interpolations.png", title)
 
 
 def draw_resnet152v2(results, folder):
@@ -161,6 +96,27 @@ def draw_vgg19_finetune(results, folder):
     yield confusion.confusion_matrix(matrix, class_names, folder / "confusion_matrix.png", title)
 
 
+def draw_transfer(points, path):
+    """Test accuracy of several models by the number of their training images; `points` are rows of points.csv."""
+    from common.figures import comparisons
+    from common.results import metrics
+
+    rows = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
+    names = {row["model"]: row["model"] for row in rows}
+    return comparisons.accuracy_by_samples(rows, path, names, "CIFAR-10: test accuracy by number of training images")
+
+
+def draw_upscaling(points, path):
+    """Test accuracy by upscaling method, of each head; `points` are rows of points.csv."""
+    from common.figures import comparisons
+    from common.results import metrics
+
+    rows = metrics.spread_by(points, ("interpolation", "head"), "test_accuracy")
+    rows.sort(key=lambda row: flags.INTERPOLATIONS.index(row["interpolation"]))
+    title = "Upscaling from 32x32 for frozen EfficientNet-Lite0"
+    return comparisons.accuracy_by_group(rows, path, "interpolation", "head", title)
+
+
 def point(phase):
     """Learning rate and dropout rate of a phase of EfficientNetB7's history.csv: `lr=0.001 dropout=0.25`."""
     return tuple(float(word.split("=")[1]) for word in phase.split())
@@ -187,24 +143,39 @@ DRAW = {
     "ab_split": draw_ab_split,
     "efficientnetb7": draw_efficientnetb7,
     "resnet152v2": draw_resnet152v2,
-    "vgg19": draw_vgg19,
     "vgg19_finetune": draw_vgg19_finetune,
 }
+STUDIES = {  # figures of several runs, by the folder of plots/results/ whose points.csv has a row for each
+    "transfer": ("transfer/accuracy_by_samples.png", draw_transfer),
+    "upscaling": ("efficientnetb7/interpolations.png", draw_upscaling),
+}
+
+
+def draw_all(results, folder):
+    """Draw all figures of what is published in `results`, plots/results/, and give their paths, one by one."""
+    for experiment, draw in DRAW.items():
+        (folder / experiment).mkdir(parents=True, exist_ok=True)
+        yield from draw(results / experiment, folder / experiment)
+    for study, (figure, draw) in STUDIES.items():
+        points = results / study / "points.csv"
+        if points.is_file():
+            (folder / figure).parent.mkdir(exist_ok=True)
+            yield draw(files.read_csv(points), folder / figure)
 
 
 def main(argv=None):
     args = parse_args(argv)
     run_dirs = [runs.resolve(run_dir, "runs", "RUN_DIR", "results.json") for run_dir in args.run_dirs]
-    names = [check(run_dir) for run_dir in run_dirs]  # all of them, before anything is replaced
-    for run_dir, (experiment, name) in zip(run_dirs, names, strict=True):
-        cli.tell(publish(run_dir, experiment, name))
-    for experiment, draw in DRAW.items():
-        try:
-            (args.output_dir / experiment).mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:
-            raise cli.InputError(f"--output-dir {args.output_dir} can't be written to: {cli.reason(error)}") from error
-        for figure in draw(PLOTS / "results" / experiment, args.output_dir / experiment):
-            cli.tell(figure)
+    for run_dir in run_dirs:  # all of them, before anything is replaced
+        publishing.check(run_dir, EXPERIMENTS)
+    for run_dir in run_dirs:
+        cli.tell(publishing.publish(run_dir, PLOTS))
+    try:
+        args.output_dir.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise cli.InputError(f"--output-dir {args.output_dir} can't be written to: {cli.reason(error)}") from error
+    for figure in draw_all(PLOTS / "results", args.output_dir):
+        cli.tell(figure)
     if args.output_dir == PLOTS:
         from common.results import readme
 

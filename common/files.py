@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -12,12 +13,14 @@ import re
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
 from common.cli import InputError, reason, shortened
 
 MAX_TEXT = 2**27  # bytes of a CSV or JSON file, far more than a run writes
+MAX_UNPACKED = 2**24  # bytes in a .gz file, whose own size says little: predictions for half a million images
 
 
 @contextlib.contextmanager
@@ -105,11 +108,14 @@ def write_csv(path, rows, columns):
 
 
 def read_csv(path, convert=True):
-    """Rows of a CSV file as dicts by column name; numbers as float, empty cells as None. Raises OSError or ValueError.
+    """Rows of a CSV file, or of one in a .gz file, as dicts by column name; numbers as float, empty cells as None.
 
-    Without `convert` every cell stays text: a class may be called 1 or 01.
+    Without `convert` every cell stays text: a class may be called 1 or 01. Raises OSError or ValueError.
     """
-    lines = io.StringIO(read(path, MAX_TEXT).decode(), newline="")
+    content = read(path, MAX_TEXT)
+    if Path(path).suffix == ".gz":
+        content = unpacked(content)
+    lines = io.StringIO(content.decode(), newline="")
     try:
         rows = list(csv.DictReader(lines))
     except csv.Error as error:
@@ -117,6 +123,26 @@ def read_csv(path, convert=True):
     if any(None in row or None in row.values() for row in rows):
         raise ValueError("a row has more cells than the heading, or fewer")
     return [{column: _value(text) for column, text in row.items()} for row in rows] if convert else rows
+
+
+def packed(content):
+    """Bytes as those of a .gz file: the same ones for the same content, since it holds no name and no time."""
+    stream = io.BytesIO()
+    with gzip.GzipFile("", "wb", 9, stream, mtime=0) as file:
+        file.write(content)
+    return stream.getvalue()
+
+
+def unpacked(content):
+    """The content of a .gz file, from its bytes. Raises ValueError where it is damaged or holds over `MAX_UNPACKED` bytes."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            content = file.read(MAX_UNPACKED + 1)
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(reason(error)) from error
+    if len(content) > MAX_UNPACKED:
+        raise ValueError(f"it holds over {MAX_UNPACKED / 1e6:.0f} MB")
+    return content
 
 
 def read_arrays(path):

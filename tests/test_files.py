@@ -1,5 +1,8 @@
+import gzip
 import json
 import os
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,41 @@ def test_csv_comes_back_by_column_name(tmp_path):
 def test_cells_stay_text_where_classes_are_named_like_numbers(tmp_path):
     files.write_csv(tmp_path / "t.csv", [{"true": "1"}, {"true": "01"}, {"true": "nan"}], ("true",))
     assert [row["true"] for row in files.read_csv(tmp_path / "t.csv", convert=False)] == ["1", "01", "nan"]
+
+
+def test_a_packed_table_is_read_and_is_the_same_bytes_at_any_time(tmp_path, monkeypatch):
+    content = b"true,predicted\n01,1\n"
+    packed = files.packed(content)
+    assert gzip.decompress(packed) == files.unpacked(packed) == content
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    assert files.packed(content) == packed and packed[3:8] == bytes(5)  # RFC 1952: no name, no time
+    (tmp_path / "t.csv.gz").write_bytes(packed)
+    assert files.read_csv(tmp_path / "t.csv.gz", convert=False) == [{"true": "01", "predicted": "1"}]
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "text", "checksum"])
+def test_a_damaged_packed_table_is_a_value_error(tmp_path, damage):
+    packed = files.packed(b"true,predicted\n" + b"cat,dog\n" * 1000)
+    contents = {
+        "cut": packed[:-9],
+        "zeroed": packed[:10] + bytes(len(packed) - 10),
+        "text": b"true,predicted\ncat,dog\n",
+        "checksum": packed[:-8] + bytes(8),
+    }
+    (tmp_path / "t.csv.gz").write_bytes(contents[damage])
+    with pytest.raises(ValueError):
+        files.read_csv(tmp_path / "t.csv.gz")
+
+
+def test_a_bomb_is_unpacked_only_as_far_as_the_bound():
+    bomb = files.packed(bytes(2**28))  # 256 MiB in 256 KiB
+    assert len(bomb) < 2**19
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="it holds over 17 MB"):
+        files.unpacked(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+    assert len(files.unpacked(files.packed(bytes(files.MAX_UNPACKED)))) == files.MAX_UNPACKED
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), RuntimeError("file write failed: errno = 28, error message = 'x'")])

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from common.figures.style import COLOURS, MARKERS, PALETTE, save, shown
+from common.figures.style import MARKERS, PALETTE, save, shown
 
 
 def accuracy_by_samples(rows, path, names, title):
@@ -17,8 +17,9 @@ def accuracy_by_samples(rows, path, names, title):
         samples, mean, deviation = (
             np.array([row[column] or 0 for row in model_rows], float) for column in ("samples", "mean", "deviation")
         )
-        colour = PALETTE[number + 1]  # the colour that the model has in overview_of_all, where model A is first
-        axis.plot(samples, mean, marker=MARKERS[number + 1], color=colour, label=name)
+        style = number + 1  # that of the model in overview_of_all, where model A is first
+        colour = PALETTE[style % len(PALETTE)]
+        axis.plot(samples, mean, marker=MARKERS[style % len(MARKERS)], color=colour, label=name)
         axis.fill_between(samples, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0)
     ticks = sorted({row["samples"] for row in rows if row["model"] in names})
     axis.set_xscale("log")
@@ -29,14 +30,30 @@ def accuracy_by_samples(rows, path, names, title):
     return save(figure, path)
 
 
-def accuracies(rows, path, title):
-    """Test accuracies as dots with their intervals, one under the other: `rows` are (name, accuracy, (low, high))."""
-    figure, axis = plt.subplots(figsize=(7, 0.34 * len(rows) + 1.2))
-    for place, (_, accuracy, (low, high)) in enumerate(rows):
-        spread = [[accuracy - low], [high - accuracy]]
-        axis.errorbar(accuracy, place, xerr=spread, fmt="o", color=COLOURS["test"], capsize=3, markersize=5)
-    axis.set_yticks(range(len(rows)), [shown(name, 60) for name, *_ in rows])
-    axis.set(xlabel="test accuracy, 95 % interval", title=shown(title))
+def accuracy_by_group(rows, path, group, series, title):
+    """Test accuracies as dots with their standard deviations: a line for each group, in it a dot for each series.
+
+    `rows` have the columns `group` and `series`, both names, mean, deviation and runs, as `metrics.spread_by` gives them.
+    """
+    groups, names = (list(dict.fromkeys(row[column] for row in rows)) for column in (group, series))
+    figure, axis = plt.subplots(figsize=(7, 0.5 * len(groups) + 1.4))
+    for number, name in enumerate(names):
+        own = [row for row in rows if row[series] == name]
+        places = [groups.index(row[group]) + 0.22 * (number - (len(names) - 1) / 2) for row in own]
+        axis.errorbar(
+            [row["mean"] for row in own],
+            places,
+            xerr=[row["deviation"] or 0 for row in own],
+            fmt=MARKERS[number % len(MARKERS)],
+            color=PALETTE[number % len(PALETTE)],
+            capsize=3,
+            markersize=5,
+            label=shown(name, 60),
+        )
+    axis.set_yticks(range(len(groups)), [shown(name, 60) for name in groups])
+    seeds = "/".join(map(str, sorted({row["runs"] for row in rows})))
+    axis.set(xlabel=f"test accuracy, mean and standard deviation over {seeds} seeds", title=shown(title))
     axis.margins(y=0.15)
     axis.invert_yaxis()
+    axis.legend(title=shown(series), title_fontsize=9)
     return save(figure, path)

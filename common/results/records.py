@@ -14,6 +14,7 @@ from common.results import schema
 from common.training.job import phase_name
 
 DEPTH = 2  # runs/<experiment>/<run>
+PACKED_PREDICTIONS = "predictions.csv.gz"  # of a published run
 # Batch norm's means and variances count as frozen even where the layer is trained: under one weight in a hundred.
 BATCH_NORM_SHARE = 0.02
 
@@ -58,12 +59,24 @@ class Record:
             last = "head" if "weights" in self.args else self.phases[-1]
         return ", then ".join([*self.phases[:-1], last])
 
-    def predictions(self):
-        """The true and the predicted class names of the test images, two lists. Raises InputError."""
+    @property
+    def predictions_file(self):
+        """The path of its predictions.csv, or of the predictions.csv.gz of a published run; the former where there is none."""
         subfolder = self.folder / (self.model or "")
         is_apart = os.path.isdir(subfolder)  # noqa: PTH112  one of several models lies at the top
         path = (subfolder if is_apart else self.folder) / "predictions.csv"
-        if not _is_file(path):
+        published = path.with_name(PACKED_PREDICTIONS)
+        return published if _is_file(published) and not _is_file(path) else path
+
+    @property
+    def has_predictions(self):
+        """Whether there is such a file."""
+        return _is_file(self.predictions_file)
+
+    def predictions(self):
+        """The true and the predicted class names of the test images, two lists. Raises InputError."""
+        path = self.predictions_file
+        if not self.has_predictions:
             raise InputError(f"{path} is missing")
         rows = _read_csv(path, schema.PREDICTIONS, convert=False)
         true, predicted = ([row[column] for row in rows] for column in schema.PREDICTIONS)

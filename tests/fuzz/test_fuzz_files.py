@@ -66,6 +66,14 @@ def test_csv(tmp_path, convert, content):
             assert isinstance(value, kinds) and (not isinstance(value, float) or math.isfinite(value))
 
 
+@given(content=damaged([files.packed(CSV)]))
+def test_packed_csv(tmp_path, content):
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(content)
+    rows, error = outcome(files.read_csv, path)
+    assert error is not None or rows == [] or len(rows[0]) == 3
+
+
 @given(rows=st.lists(st.fixed_dictionaries({"a": words, "b": words}), max_size=4))
 def test_csv_that_is_written_is_what_is_read(tmp_path, rows):
     path = tmp_path / "x.csv"

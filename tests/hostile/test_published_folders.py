@@ -9,6 +9,7 @@ from makers import ESCAPE, change_json, encoded, make_finished, picture
 
 import make_plots
 import predict
+from common import files
 
 
 @pytest.fixture
@@ -36,6 +37,11 @@ UNPUBLISHED = {
     "an experiment from the root": has(experiment="/outside"),
     "an unknown experiment": has(experiment="other"),
     "an experiment with an escape": has(experiment=ESCAPE),
+    "predictions packed in a bomb": holds("predictions.csv.gz", files.packed(bytes(2**28))),
+    "packed predictions of another kind": holds("predictions.csv.gz", b"PK\x03\x04"),
+    "packed predictions without rows": holds("predictions.csv.gz", b""),
+    "predictions of other classes": holds("predictions.csv", f"true,predicted\n{ESCAPE},{ESCAPE}\n"),
+    "a sweep that is a FIFO": lambda run: os.mkfifo(run / "sweep.csv"),
 }  # fmt: skip
 
 
@@ -45,7 +51,9 @@ def test_a_run_that_can_not_be_published(refused, tmp_path, plots, case):
     refused(make_plots.main, "run", "--output-dir", "figures", names=["run"])
 
 
-@pytest.mark.parametrize("name", [RESULTS, ARGS, ENVIRONMENT, HISTORY, "confusion_matrix.csv", "points.csv", "a/sweep.csv"])
+@pytest.mark.parametrize(
+    "name", [RESULTS, ARGS, ENVIRONMENT, HISTORY, "confusion_matrix.csv", "points.csv", "a/sweep.csv", "predictions.csv"]
+)
 def test_no_link_out_of_a_run_is_published(refused, tmp_path, plots, name):
     run = make_finished(tmp_path / "run")
     outside = tmp_path / "outside"

@@ -1,6 +1,7 @@
 """compare.py on run folders that are made here from the published ones, in seconds: no model is trained."""
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -20,7 +21,7 @@ import compare
 from common import files
 from common.data.dataset import Samples
 from common.figures import curves
-from common.results import comparison
+from common.results import comparison, publishing, records
 from common.results.predictions import Predictions
 from common.training.history import COLUMNS as HISTORY_COLUMNS
 
@@ -85,7 +86,9 @@ def test_runs_that_differ_only_in_seed_are_one_row(call):
     make_run("runs/r/2026-12", seed=0, test_accuracy=0.2, weights="imagenet", args={"weights": "imagenet"})
     make_run("runs/r/2026-13", seed=0, test_accuracy=0.1, train_size=200)
     code, rows, err = show(call)
-    assert code == 0 and "skipped" not in err
+    skipped = re.findall(r"skipped (.*): not a run of this collection", err)
+    assert code == 0 and len(skipped) == err.count("skipped")
+    assert not any(list(Path(folder).rglob("args.json")) for folder in skipped)  # benchmarks and studies
     by_seeds = {row["seeds"]: row for row in rows}
     assert sorted(row["seeds"] for row in rows) == ["0"] * 5 + ["0 1 2"]
     several = by_seeds["0 1 2"]
@@ -380,6 +383,39 @@ def test_two_models_on_the_same_images_are_tested(call):
     assert "paired" not in out
 
 
+def test_published_runs_are_tested_as_the_runs_themselves(call):
+    def p_of(*folders):
+        said = " ".join(call(compare.main, *folders, "--no-figure")[1].split())
+        return re.search(r"only .* is right on .*p = [\d.]+", said)[0]
+
+    first = make_run("runs/r/1", args={"name": "one"})
+    second = make_run("runs/r/2", wrong=range(2, 12), args={"name": "two", "lr": 0.01})
+    published = [publishing.publish(run, Path("plots")) for run in (first, second)]
+    assert "p = 0.0386" in p_of(*published) and p_of(*published) == p_of(first, second)
+    assert not list(Path("plots").rglob("predictions.csv"))
+    (packed,) = published[0].glob("predictions.csv.gz")
+    assert gzip.decompress(packed.read_bytes()) == (first / "predictions.csv").read_bytes()
+    again = packed.read_bytes()
+    assert publishing.publish(published[0], Path("plots")) == published[0] and packed.read_bytes() == again
+    packed.write_bytes(files.packed(bytes(2**26)))
+    said = call(compare.main, *published, "--no-figure")[1]
+    assert "No paired test: damaged, predictions.csv.gz can't be read (it holds over 17 MB)." in said
+
+
+def test_the_predictions_of_each_of_several_models_are_published():
+    folder = make_ab_split()
+    results = files.read_json(folder / "results.json")
+    results["models"]["a"] |= {"class_names": list(CLASSES), "test_accuracy": 0.5}
+    files.write_json(folder / "results.json", results)
+    files.write_json(folder / "args.json", files.read_json(folder / "args.json") | {"name": "default"})
+    write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
+    published = publishing.publish(folder, Path("plots"))
+    packed = {path.relative_to(published) for path in published.rglob("*.gz")}
+    assert packed == {Path("predictions.csv.gz"), Path("a/predictions.csv.gz")}
+    for record, original in zip(records.read(published), records.read(folder), strict=True):
+        assert record.predictions() == original.predictions()
+
+
 def test_of_several_seeds_the_lowest_are_tested(call):
     make_run("runs/r/1", seed=3, wrong=range(12))
     make_run("runs/r/2", seed=2, wrong=(0, 1))
@@ -508,15 +544,13 @@ def test_the_figure_is_a_file_and_the_table_stays_alone_on_stdout(call, tmp_path
 
 def test_the_published_results_can_be_compared(call):
     code, rows, err = show(call, PUBLISHED)
-    assert code == 0
-    assert err.count("skipped") == 1 and "with the same arguments and seed" in err  # vgg19's bicubic, which was run again
+    skipped = re.findall(r"skipped (.*): not a run of this collection", err)
+    assert code == 0 and len(skipped) == err.count("skipped")
+    assert not any(list(Path(folder).rglob("args.json")) for folder in skipped)  # benchmarks and studies
     expected = []
     for path in sorted(PUBLISHED.glob("*/*/results.json")):
         whole = files.read_json(path)
         expected += [scores["test_accuracy"] for scores in whole.get("models", {path: whole}).values()]
-    again = files.read_json(PUBLISHED / "vgg19" / "again" / "results.json")["test_accuracy"]
-    assert expected.count(again) == 2
-    expected.remove(again)
     study = PUBLISHED / "ab_split" / "study"
     largest = {row["model"]: row["mean"] for row in files.read_csv(study / "accuracy_by_samples.csv")}  # sizes ascend
     for model, scores in files.read_json(study / "results.json")["models"].items():

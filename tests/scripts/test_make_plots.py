@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import make_plots
-from common import cli, files
+from common import cli, files, flags
+from common.figures import comparisons
+from common.results import publishing
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "plots" / "results"
@@ -19,7 +21,7 @@ def run_dir(tmp_path):
     """A run folder with all that a run leaves, made from the published control."""
     folder = tmp_path / "runs" / "resnet152v2" / "20261123-120000-control"
     shutil.copytree(PUBLISHED / "resnet152v2" / "control", folder)
-    for name in ("model.keras", "predictions.csv", "plots/curves.png", "checkpoint/head.npz", "checkpoint/finished.json"):
+    for name in ("model.keras", "plots/curves.png", "checkpoint/head.npz", "checkpoint/finished.json"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("large, or of this machine")
     (folder / "plots" / "pipeline.png").write_text("a figure with images")
@@ -53,10 +55,12 @@ def test_only_small_texts_and_copied_figures_of_a_run_are_published_in_place_of_
         ("results.json", {"dry_run": True}, "a dry run, its numbers mean nothing"),
         ("args.json", {"name": None}, "start runs for publication with --name"),
         ("args.json", "{", "damaged, args.json can't be read"),
+        ("predictions.csv", "true,predicted\ncat,cat\n", "has 1 right of 1, which is not what results.json says"),
+        ("predictions.csv.gz", "true,predicted\ncat,cat\n", "damaged, predictions.csv.gz can't be read"),
     ],
 )
 def test_what_is_no_finished_run_with_a_name_is_refused_and_replaces_nothing(run_dir, monkeypatch, file, changes, complaint):
-    monkeypatch.setattr(make_plots.shutil, "rmtree", lambda *args, **kwargs: pytest.fail("something was removed"))
+    monkeypatch.setattr(publishing.shutil, "rmtree", lambda *args, **kwargs: pytest.fail("something was removed"))
     if isinstance(changes, dict):
         files.write_json(run_dir / file, files.read_json(run_dir / file) | changes)
     elif changes:
@@ -65,6 +69,37 @@ def test_what_is_no_finished_run_with_a_name_is_refused_and_replaces_nothing(run
         (run_dir / file).unlink()
     with pytest.raises(cli.InputError, match=complaint):
         make_plots.main([str(PUBLISHED / "resnet152v2" / "control"), str(run_dir)])
+
+
+def test_studies_are_drawn_from_their_points(tmp_path, monkeypatch):
+    """Made points: two models, and five methods of upscaling with two heads, three seeds each."""
+    monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
+    monkeypatch.setattr(make_plots, "DRAW", {})
+    make_plots.main(["--output-dir", str(tmp_path / "figures")])
+    assert not list((tmp_path / "figures").iterdir())  # nothing is published
+    seeds = [{"seed": seed, "val_accuracy": 0.5, "test_accuracy": 0.5 + seed / 10, "command": "x"} for seed in range(3)]
+    models = [{"model": model, "samples": size} | one for model in ("lite0", "scratch") for size in (50, 500) for one in seeds]
+    heads = [
+        {"interpolation": method, "head": head} | one
+        for head in ("document", "logistic")
+        for method in reversed(flags.INTERPOLATIONS)
+        for one in seeds
+    ]
+    for study, points in (("transfer", models), ("upscaling", heads)):
+        (tmp_path / "plots" / "results" / study).mkdir(parents=True)
+        files.write_csv(tmp_path / "plots" / "results" / study / "points.csv", points, points[0])
+    drawn = {}
+    for name in ("accuracy_by_samples", "accuracy_by_group"):
+        monkeypatch.setattr(comparisons, name, lambda *given, name=name: drawn.setdefault(name, given)[1])
+    make_plots.main(["--output-dir", str(tmp_path / "figures")])
+    rows, path, names, _ = drawn["accuracy_by_samples"]
+    assert path == tmp_path / "figures" / "transfer" / "accuracy_by_samples.png"
+    assert list(names) == ["lite0", "scratch"] and [row["samples"] for row in rows] == [50, 500] * 2
+    assert all(row["mean"] == pytest.approx(0.6) and row["deviation"] == pytest.approx(0.1) for row in rows)
+    rows, path, *columns, _ = drawn["accuracy_by_group"]
+    assert path == tmp_path / "figures" / "efficientnetb7" / "interpolations.png" and columns == ["interpolation", "head"]
+    assert list(dict.fromkeys(row["interpolation"] for row in rows)) == list(flags.INTERPOLATIONS)
+    assert len(rows) == 10 and all(row["runs"] == 3 for row in rows)
 
 
 def test_figures_are_drawn_without_keras():
