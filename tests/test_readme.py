@@ -4,6 +4,7 @@ import importlib
 import itertools
 import re
 import shlex
+import shutil
 import statistics
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 import make_plots
 import train_ab_split
 from common import files, flags
-from common.results import publishing, readme
+from common.results import comparison, elsewhere, publishing, readme, records
 from common.training import resume
 
 ROOT = Path(__file__).parents[1]
@@ -91,26 +92,92 @@ def test_tables_and_commands_are_those_of_the_published_results():
     pages = [PAGES[ROOT / name] for name in readme.FILES]
     for page in pages:
         assert readme.update(page, RESULTS) == page
-    for marker in ("results", "controls", "commands", "sizes"):
+    for marker in ("results", "controls", "elsewhere", "commands", "sizes"):
         assert sum(page.count(f"<!-- {marker} -->") for page in pages) == 1
-    for number in ("0.7606", "0.4123", "--lr .03 --name", "0.8026"):
+    for number in ("0.7606", "0.4123", "--lr .03 --name", "0.8026", "0.8864"):
         page = next(page for page in pages if number in page)
         changed = page.replace(number, "0.1")
         assert changed != page and readme.update(changed, RESULTS) == page
 
 
+def folders_of(row):
+    """The folders of the runs of a row of a table: that which it links to, and those of the same name with a number."""
+    first = RESULTS / re.search(r"plots/results/([^)]*)\)", row[0])[1]
+    return [first, *(path for path in sorted(first.parent.iterdir()) if re.fullmatch(rf"{first.name}-[1-9]", path.name))]
+
+
 def test_the_tables_agree_with_the_confusion_matrices():
     results, controls = ([row for row in cells(marker) if "ab_split" not in row[0]] for marker in ("results", "controls"))
-    assert len(results) + 4 <= 10 and len(controls) <= 10
-    for run in (*results, *controls):
-        folder = ROOT / re.search(r"\((.*)\)", run[0])[1]
-        args, scores = (files.read_json(folder / name) for name in ("args.json", "results.json"))
-        matrix = make_plots.read_matrix(folder / "confusion_matrix.csv")[0]
-        assert run[2].startswith(f"{np.trace(matrix) / matrix.sum():.4f} [") and args["seed"] == 0
-        assert (scores["train_size"] + scores["val_size"], matrix.sum()) == (50_000, 10_000)
-        assert (run in controls) == (args["weights"] == "none" and folder.parent.name != "vgg19_finetune")
+    for row in (*results, *controls):
+        accuracies, seeds = [], []
+        for folder in folders_of(row):
+            args, scores = (files.read_json(folder / name) for name in ("args.json", "results.json"))
+            matrix = make_plots.read_matrix(folder / "confusion_matrix.csv")[0]
+            accuracies.append(np.trace(matrix) / matrix.sum())
+            seeds.append(args["seed"])
+            assert (scores["train_size"] + scores["val_size"], matrix.sum()) == (50_000, 10_000)
+            assert (row in controls) == (args["weights"] == "none" and folder.parent.name != "vgg19_finetune")
+        if len(accuracies) == 1:
+            assert row[2].startswith(f"{accuracies[0]:.4f} [") and seeds == [0]
+        else:
+            spread = f"{statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f} ({len(seeds)} seeds)"
+            assert row[2].replace("\N{NO-BREAK SPACE}", " ") == spread and seeds == [*range(len(seeds))]
         # No documented number of these can be compared with ours.
-        assert run[3][0] == ("-" if Path(args["data"]).name == "cifar100" else "(")
+        assert row[3][0] == ("-" if Path(args["data"]).name == "cifar100" else "(")
+
+
+def test_the_runs_of_a_row_differ_only_in_their_seeds():
+    for row in (*cells("results"), *cells("controls")):
+        runs = [records.read(folder) for folder in folders_of(row)]
+        for models in zip(*runs, strict=True):
+            assert len(comparison.group(models)[0]) == 1, row
+            assert len({record.results["seed"] for record in models}) == len(models), row
+
+
+def test_a_row_of_several_seeds_is_their_mean_and_deviation(tmp_path, monkeypatch):
+    accuracies, minutes = (0.7, 0.74, 0.75), (2, 9, 9)
+    for name, accuracy, time in zip(("vgg19/lite0", "vgg19/lite0-1", "vgg19/lite0-2"), accuracies, minutes, strict=True):
+        shutil.copytree(RESULTS / "vgg19" / "control", tmp_path / name)
+        scores = files.read_json(tmp_path / name / "results.json")
+        changes = {"test_accuracy": accuracy, "test_accuracy_interval": [0.1, 0.9], "total_seconds": 60.0 * time}
+        files.write_json(tmp_path / name / "results.json", scores | changes)
+    (tmp_path / "vgg19" / "lite0-4").mkdir()  # there is no lite0-3
+    monkeypatch.setattr(readme, "CONTROLS", (readme.Row("vgg19/lite0", "`x`", "vgg19-frozen"),))
+    (line,) = readme.controls(tmp_path)[2:]
+    assert line.replace("\N{NO-BREAK SPACE}", " ").split(" | ") == [
+        "| [VGG19 at 224](../plots/results/vgg19/lite0)",
+        "`x`",
+        f"{statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f} (3 seeds)",
+        "(0.8300)",
+        elsewhere.PUBLISHED["vgg19-frozen"].link,
+        "2 min, H200 |",
+    ]
+    shutil.copytree(RESULTS / "ab_split" / "default", tmp_path / "ab_split" / "default")
+    shutil.copytree(RESULTS / "ab_split" / "default", tmp_path / "ab_split" / "default-1")
+    path = tmp_path / "ab_split" / "default-1" / "results.json"
+    scores = files.read_json(path)
+    scores["models"]["a"]["test_accuracy"] = 0.7
+    files.write_json(path, scores)
+    monkeypatch.setattr(readme, "RESULTS", (readme.Row("ab_split/default"),))
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in readme.results(tmp_path)[2:]]
+    a, last = (scores["models"][name]["test_accuracy"] for name in ("a", "b-last-fc"))
+    other = files.read_json(RESULTS / "ab_split" / "default" / "results.json")["models"]["a"]["test_accuracy"]
+    assert f"{(a + other) / 2:.4f} ± {statistics.stdev((a, other)):.4f} (2 seeds)" in lines[0]
+    assert f"{last:.4f} ± 0.0000 (2 seeds)" in lines[2] and len(lines) == 4
+
+
+def test_numbers_from_elsewhere_are_those_of_its_table_with_their_sources():
+    known = {row[0] for row in cells("elsewhere")}
+    external = [row[4] for row in (*cells("results"), *cells("controls"))]
+    assert any(cell != "-" for cell in external) and {cell for cell in external if cell != "-"} <= known
+    assert all(re.fullmatch(r"\[0\.\d+\]\(https://(github\.com|arxiv\.org)/\S+\)", link) for link in known)
+
+
+def test_the_tables_fit_githubs_width():
+    for marker in ("results", "controls"):
+        for row in cells(marker):
+            shown = [re.sub(r"\]\(\S*\)|[\[`]", "", cell) if cell.startswith("[") else cell for cell in row]
+            assert len(" ".join(shown)) <= 130, row
 
 
 def test_the_documented_numbers_of_the_ab_split_are_comparable():

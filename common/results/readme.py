@@ -3,32 +3,62 @@
 They stand between two markers, `<!-- name -->` and `<!-- /name -->`.
 """
 
+from dataclasses import dataclass
+from itertools import count, takewhile
+from pathlib import Path
+
 from common import files
-from common.results import metrics, tables
+from common.results import elsewhere, metrics, tables
 
 FILES = ("README.md", "docs/experiments.md")  # those with markers
-RESULTS = {  # published runs in the table's order; the A/B split's four models have names of their own
-    "ab_split/default": "",
-    "vgg19_finetune/scratch": "VGG19 from scratch, 5 epochs",
-    "vgg19_finetune/cifar100": "the same on CIFAR-100",
-    "vgg19_finetune/transfer": "from CIFAR-100: head 1 epoch, all layers 4",
-    "vgg19_finetune/frozen": "from CIFAR-100, frozen: head 5 epochs",
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: a published run, or the A/B split's four models; what was trained; a key of `elsewhere.PUBLISHED`.
+
+    The same with other seeds is published beside the run as <run>-1, <run>-2 ... and is part of the row.
+    """
+
+    run: str
+    what: str = ""  # the A/B split's models have names of their own
+    external: str = ""
+
+    def runs(self, published):
+        """The folders of its runs, one for each seed."""
+        others = (published / f"{self.run}-{number}" for number in count(1))
+        return [published / self.run, *takewhile(Path.is_dir, others)]
+
+
+RESULTS = (
+    Row("ab_split/default"),
+    Row("vgg19_finetune/scratch", "from scratch, 5 epochs", "vgg19-scratch"),
+    Row("vgg19_finetune/cifar100", "the same on CIFAR-100"),
+    Row("vgg19_finetune/transfer", "from CIFAR-100: head 1 epoch, all layers 4", "vgg16-finetuned"),
+    Row("vgg19_finetune/frozen", "from CIFAR-100, frozen: head 5 epochs", "vgg16-frozen"),
+)
+CONTROLS = (  # random weights in a frozen backbone
+    Row("resnet152v2/control", "head, 200x200, augmented"),
+    Row("vgg19/control", "softmax, 224x224"),
+    Row("vgg19/lr-03", "the same, `--lr .03`, best of 5 on val"),
+    Row("efficientnetb7/control", "head, 224x224, augmented, best of 8 on val"),
+    Row("efficientnetb7/no-resize", "head, 32x32, augmented, not resized"),
+)
+TITLES = {  # of the experiments, short: the table is as wide as GitHub shows it
+    "ab_split": "A/B split",
+    "efficientnetb7": "EfficientNet",
+    "resnet152v2": "ResNet152V2",
+    "vgg19": "VGG19 at 224",
+    "vgg19_finetune": "VGG19 at 32",
 }
-CONTROLS = {  # random weights in a frozen backbone
-    "resnet152v2/control": "head on ResNet152V2, 200x200, augmented",
-    "vgg19/control": "softmax on VGG19, 224x224",
-    "vgg19/lr-03": "the same, `--lr .03`, best of 5 on val",
-    "efficientnetb7/control": "head on EfficientNetB7, 224x224, augmented, best of 8 on val",
-    "efficientnetb7/no-resize": "head on EfficientNetB7, 32x32, augmented, not resized",
-}
-COLUMNS = ("experiment", "what was trained", "test accuracy [95 % interval]", "documented", "time, device")
-NO_BREAK = "\N{NO-BREAK SPACE}"  # keeps an interval, a time or a device on one line of its cell
+COLUMNS = ("experiment", "what was trained", "test accuracy", "documented", "elsewhere", "time, device")
+NO_BREAK = "\N{NO-BREAK SPACE}"  # keeps an experiment, an interval, a time or a device on one line of its cell
 MAX_LINE = 100  # characters of a command; the rest goes to a line of its own
 
 
 def update(text, published):
     """`text` with its tables and commands as the files under `published`, plots/results/, have them."""
-    parts = {"results": results, "controls": controls, "commands": commands, "sizes": sizes}
+    parts = {"results": results, "controls": controls, "elsewhere": others, "commands": commands, "sizes": sizes}
     for name, make_lines in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if begin in text:
@@ -38,20 +68,26 @@ def update(text, published):
 
 
 def results(published):
-    """The table of results: a row for each published run, four for the models of the A/B split."""
-    return _table(RESULTS, published)
+    """The README's table: a line for each of `RESULTS`, four for the models of the A/B split."""
+    return _table(RESULTS, published, "plots/results")
 
 
 def controls(published):
-    """The same table for the runs with random weights in a frozen backbone."""
-    return _table(CONTROLS, published)
+    """The same table of `CONTROLS`, for docs/."""
+    return _table(CONTROLS, published, "../plots/results")
+
+
+def others(published):
+    """The table of what is published elsewhere."""
+    rows = [(one.link, one.source, one.protocol) for one in elsewhere.PUBLISHED.values()]
+    return tables.markdown(rows, ("accuracy", "source", "how it was measured"))
 
 
 def commands(published):
-    """A block of the commands of all these runs, in the same order."""
+    """A block of the commands of all these rows, in the same order; of several seeds the first."""
     lines = ["```sh"]
-    for run in (*RESULTS, *CONTROLS):
-        command = files.read_json(published / run / "environment.json")["command"]
+    for row in (*RESULTS, *CONTROLS):
+        command = files.read_json(published / row.run / "environment.json")["command"]
         lines += wrap(f".venv/bin/python {command}")
     return [*lines, "```"]
 
@@ -86,22 +122,35 @@ def sizes(published):
     return tables.markdown(rows, ("training images of B", *columns.values()))
 
 
-def _table(descriptions, published):
-    rows = []
-    for run, description in descriptions.items():
-        run_results, environment = (files.read_json(published / run / name) for name in ("results.json", "environment.json"))
-        for model in run_results.get("models", {"": run_results}).values():
-            seconds = model["total_seconds"] if description else model["seconds"]
+def _table(rows, published, folder):
+    """Lines of a table, with links to the runs in `folder`."""
+    cells = []
+    for row in rows:
+        by_seed = [files.read_json(run / "results.json") for run in row.runs(published)]
+        device = files.read_json(published / row.run / "environment.json")["devices"][0]
+        title = TITLES[row.run.split("/")[0]].replace(" ", NO_BREAK)
+        external = elsewhere.PUBLISHED[row.external].link if row.external else "-"
+        for name, first in by_seed[0].get("models", {"": by_seed[0]}).items():
+            seconds = first["seconds"] if name else first["total_seconds"]
             time = f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
-            accuracy = tables.accuracy(model["test_accuracy"], model["test_accuracy_interval"])
-            rows.append((
-                f"[{run}](plots/results/{run})",
-                description or model["model"],
-                accuracy.replace(", ", f",{NO_BREAK}"),
-                tables.documented(model),
-                f"{time.replace(' ', NO_BREAK)}, {_device(environment['devices'][0])}",
+            cells.append((
+                f"[{title}]({folder}/{row.run})",
+                row.what or first["model"],
+                _accuracy([results["models"][name] if name else results for results in by_seed]),
+                tables.documented(first),
+                external,
+                f"{time.replace(' ', NO_BREAK)}, {_device(device)}",
             ))  # fmt: skip
-    return tables.markdown(rows, COLUMNS)
+    return tables.markdown(cells, COLUMNS)
+
+
+def _accuracy(by_seed):
+    """A cell: the accuracy of one seed with its interval, or the mean of several with their deviation."""
+    if len(by_seed) == 1:
+        text = tables.accuracy(by_seed[0]["test_accuracy"], by_seed[0]["test_accuracy_interval"])
+        return text.replace(", ", f",{NO_BREAK}")
+    mean, deviation = metrics.spread([results["test_accuracy"] for results in by_seed])
+    return f"{mean:.4f} ± {deviation:.4f} ({len(by_seed)} seeds)".replace(" ", NO_BREAK)
 
 
 def _device(name):

@@ -75,6 +75,6 @@ def devices(names):
 
 
 def _cells(rows, columns):
-    """The cells as text, the headings first, and which columns hold numbers: `1.2`, `(1.2)` or `-` in every row."""
+    """The cells as text, the headings first, and which columns hold numbers: `1.2`, `(1.2)`, `[1.2]` or `-` in every row."""
     cells = [list(columns), *[[str(cell) for cell in row] for row in rows]]
-    return cells, [all(re.match(r"\(?\d|-?$", row[index]) for row in cells[1:]) for index in range(len(columns))]
+    return cells, [all(re.match(r"[(\[]?\d|-?$", row[index]) for row in cells[1:]) for index in range(len(columns))]
