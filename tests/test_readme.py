@@ -212,6 +212,38 @@ def test_every_point_of_a_study_has_the_same_seeds(study, keys):
     assert all(len(set(of_point)) == len(of_point) >= 3 for of_point in seeds.values())
 
 
+def test_benchmarks_are_kept_with_what_they_ran_on():
+    for path in (RESULTS / "benchmarks").iterdir():
+        command, day, device, versions, empty, *output = path.read_text().splitlines()
+        script = re.match(r"\$ python (benchmarks/\w+\.py)( |$)", command)[1]
+        assert (ROOT / script).is_file() and re.match(r"\d{4}-\d\d-\d\d, commit [0-9a-f]{12}$", day), path
+        assert ", Keras on " in device and "Python 3." in versions and not empty and output, path
+        assert path.stat().st_size < 50_000, path
+
+
+def test_quoted_measurements_are_in_the_kept_output():
+    """Every decimal and every number before a unit in a row of docs/performance.md whose benchmark is kept."""
+    kept = {path.stem: path.read_text().split("\n\n", 1)[1].replace(",", "") for path in (RESULTS / "benchmarks").iterdir()}
+    rows = re.findall(r"(?m)^\| `benchmarks/(\w+)\.py[^`]*` \|(.*)\|$", PAGES[ROOT / "docs" / "performance.md"])
+    rows = [(name, row) for name, row in rows if name in kept]
+    assert rows
+    for name, row in rows:
+        for number in re.findall(r"(?<![\w.])\d*\.\d+|\d[\d,]*(?= (?:s|ms|MiB|images/s)\b)", row):
+            plain = re.escape(number.replace(",", "").lstrip("0"))
+            assert re.search(rf"(?<![\d.])0?{plain}(?![\d.])", kept[name]), (name, number)
+
+
+def test_quoted_kills_are_the_sum_of_the_kept_output():
+    texts = [path.read_text() for path in (RESULTS / "benchmarks").iterdir()]
+    kept = [text for text in texts if "kill_and_resume.py" in text.splitlines()[0] and "TERM" not in text.splitlines()[0]]
+    if not kept:
+        pytest.skip("not kept yet")
+    counts = re.findall(r"(\d+) kills in .* ([\d,]+) numbers compared, (\d+) differ", "\n".join(kept))
+    kills, numbers, differing = (sum(int(count.replace(",", "")) for count in column) for column in zip(*counts, strict=True))
+    page = " ".join(PAGES[ROOT / "docs" / "reproducibility.md"].split())
+    assert f"{kills} kills, {numbers:,} numbers compared, {differing} differ" in page
+
+
 @pytest.mark.parametrize(
     "script, runs",
     [
