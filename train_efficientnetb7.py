@@ -25,7 +25,7 @@ from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
-from common.training import folder, resume
+from common.training import folder, logistic, resume
 from common.training.run import Experiment, Run
 
 BASES = {"efficientnetb7": "EfficientNetB7", "efficientnet-lite0": "EfficientNet-Lite0"}
@@ -136,11 +136,13 @@ def train_point(run, point, phase, extractor, inputs, augmentation):
 
 
 def train(run, dataset, weights):
+    from keras import Model
+
     from common.models import features
     from common.results import report, sweep
 
-    args, image_shape = run.args, dataset.test.images.shape[1:]
-    augmentation = augment.flip_shift_and_rotate if args.augment else None
+    args, image_shape, num_classes = run.args, dataset.test.images.shape[1:], len(dataset.class_names)
+    augmentation = augment.flip_shift_and_rotate if args.augment and args.head == "document" else None
     extractor = build_extractor(args, weights, image_shape)
     inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)  # one pass, for all combinations
 
@@ -148,25 +150,31 @@ def train(run, dataset, weights):
         fresh = build_extractor(args, weights, image_shape) if args.unfreeze_last else extractor  # training changes it
         return train_point(run, point, phase, fresh, inputs, augmentation)
 
-    (learning_rate, dropout), phase, (model, trained) = sweep.train_best(run, train_next)
+    if args.head == "logistic":
+        trained, phase, learning_rate = logistic.build_head(extractor.output_shape[-1], num_classes), logistic.PHASE, args.lr[0]
+        chosen = logistic.fit(run, inputs, trained)
+        model = Model(extractor.input, trained(extractor.output))
+    else:
+        (learning_rate, dropout), phase, (model, trained) = sweep.train_best(run, train_next)
+        chosen = {"learning_rate": learning_rate, "dropout": dropout}
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     for saved in (model, document := with_lambda(args, model)):
         compile_model(saved, learning_rate, args.optimizer, args.momentum, args.weight_decay)
     report.save_h5(run, document, "cifar10.h5")
-    chosen = {"learning_rate": learning_rate, "dropout": dropout}
     return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction | chosen)
 
 
 def main(argv=None):
     args = parse_args(argv)
+    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
     dataset = data.load(args, upscaled_later=True)
     kind, resized = "fine-tuned" if args.unfreeze_last else "frozen", ", not resized" * args.no_resize
     experiment = Experiment(
         name="efficientnetb7",
-        title=f"{kind} {BASES[args.base]}, {weights.label}{resized}",
+        title=f"{kind} {BASES[args.base]}, {weights.label}{resized}{logistic.label(args)}",
         weights=args.weights,
         documented=0.32 if args.no_resize else 0.85,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",

@@ -18,7 +18,7 @@ from common import backend, cli, flags
 from common.data import augment, classes
 from common.data import dataset as data
 from common.models import weights as pretrained
-from common.training import folder, resume
+from common.training import folder, logistic, resume
 from common.training.run import Experiment, Run
 
 
@@ -86,40 +86,47 @@ def train(run, dataset, weights):
     from common.training.callbacks import BestEpoch
 
     args, epochs, num_classes = run.args, run.epochs(run.args.epochs), len(dataset.class_names)
-    augmentation = augment.flip_shift_and_zoom if args.augment else None
+    augmentation = augment.flip_shift_and_zoom if args.augment and args.head == "document" else None
+    phase = "head" if args.head == "document" else logistic.PHASE
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
+    if args.head == "logistic":
+        head = logistic.build_head(extractor.output_shape[-1], num_classes)
     model = Model(extractor.input, head(extractor.output))
     inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)  # or images: --no-cache
     trained = head if extraction else model
 
-    train_samples = inputs.train.one_hot(num_classes, args.smoothing)
-    batches = run.batches(train_samples, augmentation=None if extraction else augmentation)
-    keep_best = BestEpoch(patience=epochs)
-    learning_rate, chosen = args.lr, [keep_best]
-    if args.schedule == "cosine":
-        learning_rate = schedules.cosine(args.lr, epochs * len(batches), args.warmup_epochs * len(batches))
+    if args.head == "logistic":
+        extraction |= logistic.fit(run, inputs, head)
     else:
-        factor, patience = args.lr_factor, args.lr_patience
-        chosen.insert(0, callbacks.ReduceLROnPlateau("val_accuracy", factor=factor, patience=patience, min_lr=args.min_lr))
-    compile_model(trained, learning_rate, args.optimizer, args.momentum, args.weight_decay)
-    run.fit("head", trained, batches, inputs.val.one_hot(num_classes), epochs=epochs, callbacks=chosen)
+        train_samples, val = inputs.train.one_hot(num_classes, args.smoothing), inputs.val.one_hot(num_classes)
+        batches = run.batches(train_samples, augmentation=None if extraction else augmentation)
+        learning_rate, chosen = args.lr, [BestEpoch(patience=epochs)]
+        if args.schedule == "cosine":
+            learning_rate = schedules.cosine(args.lr, epochs * len(batches), args.warmup_epochs * len(batches))
+        else:
+            factor, patience = args.lr_factor, args.lr_patience
+            plateau = callbacks.ReduceLROnPlateau("val_accuracy", factor=factor, patience=patience, min_lr=args.min_lr)
+            chosen.insert(0, plateau)
+        compile_model(trained, learning_rate, args.optimizer, args.momentum, args.weight_decay)
+        run.fit("head", trained, batches, val, epochs=epochs, callbacks=chosen)
 
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)
-    return report.finish(run, model, dataset, ["head"], scores=scores, extra=extraction)
+    return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction)
 
 
 def main(argv=None):
     args = parse_args(argv)
+    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, "resnet152v2", args.image_size)
     dataset = data.load(args, upscaled_later=True)
     experiment = Experiment(
         name="resnet152v2",
-        title=f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {weights.label}",
+        title=f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {weights.label}{logistic.label(args)}",
         weights=args.weights,
         documented=0.7853,
         remark="val accuracy on 15 classes of scenes",

@@ -17,7 +17,7 @@ from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
-from common.training import folder, resume
+from common.training import folder, logistic, resume
 from common.training.run import Experiment, Run
 
 
@@ -67,34 +67,43 @@ def train(run, dataset, weights):
     from common.training.callbacks import BestEpoch
 
     args, epochs = run.args, run.epochs(run.args.epochs)
-    augmentation = augment.flip_and_shift if args.augment else None
+    augmentation = augment.flip_and_shift if args.augment and args.head == "document" else None
+    phase = "head" if args.head == "document" else logistic.PHASE
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
+    if args.head == "logistic":
+        head = logistic.build_head(extractor.output_shape[-1], len(dataset.class_names))
     model = Model(extractor.input, head(extractor.output))
     # The frozen backbone runs once and the head learns from its features; with --no-cache images go through it in every epoch.
     inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)
     trained = head if extraction else model
 
-    compile_model(trained, args.lr)
-    batches = run.batches(inputs.train, num_samples=args.samples_per_epoch, augmentation=None if extraction else augmentation)
-    keep_best = BestEpoch(patience=epochs)
-    run.fit("head", trained, batches, inputs.val, epochs=epochs, callbacks=[keep_best])
+    if args.head == "logistic":
+        extraction |= logistic.fit(run, inputs, head)
+    else:
+        compile_model(trained, args.lr)
+        batches = run.batches(
+            inputs.train, num_samples=args.samples_per_epoch, augmentation=None if extraction else augmentation
+        )
+        keep_best = BestEpoch(patience=epochs)
+        run.fit("head", trained, batches, inputs.val, epochs=epochs, callbacks=[keep_best])
 
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     compile_model(model, args.lr)
-    return report.finish(run, model, dataset, ["head"], scores=scores, extra=extraction)
+    return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction)
 
 
 def main(argv=None):
     args = parse_args(argv)
+    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, "vgg19-fc2", args.image_size)
     dataset = data.load(args, upscaled_later=True)
     experiment = Experiment(
         name="vgg19",
-        title=f"frozen VGG19, {weights.label}",
+        title=f"frozen VGG19, {weights.label}{logistic.label(args)}",
         weights=args.weights,
         documented=0.83,
         comparable=dataset.is_cifar10 and weights.is_imagenet,

@@ -176,6 +176,14 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
     group.add_argument("--augment", action=argparse.BooleanOptionalAction, default=augment, help="augment the training images")
     if upscales:
         group.add_argument(
+            "--head",
+            choices=("document", "logistic"),
+            default="document",
+            help="the document's layers, trained as there, or the exact optimum of a softmax layer with an L2 penalty "
+            "(scikit-learn's logistic regression) on the features of the images themselves: val chooses its strength; "
+            "--augment and what sets how heads are trained have no effect",
+        )
+        group.add_argument(
             "--interpolation", choices=INTERPOLATIONS, default="bicubic", help="how images are resized, as OpenCV does it"
         )
         group.add_argument(

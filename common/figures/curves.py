@@ -10,13 +10,18 @@ MAX_CURVES = 6  # in one panel; more can't be told apart
 
 
 def learning_curves(rows, path, title, parts=("train", "val")):
-    """Accuracy and loss by epoch, a line for each part, in two panels; a dashed line where the phase changes."""
+    """Accuracy and loss by epoch, a line for each part, in two panels; a dashed line where the phase changes.
+
+    Of a logistic head they are by C, on a logarithmic axis.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
     for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
         for part in parts:
             _line(axis, rows, _column(part, metric), label=part, color=COLOURS[part])
         _mark_phases(axis, rows)
         _finish(axis, metric)
+        if _has_c(rows):
+            axis.set(xlabel="C, the inverse of the L2 penalty", xscale="log")
     figure.suptitle(shown(title))
     return save(figure, path)
 
@@ -92,8 +97,9 @@ def overlay(groups, path):
     """Val accuracy and val loss by epoch of several runs: a row of two panels for each group, with its own legend.
 
     `groups` is a dict from a title to a dict from a run's name to its curves, one for each seed; several are drawn thinner. A
-    curve is rows of history.csv; runs without val are left out. A group shows its `MAX_CURVES` best runs by val accuracy, and
-    its title says so. Groups without a curve have no row; if all are, nothing is drawn, and None is returned.
+    curve is rows of history.csv; runs without val are left out, and logistic heads, which have no epochs. A group shows its
+    `MAX_CURVES` best runs by val accuracy, and its title says so. Groups without a curve have no row; if all are, nothing is
+    drawn, and None is returned.
     """
     groups = {title: _best(curves_by_name) for title, curves_by_name in groups.items()}
     groups = {title: chosen for title, chosen in groups.items() if chosen[0]}
@@ -116,9 +122,13 @@ def overlay(groups, path):
 
 
 def _best(curves_by_name):
-    """The best runs of a group by val accuracy, those with a val part only, and a note where some are left out."""
+    """The best runs of a group by val accuracy, of those that `overlay` draws, and a note where some are left out."""
     with_val = {
-        name: [rows for curve in curves if (rows := [row for row in curve if row["val_accuracy"] is not None])]
+        name: [
+            rows
+            for curve in curves
+            if not _has_c(curve) and (rows := [row for row in curve if row["val_accuracy"] is not None])
+        ]
         for name, curves in curves_by_name.items()
     }
     with_val = {name: curves for name, curves in with_val.items() if curves}
@@ -132,9 +142,15 @@ def _column(part, metric):
     return metric if part == "train" else f"{part}_{metric}"
 
 
+def _has_c(rows):
+    """Whether rows of history.csv are not of epochs but of a logistic head's values of C."""
+    return bool(rows) and rows[0].get("C") is not None
+
+
 def _line(axis, rows, column, **style):
     style = {"marker": "o", "markersize": 4} | style
-    axis.plot([row["epoch"] for row in rows], [row[column] for row in rows], **style)
+    x = "C" if _has_c(rows) else "epoch"
+    axis.plot([row[x] for row in rows], [row[column] for row in rows], **style)
 
 
 def _lines_of_all(axis, rows_by_model, part, metric):

@@ -13,7 +13,7 @@ def show(run, models):
         (
             results["model"],
             f"{results['trained_weights']:,}",
-            results["epochs"],
+            "-" if "C" in results else results["epochs"],
             tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"]),
             f"{results['seconds']:.1f}",
             tables.documented(results),
@@ -61,11 +61,11 @@ def _details(results, num_devices):
     weakest = sorted((share, name) for share, name in shares if share is not None)[:3]
     confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
     val = "" if results["val_accuracy"] is None else f", val accuracy {results['val_accuracy']:.4f}"
+    kept = f"C {results['C']:g}, the best" if "C" in results else f"weights of epoch {results['best_epoch']}"
     return (
         f"{results['model']}: {results['train_size']:,} train / {results['val_size']:,} val / {results['test_size']:,} test, "
         f"{results['trained_weights']:,} weights trained, {results['frozen_weights']:,} frozen",
-        f"  weights of epoch {results['best_epoch']} of {results['epochs']}{val}, "
-        f"{_rate(results['images_per_second'], num_devices, ',.0f')}",
+        f"  {kept} of {results['epochs']}{val}, {_rate(results['images_per_second'], num_devices, ',.0f')}",
         *_extraction(results, num_devices),
         f"  weakest: {', '.join(f'{name} {share:.4f}' for share, name in weakest)}",
         f"  most confused: {', '.join(confused) or 'none'}",

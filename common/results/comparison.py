@@ -70,7 +70,7 @@ class Row:
             "interval": "Wilson" if deviation is None else "t",
             "documented_accuracy": results["documented_accuracy"] if tables.has_document(results) else None,
             **{key: results[key] for key in ("comparable", "class_names")},
-            "epochs": metrics.spread([record.results["epochs"] for record in self.records])[0],
+            "epochs": None if "C" in results else metrics.spread([record.results["epochs"] for record in self.records])[0],
             "seconds": metrics.spread([score.seconds for score in self.scores.values()])[0],
             "device": " / ".join(dict.fromkeys(tables.devices(environment["devices"]) for environment in environments)),
             **{key: environments[0][key] for key in OF_ENVIRONMENT},
@@ -90,7 +90,7 @@ def cells(summary):
         len(summary["seeds"].split()),
         tables.accuracy(summary["test_accuracy"], (summary["low"], summary["high"]), summary["deviation"]),
         tables.documented(summary),
-        f"{epochs:.0f}" if epochs == round(epochs) else f"{epochs:.1f}",
+        "-" if epochs is None else f"{epochs:.0f}" if epochs == round(epochs) else f"{epochs:.1f}",
         tables.duration(summary["seconds"]),
         f"{summary['device']}, {summary['precision']}",
     )
@@ -170,6 +170,11 @@ def _setting(key, value):
 
 
 def _chosen(row):
-    """The combination that a sweep has chosen, for each seed."""
-    chosen = [record.results for record in row.records if {"learning_rate", "dropout"} <= record.results.keys()]
-    return " / ".join(dict.fromkeys(f"[lr {results['learning_rate']:g}, dropout {results['dropout']:g}]" for results in chosen))
+    """The combination that a sweep has chosen, or the C of a logistic head, for each seed."""
+    chosen = []
+    for results in (record.results for record in row.records):
+        if {"learning_rate", "dropout"} <= results.keys():
+            chosen.append("[lr {learning_rate:g}, dropout {dropout:g}]".format(**results))
+        elif "C" in results:
+            chosen.append(f"[C {results['C']:g}]")
+    return " / ".join(dict.fromkeys(chosen))

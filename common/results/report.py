@@ -65,7 +65,9 @@ def write(run, model, dataset, phases, scores, *, experiment=None, extra=None):
     plots.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / "results.json", results)
     predictions.write_tables(folder)
-    curves.learning_rate(run.history.rows(*phases), plots / "learning_rate.png", experiment.title)
+    rows = run.history.rows(*phases)
+    if "learning_rate" in rows[0]:  # a logistic head has none
+        curves.learning_rate(rows, plots / "learning_rate.png", experiment.title)
     predictions.draw(plots, experiment.title, run.args.seed, experiment.matrix_file)
     _save(model, folder / "model.keras")
     return results

@@ -9,6 +9,12 @@ CURVES = (
     "Accuracy and loss by epoch; a dashed line where the phase changes.",
     "Accuracy and loss by epoch, on train and on {part}: {epochs} epochs, of which {best_epoch} is kept{val}.",
 )
+CURVES_BY_C = (
+    "curves.png",
+    "Curves by C",
+    "Accuracy and loss by C, the inverse of the L2 penalty.",
+    "Accuracy and loss by C, on train and on {part}: {epochs} values of C, of which number {best_epoch} is kept{val}.",
+)
 MATRIX = (
     "confusion_matrix.png",
     "Confusion matrix",
@@ -85,7 +91,8 @@ def of_model(folder, name, results, matrix_file):
     """A model's `curves`, confusion `matrix` and other `figures`, lists by name; `name` is empty for a run's only model."""
     has_folder = bool(name) and (folder / name).is_dir()  # one of several lies at the top
     plots, words = (folder / name if has_folder else folder) / "plots", _words(results)
-    curves = (f"{name}_{CURVES[0]}" if name else CURVES[0], *CURVES[1:])
+    file, *about = CURVES_BY_C if "C" in results else CURVES
+    curves = (f"{name}_{file}" if name else file, *about)
     is_spared = name and (plots / "mistakes.png").is_file()  # examples of four models would make a page too large to send
     figures = [figure for figure in FIGURES if not (is_spared and figure[0] == "examples.png")]
     return {

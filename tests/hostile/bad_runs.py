@@ -53,6 +53,7 @@ WRONG = {
     "test_accuracy": [-0.1, 1.1, "good", None, True, float("nan"), float("inf")],
     "epochs": [-1, 0, "3", 3.5],
     "best_epoch": [-1, 10**6],
+    "C": [-1, "strong", float("nan")],
     "val_loss": [-1, "low", float("nan"), 1e39],
     "seconds": ["long", -1, float("nan"), float("inf")],
     "total_seconds": ["a word", -1, float("nan"), float("inf"), [5]],

@@ -1,5 +1,6 @@
 """The three scripts on a frozen base, on digits at 32x32: real layers, every stage, few images."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,8 +12,12 @@ import numpy as np
 import pytest
 from keras import layers
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from support import check_evaluation, small_backbone
 
+import compare
 import predict
 import train_efficientnetb7
 import train_resnet152v2
@@ -22,6 +27,7 @@ from common.data import classes
 from common.data import dataset as data
 from common.models import backbones, efficientnet_lite, features, upscale, weights
 from common.results import records
+from common.training import logistic
 
 RANDOM = weights.find("none", "vgg19", 32)
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras, of its own applications
@@ -304,6 +310,92 @@ def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch, empty_
     calls[:] = [None, None]
     with pytest.raises(KeyboardInterrupt):
         sweep(workplace, "--epochs", "1")
+
+
+LOGISTIC = ("--head", "logistic", "--batch-size", "30", "--views", "2")
+
+
+@pytest.fixture(scope="module")
+def logistic_run(workplace):
+    """EfficientNetB7's script with a logistic head on a small base."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(backbones, "build", small_backbone)
+        return train(train_efficientnetb7, workplace, *LOGISTIC)
+
+
+def test_a_logistic_head_goes_the_way_of_every_head(logistic_run, workplace, call):
+    results, rows = files.read_json(logistic_run / "results.json"), files.read_csv(logistic_run / "history.csv")
+    best = sorted(rows, key=lambda row: (-row["val_accuracy"], row["val_loss"]))[0]
+    assert (results["head"], results["C"], results["best_epoch"]) == ("logistic", best["C"], best["epoch"])
+    assert results["val_loss"] == best["val_loss"] and results["status"] == "finished" and results["trained_weights"] == 50
+    assert {row["phase"] for row in rows} == {"logistic"} and {row["learning_rate"] for row in rows} == {None}
+    assert results["extraction"]["pictures"] == 480  # no augmented views
+    check_evaluation(logistic_run, workplace / "cache")
+    names = {path.name for path in logistic_run.rglob("*.*")}
+    assert {"cifar10.h5", "model.keras", "curves.png"} <= names and not {"sweep.csv", "learning_rate.png"} & names
+    page = (logistic_run / "report.html").read_text()
+    assert f"C {best['C']:g}, of {len(rows)}, is kept" in page and "Curves by C" in page and "weights of epoch" not in page
+    code, out, err = call(compare.main, logistic_run, "--no-figure")
+    assert code == 0, err
+    assert f"[C {best['C']:g}]" in out and " - " in out.splitlines()[2]
+
+
+def test_a_logistic_head_is_sklearns_on_the_features_of_the_images(logistic_run, workplace):
+    dataset = data.load(train_efficientnetb7.parse_args(SMALL), upscaled_later=True)
+    model, results = keras.models.load_model(logistic_run / "model.keras"), files.read_json(logistic_run / "results.json")
+    extractor, _ = split(model)
+    train_features, test_features = (
+        keras.ops.convert_to_numpy(extractor(part.images)).astype(np.float64) for part in (dataset.train, dataset.test)
+    )
+    oracle = make_pipeline(StandardScaler(), LogisticRegression(C=results["C"], tol=1e-9, max_iter=10_000))
+    expected = oracle.fit(train_features, dataset.train.labels).predict_proba(test_features)
+    np.testing.assert_allclose(model.predict(dataset.test.images, verbose=0), expected, atol=2e-3)
+
+
+def test_a_logistic_run_that_was_killed_is_fitted_again(logistic_run, workplace, monkeypatch, empty_figures):
+    monkeypatch.setattr(backbones, "build", small_backbone)
+    fit, calls = LogisticRegression.fit, []
+
+    def killed(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise SystemExit  # what nothing in the code catches
+        return fit(*args)
+
+    monkeypatch.setattr(LogisticRegression, "fit", killed)
+    before = set((workplace / "runs").glob("*/*"))
+    with pytest.raises(SystemExit):
+        train(train_efficientnetb7, workplace, *LOGISTIC)
+    (run,) = set((workplace / "runs").glob("*/*")) - before
+    train_efficientnetb7.main(["--resume", str(run)])
+    for name in ("history.csv", "results.json"):
+        ours, theirs = ((folder / name).read_text() for folder in (run, logistic_run))
+        hide = re.compile(
+            r'(?<=,)[\d.]+$|"(seconds|total_seconds|images_per_second|peak_memory_gib)": [\d.]+|"computed": \d+', re.M
+        )
+        assert hide.sub("", ours) == hide.sub("", theirs)
+
+
+@pytest.mark.parametrize("script", [train_vgg19, train_resnet152v2, train_efficientnetb7])
+def test_what_a_logistic_head_cannot_have_is_one_line(script, tmp_path, call):
+    refused = {"--no-cache": ["--no-cache"]}
+    if script is not train_vgg19:
+        refused["--unfreeze-last"] = ["--unfreeze-last", "all"]
+    if script is train_efficientnetb7:
+        refused |= {"values for --lr": ["--lr", ".1", ".2"], "values for --dropout": ["--dropout", ".1", ".2"]}
+    for word, given in refused.items():
+        code, _, err = call(script.main, *SMALL, "--head", "logistic", *given, "--output-dir", tmp_path / "runs")
+        assert code == 2 and err.count("\n") == 1 and word in err and not (tmp_path / "runs").exists(), err
+
+
+@pytest.mark.parametrize("script", [train_vgg19, train_resnet152v2])
+def test_the_other_two_have_a_logistic_head_too(script, workplace, monkeypatch, empty_figures):
+    monkeypatch.setattr(backbones, "build", small_backbone)
+    run = train(script, workplace, "--head", "logistic")
+    results = files.read_json(run / "results.json")
+    assert results["C"] in logistic.GRID and "logistic head" in results["model"] and results["epochs"] == len(logistic.GRID)
+    head = keras.models.load_model(run / "model.keras").layers[-1]
+    assert [layer.name.split("_")[0] for layer in head.layers] == ["dense"]
 
 
 def test_preprocess_data_takes_what_cifar10_load_data_gives():

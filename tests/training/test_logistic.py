@@ -1,0 +1,143 @@
+"""`--head logistic` on made features, against scikit-learn's own pipelines."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from support import make_run
+
+from common import cli
+from common.data.dataset import Dataset, Samples
+from common.training import logistic
+
+GRID = (1e-3, 1e-1, 10.0, 1000.0)
+
+
+def made(num_classes, seed=0):
+    """A data set of 12 features that are not standardised: far from 0, of other scales, one constant; labels with noise."""
+    random = np.random.default_rng(seed)
+    mixture, scales = random.normal(size=(12, 12)), 10 ** random.uniform(-2, 2, 12)
+    parts = []
+    for count in (150, 60, 20):
+        labels = np.arange(count) % num_classes
+        features = (random.normal(size=(count, 12)) + 1.5 * np.eye(12)[labels]) @ mixture * scales + 3 * scales
+        features[:, 5] = 7
+        parts.append(Samples(features.astype(np.float32), labels))
+    return Dataset("made", tuple(map(str, range(num_classes))), *parts)
+
+
+def pipeline(dataset, C):  # noqa: N803
+    exact = LogisticRegression(C=C, tol=1e-9, max_iter=100_000)
+    return make_pipeline(StandardScaler(), exact).fit(dataset.train.images.astype(np.float64), dataset.train.labels)
+
+
+def fit(tmp_path, dataset, monkeypatch, grid=GRID):
+    monkeypatch.setattr(logistic, "GRID", grid)
+    monkeypatch.setattr(logistic, "CHUNK", 64)
+    run, head = make_run(tmp_path), logistic.build_head(12, len(dataset.class_names))
+    return run, head, logistic.fit(run, dataset, head)
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_the_layer_gives_the_pipelines_probabilities(num_classes):
+    dataset = made(num_classes)
+    fitted, head = pipeline(dataset, 1.0), logistic.build_head(12, num_classes)
+    head.set_weights(logistic.folded(fitted[1], fitted[0]))
+    images = dataset.test.images
+    expected = fitted.predict_proba(images.astype(np.float64))
+    np.testing.assert_allclose(head.predict(images, verbose=0), expected, atol=1e-5)
+    assert expected.max(axis=1).min() < 0.7 and len(set(expected.argmax(axis=1))) == num_classes  # not trivial
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_each_c_is_its_exact_optimum_and_val_chooses(tmp_path, monkeypatch, capsys, num_classes):
+    dataset = made(num_classes)
+    run, head, chosen = fit(tmp_path, dataset, monkeypatch)
+    rows, by_hand = run.history.rows("logistic"), []
+    for number, (C, row) in enumerate(zip(GRID, rows, strict=True), start=1):  # noqa: N806
+        fitted = pipeline(dataset, C)
+        scores = {}
+        for name, part in (("", dataset.train), ("val_", dataset.val)):
+            probabilities = fitted.predict_proba(part.images.astype(np.float64))
+            scores |= {f"{name}accuracy": (probabilities.argmax(1) == part.labels).mean()}
+            scores |= {f"{name}loss": log_loss(part.labels, probabilities)}
+        assert {name: row[name] for name in scores} == pytest.approx(scores, abs=2e-3)
+        assert (row["epoch"], row["C"]) == (number, C) and row["iterations"] > 0
+        by_hand.append((-round(scores["val_accuracy"], 9), scores["val_loss"], C))
+    best = sorted(by_hand)[0][2]
+    assert chosen == {"head": "logistic", "C": best} and best != GRID[0]
+    expected = pipeline(dataset, best).predict_proba(dataset.test.images.astype(np.float64))
+    np.testing.assert_allclose(head.predict(dataset.test.images, verbose=0), expected, atol=5e-3)
+    summary = run.summary("logistic")
+    assert summary["epochs"] == 4 and summary["best_epoch"] == GRID.index(best) + 1 and not run.stopped_early("logistic")
+    told = capsys.readouterr().out
+    assert told.count("iterations") == 4 and "not converged" not in told
+
+
+def test_of_equal_accuracies_the_lower_loss_is_chosen(tmp_path, monkeypatch):
+    dataset = made(2)
+    easy = Dataset("easy", dataset.class_names, *(3 * [dataset.train.take(np.arange(4))]))  # every C is right about all
+    run, _, chosen = fit(tmp_path, easy, monkeypatch, (1e-1, 1.0, 10.0))
+    assert {row["val_accuracy"] for row in run.history.rows("logistic")} == {1.0}
+    assert chosen["C"] == 10.0
+
+
+def test_it_is_the_same_twice(tmp_path, monkeypatch):
+    first, second = (fit(tmp_path / name, made(4), monkeypatch)[1].get_weights() for name in "ab")
+    assert all(map(np.array_equal, first, second))
+
+
+def interrupted_in(monkeypatch, number):
+    calls, fit_one = [], LogisticRegression.fit
+
+    def fit(self, *args):
+        calls.append(args)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return fit_one(self, *args)
+
+    monkeypatch.setattr(LogisticRegression, "fit", fit)
+
+
+def test_ctrl_c_leaves_the_best_so_far(tmp_path, monkeypatch):
+    dataset = made(4)
+    _, whole, _ = fit(tmp_path / "whole", dataset, monkeypatch, GRID[:2])
+    interrupted_in(monkeypatch, 3)
+    run, head, _ = fit(tmp_path / "interrupted", dataset, monkeypatch)
+    assert run.status == "interrupted" and len(run.history.rows("logistic")) == 2
+    assert all(map(np.array_equal, head.get_weights(), whole.get_weights()))
+
+
+def test_ctrl_c_in_the_first_fit_leaves_nothing(tmp_path, monkeypatch):
+    interrupted_in(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, made(4), monkeypatch)
+    assert not list((tmp_path / "runs" / "experiment").iterdir())
+
+
+def test_a_fit_that_does_not_converge_is_said_in_its_line(tmp_path, monkeypatch, capsys, recwarn):
+    monkeypatch.setattr(logistic, "MAX_ITERATIONS", 2)
+    fit(tmp_path, made(4), monkeypatch)
+    assert capsys.readouterr().out.count("not converged\n") == 4 and not recwarn.list
+
+
+def test_what_cannot_be_fitted_is_one_line(tmp_path, monkeypatch):
+    dataset = made(4)
+    dataset.train.images[3, 2] = np.inf
+    with pytest.raises(cli.TrainingError, match="not all finite"):
+        fit(tmp_path, dataset, monkeypatch)
+    dataset = made(4)
+    without = dataset.train.take(np.flatnonzero(dataset.train.labels != 2))
+    with pytest.raises(cli.InputError, match="train images of each"):
+        fit(tmp_path, Dataset("three", dataset.class_names, without, dataset.val, dataset.test), monkeypatch)
+
+
+def test_the_layer_can_be_trained_further(tmp_path, monkeypatch):
+    dataset = made(4)
+    _, head, _ = fit(tmp_path, dataset, monkeypatch)
+    head.compile(keras.optimizers.SGD(1e-9), "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    loss, accuracy = head.evaluate(dataset.val.images, dataset.val.labels, verbose=0)
+    assert (loss, accuracy) == pytest.approx(logistic._score(*head.get_weights(), dataset.val), abs=1e-5)
