@@ -29,7 +29,7 @@ from common import cli, files, flags
 from common.cli import tell
 
 ROOT = Path(__file__).parents[1]
-COLUMNS = ("step", "outcome", "val accuracy", "test accuracy", "seconds", "device", "command")
+COLUMNS = ("step", "val accuracy", "test accuracy", "seconds", "device", "outcome", "command")
 SETTINGS = {  # of VGG19 from scratch
     "plain": (),
     "decay": ("--weight-decay", ".05", "--smoothing", ".1"),
@@ -318,7 +318,7 @@ def row(step, args, outcome):
     if not is_finished(args, step.label):
         return cells
     scores, environment = results(args, step.label), files.read_json(run_folder(args, step.label) / "environment.json")
-    cells |= {"val accuracy": scores["val_accuracy"], "test accuracy": scores["test_accuracy"]}
+    cells |= {f"{part} accuracy": round(scores[f"{part}_accuracy"], 4) for part in ("val", "test")}
     return cells | {"seconds": scores["total_seconds"], "device": environment["devices"][0], "command": environment["command"]}
 
 
