@@ -178,7 +178,7 @@ def main(argv=None):
         weights=args.weights,
         documented=0.32 if args.no_resize else 0.85,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
-        comparable=dataset.is_cifar10 and weights.is_imagenet and args.base == "efficientnetb7",
+        comparable=dataset.is_cifar10 and weights.is_imagenet and (args.base, args.head) == ("efficientnetb7", "document"),
     )
     with Run(experiment, args, dataset, weights) as run:
         return train(run, dataset, weights)

@@ -130,7 +130,7 @@ def main(argv=None):
         weights=args.weights,
         documented=0.7853,
         remark="val accuracy on 15 classes of scenes",
-        comparable=is_scenes(dataset) and weights.is_imagenet,
+        comparable=is_scenes(dataset) and weights.is_imagenet and args.head == "document",
         matrix_file="heatmap.png",
     )
     with Run(experiment, args, dataset, weights) as run:

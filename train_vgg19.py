@@ -106,7 +106,7 @@ def main(argv=None):
         title=f"frozen VGG19, {weights.label}{logistic.label(args)}",
         weights=args.weights,
         documented=0.83,
-        comparable=dataset.is_cifar10 and weights.is_imagenet,
+        comparable=dataset.is_cifar10 and weights.is_imagenet and args.head == "document",
         remark="CIFAR-10, ImageNet weights, 500 random test images",
     )
     with Run(experiment, args, dataset, weights) as run:

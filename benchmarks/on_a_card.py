@@ -37,7 +37,6 @@ SETTINGS = {  # of VGG19 from scratch
     "strong": ("--weight-decay", ".1", "--smoothing", ".1", "--crop-padding", "4", "--cutout", "16"),
 }
 CHOICE = {setting: f"vgg19_finetune/choice-{setting}" for setting in SETTINGS}
-SAMPLES = (100, 500, 2000, 10_000)  # training images that EfficientNet-Lite0 is fine-tuned on, val included
 GRACE = 30  # seconds for a checkpoint, and for the table
 NOT_COLLECTED = ("*.keras", "*.h5", "checkpoint", "tensorboard")  # hundreds of MB
 
@@ -100,7 +99,6 @@ def all_steps(args):
         *lite0(args, 0),
         *(step for seed in seeds for step in lite0(args, seed)),
         vgg19_longer(args, 0),
-        *lite0_samples(args),
         *resnet152v2(args),
         *efficientnetb7(args),
         *(step for seed in seeds for step in (*vgg19(args, seed), vgg19_longer(args, seed))),
@@ -146,13 +144,6 @@ def lite0(args, seed):
     yield Step("efficientnetb7", finetuned, (*own, *finetuning(epochs=5)), 150)
 
 
-def lite0_samples(args):
-    own = ("--data", args.data, "--base", "efficientnet-lite0", "--weights", "imagenet")
-    for samples, epochs in zip(SAMPLES, (40, 20, 10, 5), strict=True):
-        few = ("--max-train-samples", str(samples))
-        yield Step("efficientnetb7", f"lite0-finetuned-of-{samples}", (*own, *finetuning(epochs), *few), 90)
-
-
 def finetuning(epochs):
     """Of all layers of a pretrained backbone, whose batch norm stays as it is."""
     learning = ("--lr", "1e-4", "--weight-decay", ".05", "--schedule", "cosine", "--epochs", str(epochs), "-b", "64")
@@ -162,19 +153,8 @@ def finetuning(epochs):
 def from_scratch(epochs):
     """Of a backbone with batch norm, at a size at which an epoch takes seconds."""
     learning = ("--weight-decay", ".05", "--smoothing", ".1", "--schedule", "cosine", "--warmup-epochs", "2")
-    return (
-        "--weights",
-        "none",
-        "--unfreeze-last",
-        "all",
-        "--image-size",
-        "64",
-        *learning,
-        "--epochs",
-        str(epochs),
-        "-b",
-        "128",
-    )
+    own = ("--weights", "none", "--unfreeze-last", "all", "--image-size", "64", "--epochs", str(epochs), "-b", "128")
+    return (*own, *learning)
 
 
 def of_own_base(script, args, seconds):

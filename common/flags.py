@@ -175,38 +175,23 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
     )
     group.add_argument("--augment", action=argparse.BooleanOptionalAction, default=augment, help="augment the training images")
     if upscales:
-        group.add_argument(
-            "--head",
-            choices=("document", "logistic"),
-            default="document",
-            help="the document's layers, trained as there, or the exact optimum of a softmax layer with an L2 penalty "
-            "(scikit-learn's logistic regression) on the features of the images themselves: val chooses its strength; "
-            "--augment and what sets how heads are trained have no effect",
+        heads = (
+            "the document's layers, trained as there, or logistic regression by scikit-learn on the features of the images "
+            "themselves, without augmentation: the exact optimum for an L2 penalty that val chooses"
         )
-        group.add_argument(
-            "--interpolation", choices=INTERPOLATIONS, default="bicubic", help="how images are resized, as OpenCV does it"
+        group.add_argument("--head", choices=("document", "logistic"), default="document", help=heads)
+        resized = "how images are resized, as OpenCV does it"
+        group.add_argument("--interpolation", choices=INTERPOLATIONS, default="bicubic", help=resized)
+        cached = (
+            "with --augment: cache features of K versions of each training image, the first one the image itself; "
+            "each epoch draws one of them per image"
         )
-        group.add_argument(
-            "--views",
-            type=views,
-            default=4,
-            metavar="K",
-            help="with --augment: cache features of K versions of each training image, the first one the image itself; "
-            "each epoch draws one of them per image",
-        )
-    group.add_argument(
-        "--no-cache",
-        action="store_true",
-        help="run the backbone in every epoch, with new augmentation each time, instead of caching its features",
-    )
+        group.add_argument("--views", type=views, default=4, metavar="K", help=cached)
+    every_epoch = "run the backbone in every epoch, with new augmentation each time, instead of caching its features"
+    group.add_argument("--no-cache", action="store_true", help=every_epoch)
     if unfreeze:
-        group.add_argument(
-            "--unfreeze-last",
-            type=count_or_all,
-            default=0,
-            metavar="N|all",
-            help="train the last N layers of the backbone too, or all of them; this runs the backbone in every epoch",
-        )
+        trained = "train the last N layers of the backbone too, or all of them; this runs the backbone in every epoch"
+        group.add_argument("--unfreeze-last", type=count_or_all, default=0, metavar="N|all", help=trained)
     return group
 
 

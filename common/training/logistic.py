@@ -49,43 +49,57 @@ def build_head(num_features, num_classes):
 def fit(run, inputs, head):
     """Fit a head of `build_head` to a Dataset of features; every C is an epoch of `PHASE` in history.csv.
 
-    Returns what results.json says of the chosen one. Of the same val accuracy the lower val loss is better, then the smaller C.
-    Ctrl-C after the first C leaves the best so far. Raises InputError where a class has no train image, and TrainingError for
-    features that are not finite numbers.
+    Returns what results.json says of the chosen one, the best by `rank`. Ctrl-C after the first C leaves the best so far.
+    Raises what `fits` raises.
+    """
+    train, kept, iterations = inputs.train, [], 0
+    grid = GRID[: run.epochs(len(GRID))]
+    run.planned_epochs[PHASE] = len(grid)
+    try:
+        for row, weights in fits(train, inputs.val, len(inputs.class_names), grid):
+            tell(
+                "C={C:g}: {iterations} iterations, loss {loss:.4f}, accuracy {accuracy:.4f}, val loss {val_loss:.4f}, "
+                "val accuracy {val_accuracy:.4f}".format(**row)
+                + ", not converged" * (row["iterations"] >= MAX_ITERATIONS)
+            )
+            kept.append(weights)
+            iterations += row["iterations"]
+            run.samples_per_epoch[PHASE] = len(train) * iterations / len(kept)  # an iteration is a pass over all
+            run.history.append({"epoch": len(kept), "phase": PHASE, **row})
+    except KeyboardInterrupt:
+        run.interrupt(run.history.rows(PHASE))
+    chosen = max(run.history.rows(PHASE), key=rank)
+    head.set_weights(kept[chosen["epoch"] - 1])
+    return {"head": "logistic", "C": chosen["C"]}
+
+
+def best(train, val, num_classes):
+    """Of all `fits` the best by `rank`: its row and its weights."""
+    return max(fits(train, val, num_classes), key=lambda row_and_weights: rank(row_and_weights[0]))
+
+
+def fits(train, val, num_classes, grid=GRID):
+    """Fit features, `Samples`, once for each C of `grid`: yields a row for history.csv and the weights, see `folded`.
+
+    A row has the scores on train and val, C, the number of iterations and the seconds. Raises InputError where a class has no
+    train image, and TrainingError for features that are not finite numbers.
     """
     from sklearn.linear_model import LogisticRegression
 
-    train, val, names = inputs.train, inputs.val, inputs.class_names
-    grid, kept, iterations = GRID[: run.epochs(len(GRID))], {}, 0
-    if len(np.unique(train.labels)) < max(2, len(names)):
-        raise InputError(f"--head logistic needs two classes or more, and train images of each; here are {len(names)} classes")
-    run.planned_epochs[PHASE] = len(grid)
+    if len(np.unique(train.labels)) < max(2, num_classes):
+        raise InputError(f"--head logistic needs two classes or more, and train images of each; here are {num_classes} classes")
     scaler, features = _standardised(train.images)
     regression = LogisticRegression(warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS)
-    try:
-        for number, C in enumerate(grid, start=1):  # noqa: N806  scikit-learn's name
-            started = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that it did not converge is said below
-                regression.set_params(C=C).fit(features, train.labels)
-            kept[number] = folded(regression, scaler)
-            loss, accuracy = _score(*kept[number], train)
-            val_loss, val_accuracy = _score(*kept[number], val)
-            steps = int(regression.n_iter_.max())
-            tell(
-                f"C={C:g}: {steps} iterations, loss {loss:.4f}, accuracy {accuracy:.4f}, val loss {val_loss:.4f}, "
-                f"val accuracy {val_accuracy:.4f}{', not converged' * (steps >= MAX_ITERATIONS)}"
-            )
-            iterations += steps
-            run.samples_per_epoch[PHASE] = len(train) * iterations / number  # an iteration is a pass over all
-            scores = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy}
-            seconds = round(time.perf_counter() - started, 3)
-            run.history.append({"epoch": number, "phase": PHASE, **scores, "C": C, "iterations": steps, "seconds": seconds})
-    except KeyboardInterrupt:
-        run.interrupt(run.history.rows(PHASE))
-    best = max(run.history.rows(PHASE), key=rank)
-    head.set_weights(kept[best["epoch"]])
-    return {"head": "logistic", "C": best["C"]}
+    for C in grid:  # noqa: N806  scikit-learn's name
+        started = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it did not converge is seen from the iterations
+            regression.set_params(C=C).fit(features, train.labels)
+        weights = folded(regression, scaler)
+        loss, accuracy = _score(*weights, train)
+        val_loss, val_accuracy = _score(*weights, val)
+        row = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy, "C": C}
+        yield row | {"iterations": int(regression.n_iter_.max()), "seconds": round(time.perf_counter() - started, 3)}, weights
 
 
 def folded(regression, scaler):

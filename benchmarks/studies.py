@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Two studies of EfficientNet-Lite0 with ImageNet weights, frozen at 224x224: when does transfer pay, which upscaling is best?
+
+    python benchmarks/studies.py transfer --data data/cifar10
+    python benchmarks/studies.py upscaling --data data/cifar10
+
+transfer    accuracy by number of training images, a tenth of which is val, or one of each class: logistic regression on the
+            frozen features; the A/B split's CNN from scratch, on all classes, with Adam 1e-3 for 20 epochs or more; with
+            --models lite0-finetuned, for a GPU, all layers of EfficientNet-Lite0
+upscaling   five methods, on 10,000 training images: logistic regression, and the head of train_efficientnetb7.py
+
+Val chooses C and the epoch; test is scored once. Each seed draws its own images, val part and initial weights; for upscaling
+the images are always the same. A row for every model goes to plots/results/<study>/points.csv as it is trained; what is there
+is not trained again. The backbone runs once, since its features are kept under --cache-dir.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import itertools
+import math
+import shlex
+import time
+
+import numpy as np
+
+import train_ab_split
+import train_efficientnetb7
+from common import backend, cli, files, flags
+from common.data import dataset as data
+from common.data.dataset import Samples
+from common.models import weights as pretrained
+
+RESULTS = Path(__file__).parents[1] / "plots" / "results"
+LITE0 = ("--base", "efficientnet-lite0", "--no-augment")
+SIZES = (50, 200, 1000, 5000, 20_000, 50_000)
+POOL = 10_000  # images that upscaling is compared on
+MIN_STEPS = 300  # of the CNN: with few images it has more epochs
+CNN_EPOCHS, CNN_BATCH_SIZE, CNN_LEARNING_RATE = 20, 128, 1e-3  # the recipe of train_ab_split.py
+FINETUNING = (
+    "--base", "efficientnet-lite0", "--unfreeze-last", "all", "--lr", "1e-4", "--weight-decay", ".05", "--schedule", "cosine",
+    "--batch-size", "64", "--patience", "40",
+)  # fmt: skip
+
+
+def parse_args(argv=None):
+    parser = flags.build_parser(__doc__)
+    parser.add_argument("study", choices=STUDIES, help="which one")
+    parser.add_argument("--data", default="cifar10", metavar="cifar10|digits|PATH", help="as for the scripts")
+    parser.add_argument("--sizes", type=flags.positive_int, nargs="+", default=SIZES, metavar="N", help="of transfer")
+    parser.add_argument("--models", choices=(*MODELS, "lite0-finetuned"), nargs="+", default=tuple(MODELS), help="of transfer")
+    parser.add_argument("--seeds", type=flags.positive_int, default=3, metavar="N", help="of each point, from 0 on")
+    parser.add_argument("--image-size", type=flags.positive_int, default=224, metavar="N", help="in the backbone")
+    parser.add_argument("--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="features, as for the scripts")
+    parser.add_argument("--output-dir", type=Path, default=RESULTS, metavar="DIR", help="parent of the studies' folders")
+    return parser.parse_args(argv)
+
+
+class Points:
+    """The rows of points.csv: written as they come, and known in the next call."""
+
+    def __init__(self, path):
+        self.path = path
+        rows = files.read_csv(path) if path.exists() else []
+        self.rows = [row | {name: int(row[name]) for name in ("samples", "seed") if name in row} for row in rows]
+
+    def add(self, identity, train):
+        """The row of `identity`, a dict, with what `train()` returns, unless there is one."""
+        if any(identity.items() <= row.items() for row in self.rows):
+            return
+        started = time.perf_counter()
+        scores = train()
+        scores |= {name: round(value, 6) for name, value in scores.items() if name != "chosen"}  # Keras's are float32
+        row = identity | scores | {"seconds": round(time.perf_counter() - started, 1), "device": backend.devices()[0]}
+        self.rows.append(row | {"command": shlex.join(["benchmarks/studies.py", *sys.argv[1:]])})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_csv(self.path, self.rows, self.rows[0])
+        cli.tell(", ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def load(args, *given):
+    """The data, once as images and once as features: two Datasets."""
+    from common.models import features
+
+    args = train_efficientnetb7.parse_args([
+        *LITE0, *given, "--data", args.data, "--image-size", str(args.image_size), "--cache-dir", str(args.cache_dir)
+    ])  # fmt: skip
+    dataset = data.load(args, upscaled_later=True)
+    weights = pretrained.find(args.weights, args.base, args.image_size)
+    extractor = train_efficientnetb7.build_extractor(args, weights, dataset.test.images.shape[1:])
+    return dataset, features.of_dataset(extractor, dataset, args)[0]
+
+
+def pool(dataset):
+    """Train and val together."""
+    parts = dataset.train, dataset.val
+    return Samples(np.concatenate([part.images[:] for part in parts]), np.concatenate([part.labels for part in parts]))
+
+
+def split(labels, size, seed):
+    """Indices of train and val: a seeded, stratified choice of `size` images, a tenth of them val, or one of each class."""
+    from sklearn.model_selection import train_test_split
+
+    chosen = data.choose_samples(labels, size, seed, "--sizes")
+    num_val = max(size // 10, len(np.unique(labels)))
+    return train_test_split(chosen, test_size=num_val, stratify=labels[chosen], random_state=seed)
+
+
+def num_classes(samples):
+    """The number of classes; each has samples."""
+    return int(samples.labels.max()) + 1
+
+
+def fit_logistic(train, val, test, seed):
+    """The scores of logistic regression on features; it has no random part."""
+    from common.training import logistic
+
+    best, (kernel, bias) = logistic.best(train, val, num_classes(test))
+    accuracy = np.mean((test.images @ kernel + bias).argmax(axis=1) == test.labels)
+    return {"val_accuracy": best["val_accuracy"], "test_accuracy": float(accuracy), "chosen": f"C={best['C']:g}"}
+
+
+def fit_document(train, val, test, seed):
+    """The scores of the head of train_efficientnetb7.py on features, at its learning rate and dropout rate."""
+    recipe = train_efficientnetb7.parse_args([])
+    backend.set_seed(seed, "head")
+    head = train_efficientnetb7.build_head(test.images.shape[1], num_classes(test), *recipe.dropout)
+    train_efficientnetb7.compile_model(head, *recipe.lr)
+    train, val, test = (part.one_hot(num_classes(test)) for part in (train, val, test))
+    return fit(head, train, val, test, epochs=recipe.epochs, batch_size=recipe.batch_size, patience=recipe.patience)
+
+
+def fit_cnn(train, val, test, seed):
+    """The scores of the A/B split's CNN, trained on images from scratch."""
+    backend.set_seed(seed, "cnn")
+    convolutions = train_ab_split.build_convolutions(test.images.shape[1])
+    head = train_ab_split.build_head(convolutions.output_shape[-1], num_classes(test), 0.4)
+    model = train_ab_split.join(convolutions, head)
+    train_ab_split.compile_model(model, CNN_LEARNING_RATE)
+    epochs = max(CNN_EPOCHS, math.ceil(MIN_STEPS / math.ceil(len(train) / CNN_BATCH_SIZE)))
+    return fit(model, train, val, test, epochs=epochs, batch_size=CNN_BATCH_SIZE, patience=epochs)
+
+
+def finetune(args, size, seed):
+    """The scores of train_efficientnetb7.py with all layers trained: 400 steps or more, in 5 to 40 epochs."""
+    epochs = min(40, max(5, math.ceil(400 / math.ceil(0.9 * size / 64))))
+    results = train_efficientnetb7.main([
+        *FINETUNING, "--epochs", str(epochs), "--data", args.data, "--image-size", str(args.image_size), "--seed", str(seed),
+        "--max-train-samples", str(size), "--validation-split", str(max(0.1, 10 / size)), "--cache-dir", str(args.cache_dir),
+    ])  # fmt: skip
+    scores = {name: results[name] for name in ("val_accuracy", "test_accuracy")}
+    return scores | {"chosen": f"epoch {results['best_epoch']}"}
+
+
+def fit(model, train, val, test, *, epochs, batch_size, patience):
+    """Train a compiled model by Keras's own `fit`; the best epoch's weights are kept. Returns the scores."""
+    from common.training.callbacks import BestEpoch
+
+    keep_best = BestEpoch(patience)
+    validation = {"validation_data": (val.images, val.labels), "validation_batch_size": 1000}
+    model.fit(train.images, train.labels, batch_size, epochs, verbose=0, callbacks=[keep_best], **validation)
+    accuracy = model.evaluate(test.images, test.labels, 1000, verbose=0, return_dict=True)["accuracy"]
+    return {"val_accuracy": keep_best.best, "test_accuracy": accuracy, "chosen": f"epoch {keep_best.best_epoch + 1}"}
+
+
+MODELS = {"lite0-frozen": fit_logistic, "cnn-scratch": fit_cnn}
+HEADS = {"logistic": fit_logistic, "document": fit_document}
+
+
+def transfer(args, points):
+    images, features = load(args)
+    pools = {"lite0-frozen": (pool(features), features.test), "cnn-scratch": (pool(images), images.test)}
+    for size, seed, model in itertools.product(args.sizes, range(args.seeds), args.models):
+        identity = {"model": model, "samples": size, "seed": seed}
+        if model == "lite0-finetuned":
+            points.add(identity, lambda: finetune(args, size, seed))  # noqa: B023  called at once
+            continue
+        samples, test = pools[model]
+        train, val = (samples.take(part) for part in split(samples.labels, size, seed))
+        points.add(identity, lambda: MODELS[model](train, val, test, seed))  # noqa: B023
+
+
+def upscaling(args, points):
+    for interpolation in flags.INTERPOLATIONS:
+        _, features = load(args, "--interpolation", interpolation, "--max-train-samples", str(POOL))
+        samples = pool(features)
+        for seed, (head, fit_head) in itertools.product(range(args.seeds), HEADS.items()):
+            train, val = (samples.take(part) for part in split(samples.labels, len(samples), seed))
+            identity = {"interpolation": interpolation, "head": head, "seed": seed}
+            points.add(identity, lambda: fit_head(train, val, features.test, seed))  # noqa: B023
+
+
+STUDIES = {"transfer": transfer, "upscaling": upscaling}
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    backend.start(amp=False, cache_dir=args.cache_dir)
+    STUDIES[args.study](args, Points(args.output_dir / args.study / "points.csv"))
+
+
+if __name__ == "__main__":
+    cli.run(main)
