@@ -34,10 +34,7 @@ class Samples:
         return Samples(self.images[indices], self.labels[indices])
 
     def one_hot(self, num_classes, smoothing=0.0):
-        """The same samples with labels float32 `(n, num_classes)`, as `keras.utils.to_categorical` has them.
-
-        `smoothing` is that of labels (Szegedy et al. 2016): this share of each is spread evenly over all classes.
-        """
+        """With labels float32 `(n, num_classes)`; of each, the share `smoothing` is spread over all (Szegedy et al. 2016)."""
         rows = np.eye(num_classes, dtype=np.float32) * np.float32(1 - smoothing) + np.float32(smoothing / num_classes)
         return Samples(self.images, rows[self.labels])
 

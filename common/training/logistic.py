@@ -54,7 +54,6 @@ def fit(run, inputs, head):
     """
     train, kept, iterations = inputs.train, [], 0
     grid = GRID[: run.epochs(len(GRID))]
-    run.planned_epochs[PHASE] = len(grid)
     try:
         for row, weights in fits(train, inputs.val, len(inputs.class_names), grid):
             tell(
@@ -68,6 +67,7 @@ def fit(run, inputs, head):
             run.history.append({"epoch": len(kept), "phase": PHASE, **row})
     except KeyboardInterrupt:
         run.interrupt(run.history.rows(PHASE))
+    run.planned_epochs[PHASE] = len(kept)
     chosen = max(run.history.rows(PHASE), key=rank)
     head.set_weights(kept[chosen["epoch"] - 1])
     return {"head": "logistic", "C": chosen["C"]}
@@ -81,15 +81,16 @@ def best(train, val, num_classes):
 def fits(train, val, num_classes, grid=GRID):
     """Fit features, `Samples`, once for each C of `grid`: yields a row for history.csv and the weights, see `folded`.
 
-    A row has the scores on train and val, C, the number of iterations and the seconds. Raises InputError where a class has no
-    train image, and TrainingError for features that are not finite numbers.
+    A row has the scores on train and val, C, the number of iterations and the seconds. The grid ends when val loss has risen
+    twice in a row: larger C take longer and overfit more. Raises InputError where a class has no train image, and TrainingError
+    for features that are not finite numbers.
     """
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(train.labels)) < max(2, num_classes):
         raise InputError(f"--head logistic needs two classes or more, and train images of each; here are {num_classes} classes")
     scaler, features = _standardised(train.images)
-    regression = LogisticRegression(warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS)
+    regression, val_losses = LogisticRegression(warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS), []
     for C in grid:  # noqa: N806  scikit-learn's name
         started = time.perf_counter()
         with warnings.catch_warnings():
@@ -100,6 +101,9 @@ def fits(train, val, num_classes, grid=GRID):
         val_loss, val_accuracy = _score(*weights, val)
         row = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy, "C": C}
         yield row | {"iterations": int(regression.n_iter_.max()), "seconds": round(time.perf_counter() - started, 3)}, weights
+        val_losses.append(val_loss)
+        if len(val_losses) > 2 and val_losses[-3] < val_losses[-2] < val_losses[-1]:
+            return
 
 
 def folded(regression, scaler):

@@ -393,7 +393,9 @@ def test_the_other_two_have_a_logistic_head_too(script, workplace, monkeypatch, 
     monkeypatch.setattr(backbones, "build", small_backbone)
     run = train(script, workplace, "--head", "logistic")
     results = files.read_json(run / "results.json")
-    assert results["C"] in logistic.GRID and "logistic head" in results["model"] and results["epochs"] == len(logistic.GRID)
+    assert (
+        results["C"] in logistic.GRID and "logistic head" in results["model"] and 3 <= results["epochs"] <= len(logistic.GRID)
+    )
     head = keras.models.load_model(run / "model.keras").layers[-1]
     assert [layer.name.split("_")[0] for layer in head.layers] == ["dense"]
 
