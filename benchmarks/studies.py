@@ -7,7 +7,7 @@
 transfer    accuracy by number of training images, a tenth of which is val, or one of each class: logistic regression on the
             frozen features; the A/B split's CNN from scratch, on all classes, with Adam 1e-3 for 20 epochs or more; with
             --models lite0-finetuned, for a GPU, all layers of EfficientNet-Lite0
-upscaling   five methods, on 10,000 training images: logistic regression, and the head of train_efficientnetb7.py
+upscaling   five methods, on 4,000 training images: logistic regression, and the head of train_efficientnetb7.py
 
 Val chooses C and the epoch; test is scored once. Each seed draws its own images, val part and initial weights; for upscaling
 the images are always the same. A row for every model goes to plots/results/<study>/points.csv as it is trained; what is there
@@ -35,8 +35,8 @@ from common.models import weights as pretrained
 
 RESULTS = Path(__file__).parents[1] / "plots" / "results"
 LITE0 = ("--base", "efficientnet-lite0", "--no-augment")
-SIZES = (50, 200, 1000, 5000, 20_000, 50_000)
-POOL = 10_000  # images that upscaling is compared on
+SIZES = (50, 200, 1000, 5000)
+POOL = 4000  # images that upscaling is compared on
 MIN_STEPS = 300  # of the CNN: with few images it has more epochs
 CNN_EPOCHS, CNN_BATCH_SIZE, CNN_LEARNING_RATE = 20, 128, 1e-3  # the recipe of train_ab_split.py
 FINETUNING = (

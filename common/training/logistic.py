@@ -81,8 +81,8 @@ def best(train, val, num_classes):
 def fits(train, val, num_classes, grid=GRID):
     """Fit features, `Samples`, once for each C of `grid`: yields a row for history.csv and the weights, see `folded`.
 
-    A row has the scores on train and val, C, the number of iterations and the seconds. The grid ends when val loss has risen
-    twice in a row: larger C take longer and overfit more. Raises InputError where a class has no train image, and TrainingError
+    A row has the scores on train and val, C, the number of iterations and the seconds. The grid ends when val loss rises:
+    larger C take longer and overfit more. Raises InputError where a class has no train image, and TrainingError
     for features that are not finite numbers.
     """
     from sklearn.linear_model import LogisticRegression
@@ -90,7 +90,7 @@ def fits(train, val, num_classes, grid=GRID):
     if len(np.unique(train.labels)) < max(2, num_classes):
         raise InputError(f"--head logistic needs two classes or more, and train images of each; here are {num_classes} classes")
     scaler, features = _standardised(train.images)
-    regression, val_losses = LogisticRegression(warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS), []
+    regression, lowest = LogisticRegression(warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS), np.inf
     for C in grid:  # noqa: N806  scikit-learn's name
         started = time.perf_counter()
         with warnings.catch_warnings():
@@ -101,9 +101,9 @@ def fits(train, val, num_classes, grid=GRID):
         val_loss, val_accuracy = _score(*weights, val)
         row = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy, "C": C}
         yield row | {"iterations": int(regression.n_iter_.max()), "seconds": round(time.perf_counter() - started, 3)}, weights
-        val_losses.append(val_loss)
-        if len(val_losses) > 2 and val_losses[-3] < val_losses[-2] < val_losses[-1]:
+        if val_loss > lowest:
             return
+        lowest = val_loss
 
 
 def folded(regression, scaler):

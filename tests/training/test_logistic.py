@@ -87,12 +87,11 @@ def test_of_equal_accuracies_the_lower_loss_is_chosen(tmp_path, monkeypatch):
     assert chosen["C"] == 10.0
 
 
-def test_the_grid_ends_when_val_loss_has_risen_twice_in_a_row(tmp_path, monkeypatch):
+def test_the_grid_ends_when_val_loss_rises(tmp_path, monkeypatch):
     dataset, grid = made(4), (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
     dataset = replace(dataset, train=dataset.train.take(np.arange(20)))  # few enough to overfit
     losses = [log_loss(dataset.val.labels, pipeline(dataset, C).predict_proba(dataset.val.images)) for C in grid]
-    rises = [after > before for before, after in zip(losses, losses[1:], strict=False)]
-    expected = next((number + 3 for number in range(len(rises) - 1) if rises[number] and rises[number + 1]), len(grid))
+    expected = 1 + next(number for number in range(1, len(grid)) if losses[number] > losses[number - 1])
     run, _, chosen = fit(tmp_path, dataset, monkeypatch, grid)
     assert len(run.history.rows("logistic")) == expected < len(grid) and not run.stopped_early("logistic")
     assert chosen["C"] in grid[:expected]
