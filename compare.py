@@ -97,7 +97,7 @@ def paired_test(first, second):
 
 
 def draw(rows, path):
-    """Draw the val curves, each experiment's in panels of their own. Returns the path, or None if no run has a val part."""
+    """Draw the val curves, each experiment's in panels of their own. Returns the path, or None without epochs with val."""
     from common.figures import curves
 
     groups = {}
@@ -132,7 +132,7 @@ def main(argv=None):
         cli.tell("", hint, file=remarks)
     figure = None if args.no_figure else draw(rows, args.figure)
     if not args.no_figure:
-        cli.tell("", figure or "No curves: none of these models had a val part.", file=remarks)
+        cli.tell("", figure or "No curves: none of these models has epochs with a val part.", file=remarks)
     if args.html:
         from common.results import comparison_page
 

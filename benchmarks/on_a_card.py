@@ -326,6 +326,8 @@ def main(argv=None):
         card.run(steps)
     finally:
         report(steps, args, card.outcomes)
+    if failed := [label for label, outcome in card.outcomes.items() if outcome.startswith("failed")]:
+        raise cli.TrainingError(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

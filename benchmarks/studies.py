@@ -41,7 +41,7 @@ MIN_STEPS = 300  # of the CNN: with few images it has more epochs
 CNN_EPOCHS, CNN_BATCH_SIZE, CNN_LEARNING_RATE = 20, 128, 1e-3  # the recipe of train_ab_split.py
 FINETUNING = (
     "--base", "efficientnet-lite0", "--unfreeze-last", "all", "--lr", "1e-4", "--weight-decay", ".05", "--schedule", "cosine",
-    "--batch-size", "64", "--patience", "40",
+    "--batch-size", "64",
 )  # fmt: skip
 
 
@@ -144,12 +144,18 @@ def fit_cnn(train, val, test, seed):
 
 
 def finetune(args, size, seed):
-    """The scores of train_efficientnetb7.py with all layers trained: 400 steps or more, in 5 to 40 epochs."""
-    epochs = min(40, max(5, math.ceil(400 / math.ceil(0.9 * size / 64))))
+    """The scores of train_efficientnetb7.py with all layers trained, for 400 steps and 5 epochs or more.
+
+    The script draws the images itself: with the same seed they are not those of the other models.
+    """
+    epochs = max(5, math.ceil(400 / math.ceil(0.9 * size / 64)))
     results = train_efficientnetb7.main([
-        *FINETUNING, "--epochs", str(epochs), "--data", args.data, "--image-size", str(args.image_size), "--seed", str(seed),
+        *FINETUNING, "--epochs", str(epochs), "--patience", str(epochs), "--data", args.data,
+        "--image-size", str(args.image_size), "--seed", str(seed),
         "--max-train-samples", str(size), "--validation-split", str(max(0.1, 10 / size)), "--cache-dir", str(args.cache_dir),
     ])  # fmt: skip
+    if results["status"] == "interrupted":
+        raise KeyboardInterrupt
     scores = {name: results[name] for name in ("val_accuracy", "test_accuracy")}
     return scores | {"chosen": f"epoch {results['best_epoch']}"}
 
@@ -170,8 +176,10 @@ HEADS = {"logistic": fit_logistic, "document": fit_document}
 
 
 def transfer(args, points):
-    images, features = load(args)
-    pools = {"lite0-frozen": (pool(features), features.test), "cnn-scratch": (pool(images), images.test)}
+    pools = {}
+    if set(args.models) & set(MODELS):
+        images, features = load(args)
+        pools = {"lite0-frozen": (pool(features), features.test), "cnn-scratch": (pool(images), images.test)}
     for size, seed, model in itertools.product(args.sizes, range(args.seeds), args.models):
         identity = {"model": model, "samples": size, "seed": seed}
         if model == "lite0-finetuned":
@@ -197,6 +205,8 @@ STUDIES = {"transfer": transfer, "upscaling": upscaling}
 
 def main(argv=None):
     args = parse_args(argv)
+    if args.output_dir == RESULTS and (args.data == "digits" or args.image_size != 224):
+        raise cli.InputError("what is published is CIFAR-10 at 224x224: give another --output-dir")
     backend.start(amp=False, cache_dir=args.cache_dir)
     STUDIES[args.study](args, Points(args.output_dir / args.study / "points.csv"))
 

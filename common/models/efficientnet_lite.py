@@ -45,9 +45,9 @@ def efficientnet_lite0(inputs, include_top=False, classes=1000):
 def load(model, path):
     """Give a model without classifier the weights of `efficientnet-lite0-57934424.pth`.
 
-    The file has them in the model's order. Raises ValueError for another one.
+    The file, whose hash was checked, has them in the model's order. Raises ValueError for one with more layers.
     """
-    arrays = iter(array for name, array in read_torch(path).items() if not name.endswith("num_batches_tracked"))
+    arrays = (array for name, array in read_torch(path).items() if not name.endswith("num_batches_tracked"))
     for layer in model.layers:
         if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
             kernel = next(arrays)  # (out, in, height, width)

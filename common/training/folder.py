@@ -29,7 +29,8 @@ def check(args):
     warmup_epochs = getattr(args, "warmup_epochs", 0)
     if warmup_epochs and (args.schedule != "cosine" or warmup_epochs >= args.epochs):
         raise InputError(f"--warmup-epochs {warmup_epochs} needs --schedule cosine, and more --epochs than that")
-    if getattr(args, "augment", False) and getattr(args, "views", 0) == 1 and not args.no_cache:
+    uses_views = getattr(args, "augment", False) and getattr(args, "head", "") == "document" and not args.no_cache
+    if uses_views and args.views == 1:
         raise InputError("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
         raise InputError("--tensorboard needs both packages: pip install tensorflow tensorboard, or leave the flag out")

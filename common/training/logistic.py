@@ -1,8 +1,8 @@
 """The exact head: multinomial logistic regression on cached features, the linear probe of the literature.
 
-Its loss is convex and has one optimum, which says what training a head by gradient descent leaves on the table. scikit-learn
-fits it (L-BFGS, float64) to the standardised features of the train images themselves, once for each `C`, the inverse of the L2
-penalty; val chooses one, as in Kornblith et al., "Do Better ImageNet Models Transfer Better?", 2019.
+Its loss is convex and has one optimum, which says what training a softmax layer by gradient descent leaves on the table.
+scikit-learn fits it (L-BFGS, float64) to the standardised features of the train images themselves, once for each `C`, the
+inverse of the L2 penalty; val chooses one, as in Kornblith et al., "Do Better ImageNet Models Transfer Better?", 2019.
 """
 
 import time

@@ -188,7 +188,7 @@ def test_a_run_without_a_val_part_is_evaluated_compared_and_not_drawn(without_va
     monkeypatch.chdir(tmp_path)
     summaries = compare.main([str(run), "--html", "page.html"])
     assert [summary["val_size"] for summary in summaries] == [0] * 4 and (tmp_path / "page.html").is_file()
-    assert "No curves: none of these models had a val part." in capsys.readouterr().out
+    assert "No curves: none of these models has epochs with a val part." in capsys.readouterr().out
     assert not (tmp_path / "compare.png").exists()
 
 
