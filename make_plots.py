@@ -69,8 +69,9 @@ def draw_resnet152v2(results, folder):
 
 
 def draw_efficientnetb7(results, folder):
-    """EfficientNetB7: val curves of all combinations of the control, and of one of them with and without the resize layer."""
+    """EfficientNetB7: val curves of all combinations of the control; Lite0: with and without the resize layer."""
     from common.figures import curves
+    from common.results import readme
 
     rows_by_point = {}
     for row in files.read_csv(results / "control" / "history.csv"):
@@ -79,15 +80,11 @@ def draw_efficientnetb7(results, folder):
     title = "Head on frozen EfficientNetB7, random weights: learning rates and dropout rates"
     yield curves.sweep({point: rows_by_point[point] for point in order}, folder / "sweep.png", title)
 
-    not_resized = files.read_csv(results / "no-resize" / "history.csv")
-    size = image_size(results / "control")
-    groups = {
-        "Frozen EfficientNetB7, random weights": {
-            f"resized to {size}x{size}": [rows_by_point[point(not_resized[0]["phase"])]],
-            "not resized, 32x32": [not_resized],
-        }
-    }
-    yield curves.overlay(groups, folder / "collapse.png")
+    size, curves_by_name = image_size(results / "lite0-plain"), {}
+    for title, name in ((f"resized to {size}x{size}", "lite0-plain"), ("not resized, 32x32", "lite0-32")):
+        curves_by_name[title] = [files.read_csv(run / "history.csv") for run in readme.with_seeds(results / name)]
+    title = "Head on frozen EfficientNet-Lite0, ImageNet weights"
+    yield curves.overlay({title: curves_by_name}, folder / "collapse.png")
 
 
 def draw_vgg19_finetune(results, folder):

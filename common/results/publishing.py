@@ -12,6 +12,7 @@ TEXTS = (
     "accuracy_by_samples.csv", "sweep.csv",
 )  # fmt: skip
 COPIED = {  # figures that show images can't be redrawn from text: they come with the run of this name
+    "ab_split/features_of_b.png": "document",
     "resnet152v2/pipeline.png": "control",
     "vgg19_finetune/examples.png": "scratch",
 }
@@ -54,7 +55,7 @@ def publish(run_dir, plots):
         path.relative_to(run_dir): files.read(path, files.MAX_TEXT) for path in texts
     }  # run_dir may be the target itself
     for path in {record.predictions_file for record in all_records if record.has_predictions}:
-        content = files.read(path, files.MAX_TEXT)
+        content = files.read(path, files.MAX_UNPACKED)
         packed = content if path.suffix == ".gz" else files.packed(content)
         contents[path.relative_to(run_dir).with_name(records.PACKED_PREDICTIONS)] = packed
     target = plots / "results" / experiment / name

@@ -21,17 +21,25 @@ class Row:
     """
 
     run: str
-    what: str = ""  # the A/B split's models have names of their own
+    what: str = ""  # after the names that the A/B split's models have of their own
     external: str = ""
 
     def runs(self, published):
         """The folders of its runs, one for each seed."""
-        others = (published / f"{self.run}-{number}" for number in count(1))
-        return [published / self.run, *takewhile(Path.is_dir, others)]
+        return with_seeds(published / self.run)
+
+
+def with_seeds(run):
+    """The folder of a published run, and those of the same with other seeds: <run>-1, <run>-2 ..."""
+    return [run, *takewhile(Path.is_dir, (run.with_name(f"{run.name}-{number}") for number in count(1)))]
 
 
 RESULTS = (
+    Row("efficientnetb7/lite0-plain", "Lite0, ImageNet, frozen at 224: document's head"),
+    Row("efficientnetb7/lite0-logistic", "the same, logistic regression", "resnet50-linear"),
+    Row("efficientnetb7/lite0-32", "document's head, not resized: 32x32"),
     Row("ab_split/default"),
+    Row("ab_split/document", "as documented"),
     Row("vgg19_finetune/scratch", "from scratch, 5 epochs", "vgg19-scratch"),
     Row("vgg19_finetune/cifar100", "the same on CIFAR-100"),
     Row("vgg19_finetune/transfer", "from CIFAR-100: head 1 epoch, all layers 4", "vgg16-finetuned"),
@@ -135,7 +143,7 @@ def _table(rows, published, folder):
             time = f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
             cells.append((
                 f"[{title}]({folder}/{row.run})",
-                row.what or first["model"],
+                ", ".join(filter(None, (name and first["model"], row.what))),
                 _accuracy([results["models"][name] if name else results for results in by_seed]),
                 tables.documented(first),
                 external,

@@ -78,7 +78,12 @@ def test_studies_are_drawn_from_their_points(tmp_path, monkeypatch):
     make_plots.main(["--output-dir", str(tmp_path / "figures")])
     assert not list((tmp_path / "figures").iterdir())  # nothing is published
     seeds = [{"seed": seed, "val_accuracy": 0.5, "test_accuracy": 0.5 + seed / 10, "command": "x"} for seed in range(3)]
-    models = [{"model": model, "samples": size} | one for model in ("lite0", "scratch") for size in (50, 500) for one in seeds]
+    models = [
+        {"model": model, "samples": size} | one
+        for model in ("lite0-frozen", "cnn-scratch")
+        for size in (50, 500)
+        for one in seeds
+    ]
     heads = [
         {"interpolation": method, "head": head} | one
         for head in ("document", "logistic")
@@ -94,7 +99,7 @@ def test_studies_are_drawn_from_their_points(tmp_path, monkeypatch):
     make_plots.main(["--output-dir", str(tmp_path / "figures")])
     rows, path, names, _ = drawn["accuracy_by_samples"]
     assert path == tmp_path / "figures" / "transfer" / "accuracy_by_samples.png"
-    assert list(names) == ["lite0", "scratch"] and [row["samples"] for row in rows] == [50, 500] * 2
+    assert list(names) == ["lite0-frozen", "cnn-scratch"] and [row["samples"] for row in rows] == [50, 500] * 2
     assert all(row["mean"] == pytest.approx(0.6) and row["deviation"] == pytest.approx(0.1) for row in rows)
     rows, path, *columns, _ = drawn["accuracy_by_group"]
     assert path == tmp_path / "figures" / "efficientnetb7" / "interpolations.png" and columns == ["interpolation", "head"]
