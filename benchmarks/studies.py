@@ -26,8 +26,6 @@ import time
 
 import numpy as np
 
-import train_ab_split
-import train_efficientnetb7
 from common import backend, cli, files, flags
 from common.data import dataset as data
 from common.data.dataset import Samples
@@ -82,6 +80,7 @@ class Points:
 
 def load(args, *given):
     """The data, once as images and once as features: two Datasets."""
+    import train_efficientnetb7
     from common.models import features
 
     args = train_efficientnetb7.parse_args([
@@ -124,6 +123,8 @@ def fit_logistic(train, val, test, seed):
 
 def fit_document(train, val, test, seed):
     """The scores of the head of train_efficientnetb7.py on features, at its learning rate and dropout rate."""
+    import train_efficientnetb7
+
     recipe = train_efficientnetb7.parse_args([])
     backend.set_seed(seed, "head")
     head = train_efficientnetb7.build_head(test.images.shape[1], num_classes(test), *recipe.dropout)
@@ -134,6 +135,8 @@ def fit_document(train, val, test, seed):
 
 def fit_cnn(train, val, test, seed):
     """The scores of the A/B split's CNN, trained on images from scratch."""
+    import train_ab_split
+
     backend.set_seed(seed, "cnn")
     convolutions = train_ab_split.build_convolutions(test.images.shape[1])
     head = train_ab_split.build_head(convolutions.output_shape[-1], num_classes(test), 0.4)
@@ -148,6 +151,8 @@ def finetune(args, size, seed):
 
     The script draws the images itself: with the same seed they are not those of the other models.
     """
+    import train_efficientnetb7
+
     epochs = max(5, math.ceil(400 / math.ceil(0.9 * size / 64)))
     results = train_efficientnetb7.main([
         *FINETUNING, "--epochs", str(epochs), "--patience", str(epochs), "--data", args.data,
