@@ -5,7 +5,7 @@
     python benchmarks/studies.py upscaling --data data/cifar10
 
 transfer    accuracy by number of training images, a tenth of which is val, or one of each class: logistic regression on the
-            frozen features; the A/B split's CNN from scratch, on all classes, with Adam 1e-3 for 20 epochs or more; with
+            frozen features; the A/B split's CNN from scratch, on all classes, with Adam 1e-3 for 20 to 300 epochs; with
             --models lite0-finetuned, for a GPU, all layers of EfficientNet-Lite0
 upscaling   five methods, on 4,000 training images: logistic regression, and the head of train_efficientnetb7.py
 
@@ -35,10 +35,10 @@ RESULTS = Path(__file__).parents[1] / "plots" / "results"
 LITE0 = ("--base", "efficientnet-lite0", "--no-augment")
 SIZES = (50, 200, 1000, 5000)
 POOL = 4000  # images that upscaling is compared on
-MIN_STEPS = 300  # of the CNN: with few images it has more epochs
 CNN_EPOCHS, CNN_BATCH_SIZE, CNN_LEARNING_RATE = 20, 128, 1e-3  # the recipe of train_ab_split.py
+MIN_STEPS, MAX_EPOCHS = 2000, 300  # of the CNN: with few images it has more epochs
 FINETUNING = (
-    "--base", "efficientnet-lite0", "--unfreeze-last", "all", "--lr", "1e-4", "--weight-decay", ".05", "--schedule", "cosine",
+    *LITE0, "--unfreeze-last", "all", "--lr", "1e-4", "--weight-decay", ".05", "--schedule", "cosine",
     "--batch-size", "64",
 )  # fmt: skip
 
@@ -142,7 +142,7 @@ def fit_cnn(train, val, test, seed):
     head = train_ab_split.build_head(convolutions.output_shape[-1], num_classes(test), 0.4)
     model = train_ab_split.join(convolutions, head)
     train_ab_split.compile_model(model, CNN_LEARNING_RATE)
-    epochs = max(CNN_EPOCHS, math.ceil(MIN_STEPS / math.ceil(len(train) / CNN_BATCH_SIZE)))
+    epochs = max(CNN_EPOCHS, min(math.ceil(MIN_STEPS / math.ceil(len(train) / CNN_BATCH_SIZE)), MAX_EPOCHS))
     return fit(model, train, val, test, epochs=epochs, batch_size=CNN_BATCH_SIZE, patience=epochs)
 
 

@@ -1,8 +1,8 @@
 """The exact head: multinomial logistic regression on cached features, the linear probe of the literature.
 
 Its loss is convex and has one optimum, which says what training a softmax layer by gradient descent leaves on the table.
-scikit-learn fits it (L-BFGS, float64) to the standardised features of the train images themselves, once for each `C`, the
-inverse of the L2 penalty; val chooses one, as in Kornblith et al., "Do Better ImageNet Models Transfer Better?", 2019.
+scikit-learn fits it (L-BFGS, float64) to the scaled features of the train images themselves, once for each `C`, the inverse of
+the L2 penalty; val chooses one, as in Kornblith et al., "Do Better ImageNet Models Transfer Better?", 2019.
 """
 
 import time
@@ -15,7 +15,8 @@ from common.cli import InputError, TrainingError, tell
 from common.training.history import rank
 
 PHASE = "logistic"
-GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)  # of C; each fit starts from the one before
+GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)  # of C; a fit starts from the one before
+FLOOR = 0.1  # of the features' typical deviation: one that hardly varies in train is not blown up, nor its outliers in val
 TOLERANCE = 1e-5  # the largest component of the gradient of the mean loss
 MAX_ITERATIONS = 2000
 CHUNK = 4096  # rows of features that are converted at once
@@ -81,16 +82,20 @@ def best(train, val, num_classes):
 def fits(train, val, num_classes, grid=GRID):
     """Fit features, `Samples`, once for each C of `grid`: yields a row for history.csv and the weights, see `folded`.
 
-    A row has the scores on train and val, C, the number of iterations and the seconds. The grid ends when val loss rises:
-    larger C take longer and overfit more. Raises InputError where a class has no train image, and TrainingError
-    for features that are not finite numbers.
+    A row has the scores on train and val, C, the number of iterations and the seconds. The grid ends when neither val loss
+    nor val accuracy gets better: larger C take longer and overfit more. Raises InputError where a class has no train image,
+    and TrainingError for features that are not finite numbers.
     """
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(train.labels)) < max(2, num_classes):
-        raise InputError(f"--head logistic needs two classes or more, and train images of each; here are {num_classes} classes")
-    scaler, features = _standardised(train.images)
-    regression, lowest = LogisticRegression(warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS), np.inf
+        raise InputError(
+            f"--head logistic needs two classes or more, and train images of each: {len(np.unique(train.labels))} of "
+            f"{num_classes} have some"
+        )
+    scaler, features = _scaled(train.images)
+    regression = LogisticRegression(warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS)
+    lowest, highest = np.inf, -1.0
     for C in grid:  # noqa: N806  scikit-learn's name
         started = time.perf_counter()
         with warnings.catch_warnings():
@@ -101,13 +106,13 @@ def fits(train, val, num_classes, grid=GRID):
         val_loss, val_accuracy = _score(*weights, val)
         row = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy, "C": C}
         yield row | {"iterations": int(regression.n_iter_.max()), "seconds": round(time.perf_counter() - started, 3)}, weights
-        if val_loss > lowest:
+        if val_loss >= lowest and val_accuracy <= highest:
             return
-        lowest = val_loss
+        lowest, highest = min(lowest, val_loss), max(highest, val_accuracy)
 
 
 def folded(regression, scaler):
-    """The weights of a softmax layer on raw features, for a LogisticRegression on those of a StandardScaler.
+    """The weights of a softmax layer on raw features, for a LogisticRegression on those that a StandardScaler has scaled.
 
     Kernel `(num_features, num_classes)` and bias `(num_classes,)`, float32.
     """
@@ -118,8 +123,11 @@ def folded(regression, scaler):
     return kernel, (intercepts - scaler.mean_ @ kernel.astype(np.float64)).astype(np.float32)
 
 
-def _standardised(rows):
-    """A fitted StandardScaler, and what it makes of features float32 `(n, width)`, in float64, without further copies."""
+def _scaled(rows):
+    """A StandardScaler whose scales have a floor, and what it makes of features float32 `(n, width)`, without further copies.
+
+    That is float64 `(x - mean) / sqrt(var + FLOOR**2 * mean of var)`.
+    """
     from sklearn.preprocessing import StandardScaler
 
     backend.need_memory(8 * len(rows) * rows.shape[1], "--head logistic", "the features of the train images in float64")
@@ -128,6 +136,7 @@ def _standardised(rows):
         if not np.isfinite(part := rows[chunk]).all():
             raise TrainingError("--head logistic: the backbone's features are not all finite numbers")
         scaler.partial_fit(part.astype(np.float64))
+    scaler.scale_ = np.sqrt(scaler.var_ + FLOOR**2 * scaler.var_.mean() + np.finfo(np.float32).tiny)
     features = np.empty(rows.shape)
     for chunk in _chunks(len(rows)):
         features[chunk] = scaler.transform(rows[chunk].astype(np.float64))

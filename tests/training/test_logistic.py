@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from support import make_run
 
 from common import cli
@@ -21,7 +21,7 @@ GRID = (1e-3, 1e-1, 10.0, 1000.0)
 def made(num_classes, seed=0):
     """A data set of 12 features that are not standardised: far from 0, of other scales, one constant; labels with noise."""
     random = np.random.default_rng(seed)
-    mixture, scales = random.normal(size=(12, 12)), 10 ** random.uniform(-2, 2, 12)
+    mixture, scales = random.normal(size=(12, 12)), 10 ** random.uniform(-1, 1, 12)
     parts = []
     for count in (150, 60, 20):
         labels = np.arange(count) % num_classes
@@ -31,9 +31,15 @@ def made(num_classes, seed=0):
     return Dataset("made", tuple(map(str, range(num_classes))), *parts)
 
 
+def scaling(features):
+    """What the head's features are made of: centred, over the deviation with a floor of a tenth of the typical one."""
+    mean, variance = features.mean(axis=0), features.var(axis=0)
+    return FunctionTransformer(lambda rows: (rows - mean) / np.sqrt(variance + 0.1**2 * variance.mean()))
+
+
 def pipeline(dataset, C):  # noqa: N803
-    exact = LogisticRegression(C=C, tol=1e-9, max_iter=100_000)
-    return make_pipeline(StandardScaler(), exact).fit(dataset.train.images.astype(np.float64), dataset.train.labels)
+    exact, features = LogisticRegression(C=C, tol=1e-9, max_iter=100_000), dataset.train.images.astype(np.float64)
+    return make_pipeline(scaling(features), exact).fit(features, dataset.train.labels)
 
 
 def fit(tmp_path, dataset, monkeypatch, grid=GRID):
@@ -45,8 +51,8 @@ def fit(tmp_path, dataset, monkeypatch, grid=GRID):
 
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_the_layer_gives_the_pipelines_probabilities(num_classes):
-    dataset = made(num_classes)
-    fitted, head = pipeline(dataset, 1.0), logistic.build_head(12, num_classes)
+    dataset, head = made(num_classes), logistic.build_head(12, num_classes)
+    fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(dataset.train.images, dataset.train.labels)
     head.set_weights(logistic.folded(fitted[1], fitted[0]))
     images = dataset.test.images
     expected = fitted.predict_proba(images.astype(np.float64))
@@ -87,14 +93,29 @@ def test_of_equal_accuracies_the_lower_loss_is_chosen(tmp_path, monkeypatch):
     assert chosen["C"] == 10.0
 
 
-def test_the_grid_ends_when_val_loss_rises(tmp_path, monkeypatch):
+def test_the_grid_ends_when_neither_val_loss_nor_val_accuracy_gets_better(tmp_path, monkeypatch):
     dataset, grid = made(4), (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
     dataset = replace(dataset, train=dataset.train.take(np.arange(20)))  # few enough to overfit
-    losses = [log_loss(dataset.val.labels, pipeline(dataset, C).predict_proba(dataset.val.images)) for C in grid]
-    expected = 1 + next(number for number in range(1, len(grid)) if losses[number] > losses[number - 1])
+    scores = []
+    for C in grid:  # noqa: N806
+        probabilities = pipeline(dataset, C).predict_proba(dataset.val.images)
+        scores.append((log_loss(dataset.val.labels, probabilities), -(probabilities.argmax(1) == dataset.val.labels).mean()))
+    worse = (n for n in range(1, len(grid)) if all(scores[n][k] >= min(score[k] for score in scores[:n]) for k in (0, 1)))
+    expected = 1 + next(worse)
     run, _, chosen = fit(tmp_path, dataset, monkeypatch, grid)
     assert len(run.history.rows("logistic")) == expected < len(grid) and not run.stopped_early("logistic")
     assert chosen["C"] in grid[:expected]
+
+
+def test_a_feature_that_hardly_varies_in_train_does_not_decide_in_val():
+    """A unit that is nearly dead in train but not for one val image: scaled to deviation 1 it would be 1,000,000 there."""
+    dataset = made(4)
+    for part in (dataset.train, dataset.val, dataset.test):
+        part.images[:, 5] = 1e-6 * np.resize((-1, 1), len(part))
+    plain = [row for row, _ in logistic.fits(dataset.train, dataset.val, 4, GRID)]
+    dataset.val.images[0, 5] = 1
+    rows = [row for row, _ in logistic.fits(dataset.train, dataset.val, 4, GRID)]
+    assert [row["val_loss"] for row in rows] == pytest.approx([row["val_loss"] for row in plain], abs=1e-2)
 
 
 def test_it_is_the_same_twice(tmp_path, monkeypatch):
