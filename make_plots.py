@@ -25,7 +25,7 @@ TRANSFER = {
     "lite0-frozen": "EfficientNet-Lite0, ImageNet weights, frozen",
     "cnn-scratch": "CNN from scratch",
 }
-FINETUNED = {"scratch": "from scratch", "transfer": "pretrained on CIFAR-100, head first"}
+FINETUNED = {"scratch": "from scratch", "transfer": "pretrained on CIFAR-100 (first epoch: head only)"}
 
 
 def parse_args(argv=None):

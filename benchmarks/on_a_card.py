@@ -247,7 +247,7 @@ class Card:
             self._note(step, f"left out, needs {missing[0]}")
         elif len(self._running) == args.jobs:
             return False
-        elif step.seconds > (left := self._end - time.monotonic()):
+        elif step.seconds > (left := self._end - time.monotonic()) and not run_folder(args, step.label):
             self._note(step, f"left out, {left:.0f} s are left of its {step.seconds:.0f}")
         else:
             self._start(step)
@@ -272,6 +272,7 @@ class Card:
 
     def _stop(self):
         """End what runs: with a checkpoint, unless it does not come to it, as in a compilation."""
+        self._look_at_running()
         for process, _ in self._running.values():
             process.terminate()
         end = time.monotonic() + GRACE / 2
@@ -281,7 +282,7 @@ class Card:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            self._note(step, "cut off, to be resumed")
+            self._note(step, "done" if is_finished(self.args, step.label) else "cut off, to be resumed")
 
     def _note(self, step, outcome):
         self.outcomes[step.label] = outcome

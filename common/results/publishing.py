@@ -12,7 +12,7 @@ TEXTS = (
     "accuracy_by_samples.csv", "sweep.csv",
 )  # fmt: skip
 COPIED = {  # figures that show images can't be redrawn from text: they come with the run of this name
-    "ab_split/features_of_b.png": "document",
+    "ab_split/features_of_b.png": "default",
     "resnet152v2/pipeline.png": "control",
     "vgg19_finetune/examples.png": "scratch",
 }

@@ -35,11 +35,11 @@ def with_seeds(run):
 
 
 RESULTS = (
-    Row("efficientnetb7/lite0-plain", "Lite0, ImageNet, frozen at 224: document's head"),
+    Row("efficientnetb7/lite0-plain", "Lite0, ImageNet, frozen at 224: document's head", "resnet50-frozen"),
     Row("efficientnetb7/lite0-logistic", "the same, logistic regression", "resnet50-linear"),
     Row("efficientnetb7/lite0-32", "document's head, not resized: 32x32"),
-    Row("ab_split/default"),
-    Row("ab_split/document", "as documented"),
+    Row("ab_split/default", "Adam"),
+    Row("ab_split/document", "SGD as documented"),
     Row("vgg19_finetune/scratch", "from scratch, 5 epochs", "vgg19-scratch"),
     Row("vgg19_finetune/cifar100", "the same on CIFAR-100"),
     Row("vgg19_finetune/transfer", "from CIFAR-100: head 1 epoch, all layers 4", "vgg16-finetuned"),
