@@ -47,6 +47,7 @@ RESULTS = (
 )
 CONTROLS = (  # random weights in a frozen backbone
     Row("resnet152v2/control", "head, 200x200, augmented"),
+    Row("resnet152v2/scenes", "head, 200x200, the document's scenes"),
     Row("vgg19/control", "softmax, 224x224"),
     Row("vgg19/lr-03", "the same, `--lr .03`, best of 5 on val"),
     Row("efficientnetb7/control", "head, 224x224, augmented, best of 8 on val"),
