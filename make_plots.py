@@ -20,11 +20,6 @@ from common.results import publishing
 PLOTS = Path(__file__).parent / "plots"
 EXPERIMENTS = sorted(path.stem.removeprefix("train_") for path in Path(__file__).parent.glob("train_*.py"))
 STRATEGIES = {"b-scratch": "from scratch", "b-last-fc": "pretrained, last layer", "b-both-fc": "pretrained, both FC layers"}
-TRANSFER = {
-    "lite0-finetuned": "EfficientNet-Lite0, ImageNet weights, fine-tuned",
-    "lite0-frozen": "EfficientNet-Lite0, ImageNet weights, frozen",
-    "cnn-scratch": "CNN from scratch",
-}
 FINETUNED = {"scratch": "from scratch", "transfer": "pretrained on CIFAR-100 (first epoch: head only)"}
 
 
@@ -101,10 +96,10 @@ def draw_vgg19_finetune(results, folder):
 def draw_transfer(points, path):
     """Test accuracy of several models by the number of their training images; `points` are rows of points.csv."""
     from common.figures import comparisons
-    from common.results import metrics
+    from common.results import metrics, readme
 
     rows = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
-    names = {model: title for model, title in TRANSFER.items() if any(row["model"] == model for row in rows)}
+    names = {model: title for model, title in readme.TRANSFER.items() if any(row["model"] == model for row in rows)}
     return comparisons.accuracy_by_samples(rows, path, names, "CIFAR-10: test accuracy by number of training images")
 
 

@@ -115,7 +115,8 @@ def test_the_tables_agree_with_the_confusion_matrices():
             matrix = make_plots.read_matrix(folder / "confusion_matrix.csv")[0]
             accuracies.append(np.trace(matrix) / matrix.sum())
             seeds.append(args["seed"])
-            assert (scores["train_size"] + scores["val_size"], matrix.sum()) == (50_000, 10_000)
+            sizes = (1125, 375) if scores["data"] == "scenes" else (50_000, 10_000)
+            assert (scores["train_size"] + scores["val_size"], matrix.sum()) == sizes
             assert (row in controls) == (args["weights"] == "none" and folder.parent.name != "vgg19_finetune")
         if len(accuracies) == 1:
             assert row[2].startswith(f"{accuracies[0]:.4f} [") and seeds == [0]
@@ -201,6 +202,21 @@ def test_the_table_of_sizes_is_the_spread_over_the_studies_points():
             accuracies = [point["test_accuracy"] for point in selected]
             expected[-1].append(f"{statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f}")
     assert cells("sizes") == expected
+
+
+def test_the_table_of_transfer_is_the_spread_over_the_studies_points():
+    by_point = {}
+    for row in files.read_csv(RESULTS / "transfer" / "points.csv"):
+        by_point.setdefault((row["samples"], row["model"]), []).append(row["test_accuracy"])
+    models = [model for model in ("lite0-finetuned", "lite0-frozen", "cnn-scratch") if model in {key[1] for key in by_point}]
+    expected = []
+    for size in sorted({size for size, _ in by_point}):
+        expected.append([f"{size:,.0f}"])
+        for model in models:
+            accuracies = by_point.get((size, model))
+            shown = accuracies and f"{statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f}"
+            expected[-1].append(shown or "-")
+    assert cells("transfer") == expected and len(expected) >= 4
 
 
 @pytest.mark.parametrize("study, keys", [("transfer", ("model", "samples")), ("upscaling", ("interpolation", "head"))])

@@ -60,6 +60,11 @@ TITLES = {  # of the experiments, short: the table is as wide as GitHub shows it
     "vgg19": "VGG19 at 224",
     "vgg19_finetune": "VGG19 at 32",
 }
+TRANSFER = {  # models of the transfer study
+    "lite0-finetuned": "EfficientNet-Lite0, ImageNet weights, fine-tuned",
+    "lite0-frozen": "EfficientNet-Lite0, ImageNet weights, frozen",
+    "cnn-scratch": "CNN from scratch",
+}
 COLUMNS = ("experiment", "what was trained", "test accuracy", "documented", "elsewhere", "time, device")
 NO_BREAK = "\N{NO-BREAK SPACE}"  # keeps an experiment, an interval, a time or a device on one line of its cell
 MAX_LINE = 100  # characters of a command; the rest goes to a line of its own
@@ -67,7 +72,10 @@ MAX_LINE = 100  # characters of a command; the rest goes to a line of its own
 
 def update(text, published):
     """`text` with its tables and commands as the files under `published`, plots/results/, have them."""
-    parts = {"results": results, "controls": controls, "elsewhere": others, "commands": commands, "sizes": sizes}
+    parts = {
+        "results": results, "controls": controls, "elsewhere": others, "commands": commands, "sizes": sizes,
+        "transfer": transfer,
+    }  # fmt: skip
     for name, make_lines in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if begin in text:
@@ -123,12 +131,25 @@ def study(published):
 def sizes(published):
     """The table of the study: a row for each number of B's images, a column for each way to train B."""
     columns = {"b-scratch": "B from scratch", "b-last-fc": "B, last FC layer", "b-both-fc": "B, both FC layers"}
+    return _by_size(study(published), "training images of B", columns)
+
+
+def transfer(published):
+    """The table of the transfer study: a row for each number of training images, a column for each model in `TRANSFER`."""
+    points = files.read_csv(published / "transfer" / "points.csv")
+    spread = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
+    columns = {model: title for model, title in TRANSFER.items() if any(row["model"] == model for row in spread)}
+    return _by_size(spread, "training images", columns)
+
+
+def _by_size(spread, first, columns):
+    """Lines of a table of what `metrics.spread_by` has made; `columns` maps models to their titles."""
     by_size = {}
-    for row in study(published):
+    for row in spread:
         if row["model"] in columns:
             by_size.setdefault(row["samples"], {})[row["model"]] = f"{row['mean']:.4f} ± {row['deviation']:.4f}"
-    rows = [[f"{size:,.0f}", *(by_size[size][model] for model in columns)] for size in sorted(by_size)]
-    return tables.markdown(rows, ("training images of B", *columns.values()))
+    rows = [[f"{size:,.0f}", *(by_size[size].get(model, "-") for model in columns)] for size in sorted(by_size)]
+    return tables.markdown(rows, (first, *columns.values()))
 
 
 def _table(rows, published, folder):
