@@ -57,15 +57,16 @@ def parse_args(argv=None):
 
 
 class Points:
-    """The rows of points.csv: written as they come, and known in the next call."""
+    """The rows of points.csv: written as they come, and known in the next call with the same data and image size."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, args):
+        self.path, self.terms = path, {"data": args.data, "image_size": args.image_size}
         rows = files.read_csv(path) if path.exists() else []
         self.rows = [row | {name: int(row[name]) for name in ("image_size", "samples", "seed") if name in row} for row in rows]
 
     def add(self, identity, train):
         """The row of `identity`, a dict, with what `train()` returns, unless there is one."""
+        identity = self.terms | identity
         if any(identity.items() <= row.items() for row in self.rows):
             return
         started = time.perf_counter()
@@ -186,7 +187,7 @@ def transfer(args, points):
         images, features = load(args)
         pools = {"lite0-frozen": (pool(features), features.test), "cnn-scratch": (pool(images), images.test)}
     for size, seed, model in itertools.product(args.sizes, range(args.seeds), args.models):
-        identity = {"data": args.data, "image_size": args.image_size, "model": model, "samples": size, "seed": seed}
+        identity = {"model": model, "samples": size, "seed": seed}
         if model == "lite0-finetuned":
             points.add(identity, lambda: finetune(args, size, seed))  # noqa: B023  called at once
             continue
@@ -201,13 +202,7 @@ def upscaling(args, points):
         samples = pool(features)
         for seed, (head, fit_head) in itertools.product(range(args.seeds), HEADS.items()):
             train, val = (samples.take(part) for part in split(samples.labels, len(samples), seed))
-            identity = {
-                "data": args.data,
-                "image_size": args.image_size,
-                "interpolation": interpolation,
-                "head": head,
-                "seed": seed,
-            }
+            identity = {"interpolation": interpolation, "head": head, "seed": seed}
             points.add(identity, lambda: fit_head(train, val, features.test, seed))  # noqa: B023
 
 
@@ -219,7 +214,7 @@ def main(argv=None):
     if args.output_dir == RESULTS and (Path(args.data).name != "cifar10" or args.image_size != 224):
         raise cli.InputError("what is published is CIFAR-10 at 224x224: give another --output-dir")
     backend.start(amp=False, cache_dir=args.cache_dir)
-    STUDIES[args.study](args, Points(args.output_dir / args.study / "points.csv"))
+    STUDIES[args.study](args, Points(args.output_dir / args.study / "points.csv", args))
 
 
 if __name__ == "__main__":
