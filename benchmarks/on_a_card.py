@@ -8,8 +8,8 @@
 A step is a run of a training script. It is left out where its estimate, in seconds on an H100 with JAX, is more than what is
 left of --seconds. What runs at their end gets SIGTERM; the same command resumes it, and goes on with the steps left out.
 
-Four settings of VGG19's regularization are trained for 30 epochs each; val accuracy chooses one for the longer runs. --setting
-names one without these runs. Prints what every step gave, and writes it to on_a_card.csv.
+VGG19's settings are trained for some epochs each; val accuracy chooses one of them for the longer runs. --setting names one
+without these runs. Prints what every step gave, and writes it to on_a_card.csv.
 """
 
 import sys
@@ -30,10 +30,11 @@ from common.cli import tell
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("step", "val accuracy", "test accuracy", "seconds", "device", "outcome", "command")
-SETTINGS = {  # of VGG19 from scratch
+SETTINGS = {  # of VGG19: regularization and learning rate
     "plain": (),
     "decay": ("--weight-decay", ".05", "--smoothing", ".1"),
     "crop": ("--weight-decay", ".05", "--smoothing", ".1", "--crop-padding", "4", "--cutout", "8"),
+    "fast": ("--weight-decay", ".02", "--smoothing", ".1", "--crop-padding", "4", "--cutout", "8", "--finetune-lr", ".01"),
     "strong": ("--weight-decay", ".1", "--smoothing", ".1", "--crop-padding", "4", "--cutout", "16"),
 }
 CHOICE = {setting: f"vgg19_finetune/choice-{setting}" for setting in SETTINGS}
@@ -74,8 +75,10 @@ def parse_args(argv=None):
     parser.add_argument("--seconds", type=flags.positive_int, metavar="N", help="of time for all (default: no limit)")
     parser.add_argument("--only", nargs="+", metavar="STEP", help="steps whose names begin with one of these")
     parser.add_argument("--epochs", type=flags.positive_int, default=150, metavar="N", help="of each phase of all of VGG19")
+    parser.add_argument("--choice-epochs", type=flags.positive_int, default=30, metavar="N", help="of each setting of VGG19")
+    parser.add_argument("--batch-size", type=flags.positive_int, default=64, metavar="N", help="of VGG19")
     parser.add_argument("--seeds", type=flags.positive_int, default=3, metavar="N", help="of VGG19 and EfficientNet-Lite0")
-    parser.add_argument("--setting", choices=SETTINGS, help="of VGG19's regularization, without asking val")
+    parser.add_argument("--setting", choices=SETTINGS, help="of VGG19, without asking val")
     parser.add_argument("--jobs", type=flags.positive_int, default=1, metavar="N", help="steps at once; they share the GPU")
     parser.add_argument(
         "--output-dir", type=Path, default=Path("runs/on_a_card"), metavar="DIR", help="parent of the run folders"
@@ -86,7 +89,7 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if args.small:
         args.data = args.cifar100 = args.scenes = "digits"
-        args.seeds = args.epochs = 1
+        args.seeds = args.epochs = args.choice_epochs = 1
     return args
 
 
@@ -110,18 +113,24 @@ def seeded(name, seed):
     return f"{name}-{seed}" if seed else name, ("--seed", str(seed))
 
 
+def cosine(args, epochs):
+    """All of VGG19 for so many epochs, none of them left out; and the estimate of the seconds."""
+    own = ("--schedule", "cosine", "--finetune-epochs", str(epochs), "--patience", str(epochs), "-b", str(args.batch_size))
+    return own, 50 + 1.2 * epochs
+
+
 def vgg19_choice(args):
-    own = ("--data", args.data, "--weights", "none", "--schedule", "cosine", "--finetune-epochs", "30", "--patience", "30")
-    return [Step("vgg19_finetune", f"choice-{setting}", (*own, *given), 80) for setting, given in SETTINGS.items()]
+    own, seconds = cosine(args, args.choice_epochs)
+    own = ("--data", args.data, "--weights", "none", *own)
+    return [Step("vgg19_finetune", f"choice-{setting}", (*own, *given), seconds) for setting, given in SETTINGS.items()]
 
 
 def vgg19(args, seed):
     """From scratch; on CIFAR-100; and from there head and all layers."""
-    epochs = ("--schedule", "cosine", "--finetune-epochs", str(args.epochs), "--patience", str(args.epochs))
+    epochs, seconds = cosine(args, args.epochs)
     names = [seeded(name, seed) for name in ("full-scratch", "full-cifar100", "full-transfer")]
     (scratch, of_seed), (cifar100, _), (transfer, _) = names
     head = ("--head-epochs", "50", "--dropout", "0", "--finetune-lr", ".003")
-    seconds = 50 + 1.2 * args.epochs
     base, own = f"vgg19_finetune/{cifar100}", (*epochs, *of_seed)
     yield Step("vgg19_finetune", scratch, ("--data", args.data, "--weights", "none", *own), seconds, is_chosen=True)
     if args.cifar100:
@@ -131,9 +140,9 @@ def vgg19(args, seed):
 
 def vgg19_longer(args, seed):
     """The control: from scratch for as many steps as pretraining and fine-tuning take together."""
-    epochs, (name, of_seed) = 2 * args.epochs, seeded("full-scratch-longer", seed)
-    own = ("--data", args.data, "--weights", "none", "--schedule", "cosine", "--finetune-epochs", str(epochs))
-    return Step("vgg19_finetune", name, (*own, "--patience", str(epochs), *of_seed), 50 + 1.2 * epochs, is_chosen=True)
+    (own, seconds), (name, of_seed) = cosine(args, 2 * args.epochs), seeded("full-scratch-longer", seed)
+    own = ("--data", args.data, "--weights", "none", *own)
+    return Step("vgg19_finetune", name, (*own, *of_seed), seconds, is_chosen=True)
 
 
 def lite0(args, seed):
@@ -260,7 +269,7 @@ class Card:
         tell(f"{step.label}: {shlex.join(words[1:])}")
         share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / self.args.jobs:.2f}"} if self.args.jobs > 1 else {}
         with log.open("w") as file:
-            process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT, env=os.environ | share)
+            process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT, env=share | os.environ)
         self._running[step] = process, log
 
     def _look_at_running(self):
@@ -314,7 +323,7 @@ def report(steps, args, outcomes):
     shown = [["-" if cells[column] is None else cells[column] for column in COLUMNS[:-1]] for cells in rows]
     tell("", *tables.text(shown, COLUMNS[:-1]))
     if not args.setting and all(is_finished(args, label) for label in CHOICE.values()):
-        tell(f"VGG19's regularization, chosen by val accuracy among {', '.join(SETTINGS)}: {chosen_setting(args)}")
+        tell(f"VGG19's setting, chosen by val accuracy among {', '.join(SETTINGS)}: {chosen_setting(args)}")
 
 
 def main(argv=None):

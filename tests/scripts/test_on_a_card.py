@@ -68,7 +68,7 @@ def test_every_command_is_parsed_by_its_script():
 
 
 def test_steps_run_in_order_with_the_setting_that_val_chose(card):
-    accuracies = {"choice-plain": 0.6, "choice-decay": 0.7, "choice-crop": 0.9, "choice-strong": 0.8}
+    accuracies = {"choice-plain": 0.6, "choice-decay": 0.7, "choice-crop": 0.9, "choice-fast": 0.85, "choice-strong": 0.8}
     flags = ("--only", "vgg19_finetune", "--cifar100", "x", "--seeds", "1", "--collect", "taken")
     rows, began = card(*flags, accuracies=accuracies)
     chosen = [(f"vgg19_finetune/full-{name}", "crop") for name in ("scratch", "cifar100", "transfer", "scratch-longer")]
