@@ -128,7 +128,7 @@ def vgg19_choice(args):
 def vgg19(args, seed):
     """From scratch; on CIFAR-100; and from there head and all layers."""
     epochs, seconds = cosine(args, args.epochs)
-    names = [seeded(name, seed) for name in ("full-scratch", "full-cifar100", "full-transfer")]
+    names = [seeded(name, seed) for name in ("scratch", "cifar100", "transfer")]
     (scratch, of_seed), (cifar100, _), (transfer, _) = names
     head = ("--head-epochs", "50", "--dropout", "0", "--finetune-lr", ".003")
     base, own = f"vgg19_finetune/{cifar100}", (*epochs, *of_seed)
@@ -140,7 +140,7 @@ def vgg19(args, seed):
 
 def vgg19_longer(args, seed):
     """The control: from scratch for as many steps as pretraining and fine-tuning take together."""
-    (own, seconds), (name, of_seed) = cosine(args, 2 * args.epochs), seeded("full-scratch-longer", seed)
+    (own, seconds), (name, of_seed) = cosine(args, 2 * args.epochs), seeded("scratch-longer", seed)
     own = ("--data", args.data, "--weights", "none", *own)
     return Step("vgg19_finetune", name, (*own, *of_seed), seconds, is_chosen=True)
 

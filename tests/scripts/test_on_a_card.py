@@ -71,7 +71,7 @@ def test_steps_run_in_order_with_the_setting_that_val_chose(card):
     accuracies = {"choice-plain": 0.6, "choice-decay": 0.7, "choice-crop": 0.9, "choice-fast": 0.85, "choice-strong": 0.8}
     flags = ("--only", "vgg19_finetune", "--cifar100", "x", "--seeds", "1", "--collect", "taken")
     rows, began = card(*flags, accuracies=accuracies)
-    chosen = [(f"vgg19_finetune/full-{name}", "crop") for name in ("scratch", "cifar100", "transfer", "scratch-longer")]
+    chosen = [(f"vgg19_finetune/{name}", "crop") for name in ("scratch", "cifar100", "transfer", "scratch-longer")]
     assert began == [*((f"vgg19_finetune/{name}", None) for name in accuracies), *chosen]
     assert {row["outcome"] for row in rows.values()} == {"done"}
     row = rows["vgg19_finetune/choice-crop"]
@@ -89,11 +89,11 @@ def test_what_fails_is_told_and_what_needs_it_is_left_out(card, tmp_path):
 
 
 def test_what_does_not_fit_is_left_out(card):
-    flags = ("--only", "efficientnetb7/lite0", "vgg19_finetune/full-scratch", "--seeds", "1", "--setting", "plain")
+    flags = ("--only", "efficientnetb7/lite0", "vgg19_finetune/scratch", "--seeds", "1", "--setting", "plain")
     rows, began = card(*flags, "--seconds", "82", "--jobs", "9")
     assert began == [("efficientnetb7/lite0", None)]
-    assert rows["vgg19_finetune/full-scratch"]["outcome"].startswith("left out, 8")
-    assert rows["vgg19_finetune/full-scratch"]["val accuracy"] is None
+    assert rows["vgg19_finetune/scratch"]["outcome"].startswith("left out, 8")
+    assert rows["vgg19_finetune/scratch"]["val accuracy"] is None
 
 
 def test_what_runs_at_the_end_of_the_time_is_cut_off_and_later_resumed(card, tmp_path, monkeypatch):
@@ -112,10 +112,10 @@ def test_what_runs_at_the_end_of_the_time_is_cut_off_and_later_resumed(card, tmp
 
 def test_a_resumed_step_gets_no_other_flags(tmp_path):
     args = on_a_card.parse_args(["--output-dir", str(tmp_path), "--setting", "decay"])
-    step = next(step for step in on_a_card.all_steps(args) if step.name == "full-scratch")
+    step = next(step for step in on_a_card.all_steps(args) if step.name == "scratch")
     words = on_a_card.command(step, args)
     assert words[words.index("--smoothing") + 1] == ".1" and "--amp" in words and words[-3] == str(tmp_path)
-    folder = tmp_path / "vgg19_finetune" / "20261127-120000-full-scratch"
+    folder = tmp_path / "vgg19_finetune" / "20261127-120000-scratch"
     folder.mkdir(parents=True)
-    files.write_json(folder / "args.json", {"name": "full-scratch"})
+    files.write_json(folder / "args.json", {"name": "scratch"})
     assert on_a_card.command(step, args)[2:] == ["--resume", str(folder)]
