@@ -20,7 +20,11 @@ from common.results import publishing
 PLOTS = Path(__file__).parent / "plots"
 EXPERIMENTS = sorted(path.stem.removeprefix("train_") for path in Path(__file__).parent.glob("train_*.py"))
 STRATEGIES = {"b-scratch": "from scratch", "b-last-fc": "pretrained, last layer", "b-both-fc": "pretrained, both FC layers"}
-FINETUNED = {"scratch": "from scratch", "transfer": "pretrained on CIFAR-100 (first epoch: head only)"}
+FINETUNED = {
+    "scratch": "from scratch",
+    "scratch-longer": "from scratch, twice as long",
+    "transfer": "pretrained on CIFAR-100 (5 epochs: head only)",
+}
 
 
 def parse_args(argv=None):
@@ -83,7 +87,7 @@ def draw_efficientnetb7(results, folder):
 
 
 def draw_vgg19_finetune(results, folder):
-    """VGG19 at 32x32: val curves from scratch and pretrained on CIFAR-100, confusion matrix of the better model."""
+    """VGG19 at 32x32: val curves from scratch and pretrained on CIFAR-100, confusion matrix of the latter."""
     from common.figures import confusion, curves
 
     by_name = {title: [files.read_csv(results / name / "history.csv")] for name, title in FINETUNED.items()}

@@ -126,16 +126,18 @@ def vgg19_choice(args):
 
 
 def vgg19(args, seed):
-    """From scratch; on CIFAR-100; and from there head and all layers."""
+    """From scratch; on CIFAR-100; from there head and all layers, and the head alone."""
     epochs, seconds = cosine(args, args.epochs)
-    names = [seeded(name, seed) for name in ("scratch", "cifar100", "transfer")]
-    (scratch, of_seed), (cifar100, _), (transfer, _) = names
-    head = ("--head-epochs", "50", "--dropout", "0", "--finetune-lr", ".003")
+    names = [seeded(name, seed) for name in ("scratch", "cifar100", "transfer", "frozen")]
+    (scratch, of_seed), (cifar100, _), (transfer, _), (frozen, _) = names
+    head = ("--head-epochs", "5", "--dropout", "0", "--finetune-lr", ".003")
+    alone = ("--head-epochs", "50", "--dropout", "0", "--finetune-epochs", "0", "-b", str(args.batch_size), *of_seed)
     base, own = f"vgg19_finetune/{cifar100}", (*epochs, *of_seed)
     yield Step("vgg19_finetune", scratch, ("--data", args.data, "--weights", "none", *own), seconds, is_chosen=True)
     if args.cifar100:
         yield Step("vgg19_finetune", cifar100, ("--data", args.cifar100, "--weights", "none", *own), seconds, is_chosen=True)
-        yield Step("vgg19_finetune", transfer, ("--data", args.data, *head, *own), seconds + 30, base, is_chosen=True)
+        yield Step("vgg19_finetune", transfer, ("--data", args.data, *head, *own), seconds + 10, base, is_chosen=True)
+        yield Step("vgg19_finetune", frozen, ("--data", args.data, *alone), 60, base)
 
 
 def vgg19_longer(args, seed):

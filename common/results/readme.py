@@ -3,6 +3,7 @@
 They stand between two markers, `<!-- name -->` and `<!-- /name -->`.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
@@ -35,15 +36,17 @@ def with_seeds(run):
 
 
 RESULTS = (
-    Row("efficientnetb7/lite0-plain", "Lite0, ImageNet, frozen at 224: document's head", "resnet50-frozen"),
+    Row("efficientnetb7/lite0-finetuned", "Lite0, ImageNet, all layers, 5 epochs at 224", "efficientnetb0-finetuned"),
+    Row("efficientnetb7/lite0-plain", "Lite0 frozen at 224: document's head", "resnet50-frozen"),
     Row("efficientnetb7/lite0-logistic", "the same, logistic regression", "resnet50-linear"),
     Row("efficientnetb7/lite0-32", "document's head, not resized: 32x32"),
     Row("ab_split/default", "Adam"),
     Row("ab_split/document", "SGD as documented"),
-    Row("vgg19_finetune/scratch", "from scratch, 5 epochs", "vgg19-scratch"),
-    Row("vgg19_finetune/cifar100", "the same on CIFAR-100"),
-    Row("vgg19_finetune/transfer", "from CIFAR-100: head 1 epoch, all layers 4", "vgg16-finetuned"),
-    Row("vgg19_finetune/frozen", "from CIFAR-100, frozen: head 5 epochs", "vgg16-frozen"),
+    Row("vgg19_finetune/scratch", "from scratch, 70 epochs", "vgg19-scratch"),
+    Row("vgg19_finetune/scratch-longer", "from scratch, 140 epochs", "vgg19-scratch"),
+    Row("vgg19_finetune/cifar100", "on CIFAR-100, 70 epochs"),
+    Row("vgg19_finetune/transfer", "from there: head 5 epochs, all layers 70", "vgg16-finetuned"),
+    Row("vgg19_finetune/frozen", "from there, frozen: head 50 epochs", "vgg16-frozen"),
 )
 CONTROLS = (  # random weights in a frozen backbone
     Row("resnet152v2/control", "head, 200x200, augmented"),
@@ -74,7 +77,7 @@ def update(text, published):
     """`text` with its tables and commands as the files under `published`, plots/results/, have them."""
     parts = {
         "results": results, "controls": controls, "elsewhere": others, "commands": commands, "sizes": sizes,
-        "transfer": transfer,
+        "transfer": transfer, "settings": settings,
     }  # fmt: skip
     for name, make_lines in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
@@ -142,12 +145,25 @@ def transfer(published):
     return _by_size(spread, "training images", columns)
 
 
+def settings(published):
+    """The table of VGG19's settings that val chose from: a row for each, with the flags in which they differ."""
+    rows = files.read_csv(published / "vgg19_settings" / "points.csv")
+    flags = [re.search(r" -b \d+(.*) --amp ", row["command"])[1].strip() for row in rows]
+    cells = [(f"`{own}`" if own else "none", f"{row['val accuracy']:.4f}") for own, row in zip(flags, rows, strict=True)]
+    return tables.markdown(cells, ("flags", "val accuracy"))
+
+
 def _by_size(spread, first, columns):
-    """Lines of a table of what `metrics.spread_by` has made; `columns` maps models to their titles."""
-    by_size = {}
+    """Lines of a table of what `metrics.spread_by` has made; `columns` maps models to their titles.
+
+    A cell of fewer seeds than most says how many.
+    """
+    most, by_size = max(row["runs"] for row in spread), {}
     for row in spread:
         if row["model"] in columns:
-            by_size.setdefault(row["samples"], {})[row["model"]] = f"{row['mean']:.4f} ± {row['deviation']:.4f}"
+            cell = f"{row['mean']:.4f}" + (f" ± {row['deviation']:.4f}" if row["runs"] > 1 else "")
+            cell += f" ({row['runs']} {'seed' if row['runs'] == 1 else 'seeds'})" if row["runs"] < most else ""
+            by_size.setdefault(row["samples"], {})[row["model"]] = cell
     rows = [[f"{size:,.0f}", *(by_size[size].get(model, "-") for model in columns)] for size in sorted(by_size)]
     return tables.markdown(rows, (first, *columns.values()))
 

@@ -71,8 +71,9 @@ def test_steps_run_in_order_with_the_setting_that_val_chose(card):
     accuracies = {"choice-plain": 0.6, "choice-decay": 0.7, "choice-crop": 0.9, "choice-fast": 0.85, "choice-strong": 0.8}
     flags = ("--only", "vgg19_finetune", "--cifar100", "x", "--seeds", "1", "--collect", "taken")
     rows, began = card(*flags, accuracies=accuracies)
-    chosen = [(f"vgg19_finetune/{name}", "crop") for name in ("scratch", "cifar100", "transfer", "scratch-longer")]
-    assert began == [*((f"vgg19_finetune/{name}", None) for name in accuracies), *chosen]
+    steps = dict.fromkeys(accuracies) | dict.fromkeys(("scratch", "cifar100", "transfer"), "crop")
+    steps |= {"frozen": None, "scratch-longer": "crop"}
+    assert began == [(f"vgg19_finetune/{name}", setting) for name, setting in steps.items()]
     assert {row["outcome"] for row in rows.values()} == {"done"}
     row = rows["vgg19_finetune/choice-crop"]
     assert (row["val accuracy"], row["test accuracy"], row["seconds"], row["device"]) == (0.9, 0.45, 1.5, "a card")
