@@ -36,7 +36,7 @@ def with_seeds(run):
 
 
 RESULTS = (
-    Row("efficientnetb7/lite0-finetuned", "Lite0, ImageNet, all layers, 5 epochs at 224", "efficientnetb0-finetuned"),
+    Row("efficientnetb7/lite0-finetuned", "Lite0, ImageNet, fine-tuned at 224: 5 epochs", "efficientnetb0-finetuned"),
     Row("efficientnetb7/lite0-plain", "Lite0 frozen at 224: document's head", "resnet50-frozen"),
     Row("efficientnetb7/lite0-logistic", "the same, logistic regression", "resnet50-linear"),
     Row("efficientnetb7/lite0-32", "document's head, not resized: 32x32"),
