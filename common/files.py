@@ -75,12 +75,13 @@ def need_writable(folder, flag):
 
 def read(path, max_bytes=None):
     """The content of a regular file, bytes. Raises OSError; for a pipe or a device too, which may never end."""
-    status = Path(path).stat()
+    path = Path(path)
+    status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", path)
     if max_bytes is not None and status.st_size > max_bytes:
         raise OSError(errno.EFBIG, f"{status.st_size / 1e6:,.0f} MB are too large", path)
-    return Path(path).read_bytes()
+    return path.read_bytes()
 
 
 def write_json(path, content):
