@@ -19,7 +19,7 @@ from support import EXPERIMENT, make_args
 from benchmarks.kill_and_resume import count_differences, numbers
 from common import backend, cli, files
 from common.data.dataset import Dataset, Samples
-from common.figures import confusion, curves, galleries
+from common.figures import calibration, confusion, curves, galleries, maps
 from common.models import feature_file, features
 from common.results import report
 from common.training import checkpoints, fit, folder, history, resume
@@ -28,7 +28,10 @@ from common.training.run import Run
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 # Which of them comes first: each write fails with one of them, with ALL_FAULTS=1 with each.
 SHIFTS = range(len(ERRORS) if os.environ.get("ALL_FAULTS") else 1)
-FIGURES = [(curves, "learning_curves"), (curves, "learning_rate"), (confusion, "confusion_matrix"), (galleries, "examples")]
+FIGURES = [
+    (curves, "learning_curves"), (curves, "learning_rate"), (confusion, "confusion_matrix"), (galleries, "examples"),
+    (calibration, "reliability"), (maps, "feature_maps"),
+]  # fmt: skip
 RANDOM = np.random.default_rng(0)
 
 
