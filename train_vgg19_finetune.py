@@ -30,8 +30,8 @@ from common.training.run import Experiment, Run
 # SGD with each weight's gradient clipped to norm 1, chosen on val. From scratch those 200 steps end with a train loss of 1.59
 # at 0.003, 1.72 at 0.01, 2.03 at 0.03, and 2.05 at 0.003 without clipping. On a backbone that has learned CIFAR-100 the head
 # alone is at .48 after three epochs at 0.003, .42 at 0.01, .46 with Adam 3e-4; 200 steps of all layers after one epoch of it
-# give .38 at 0.001, .36 at 0.003, .35 at 0.01. For 25 epochs and more 0.01 is better: docs/experiments.md. Batches are small
-# because VGG19 learns by the number of steps.
+# give .38 at 0.001, .36 at 0.003, .35 at 0.01. Over 25 epochs the best setting tried has 0.01: docs/experiments.md. Batches are
+# small because VGG19 learns by the number of steps.
 DEFAULTS = {
     "pretrained": {"head_epochs": 50, "dropout": 0.25, "finetune_lr": 0.001},
     "random": {"head_epochs": 0, "dropout": 0.0, "finetune_lr": 0.003},
