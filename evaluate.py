@@ -66,7 +66,7 @@ def own_data(run):
 
 
 def is_data_of(run, source):
-    """Whether a run was trained on `--data SOURCE`. The data of a run from elsewhere goes by its name."""
+    """Whether `--data SOURCE` is where a run's data were, changed or not. The data of a run from elsewhere go by their name."""
     from common.data import dataset
 
     own = run.recorded("args.json", "data")
@@ -83,11 +83,22 @@ def load_images(args, run, image_size):
     class_names = dataset.class_names(source)
     labelled.check_classes(class_names, run.class_names)
     is_own = is_data_of(run, source)
-    images = labelled.load(source, image_size, args.cache_dir, args.part, is_own)
+    images = labelled.load(source, image_size, args.cache_dir, args.part, run.results, is_own)
     images, notes = labelled.for_model(images, class_names, run.class_names)
-    if is_own and args.part != "all" and len(images.samples) != run.results["test_size"]:
-        notes.append(f"The run itself was scored on {run.results['test_size']:,} images.")
-    return images, notes
+    return images, notes + ([compared(run.results, images, is_own)] if run.results and args.part != "all" else [])
+
+
+def compared(results, images, is_own):
+    """A line on whether Labelled images are the test images of a run, by its `results`."""
+    from common.data import dataset
+
+    if results.get("test_images") == dataset.fingerprint(results["class_names"], images.samples):
+        return "These are the run's own test images."
+    if is_own:
+        changed = f"The data have changed since the run, which was scored on {results['test_size']:,} images"
+        return f"{changed}; none of these was trained on." if images.is_held_out else f"{changed}."
+    hint = "; --part test leaves out those that were trained on, if any" if results.get("holds_out_test") else ""
+    return f"These are not the test images of the run, which was trained on {results['data']}{hint}."
 
 
 def tell_scores(run, results, matrix, file):

@@ -32,6 +32,7 @@ MODELS = {
     "b-last-fc": "B, last FC layer",
     "b-both-fc": "B, both FC layers",
 }
+TRAINED = {"a": "all layers", "b-scratch": "all layers", "b-last-fc": "last FC layer", "b-both-fc": "both FC layers"}
 DOCUMENTED = {"a": 0.2914, "b-scratch": 0.6785, "b-last-fc": 0.7490, "b-both-fc": 0.8100}
 DOCUMENTED_CLASSES_B = (0, 7)  # airplane and horse: the last two digits of a student's number
 HEADLINE = "b-both-fc"  # the document's best strategy; its model lies at the top of the run folder
@@ -170,9 +171,10 @@ def published(run, job):
     """The identity of one of the four models."""
     return replace(
         run.experiment,
-        title=MODELS[job.name],
+        title=run.titled(MODELS[job.name]),
         weights="none" if job.name in ("a", "b-scratch") else "model A",
-        documented=DOCUMENTED[job.name],
+        documented=run.experiment.documented and DOCUMENTED[job.name],
+        trained=TRAINED[job.name],
         comparable=run.experiment.comparable and job.has_all,
         folder="" if job.name == HEADLINE else job.name,
     )

@@ -180,6 +180,7 @@ def main(argv=None):
         documented=0.32 if args.no_resize else 0.85,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
         comparable=dataset.is_cifar10 and weights.is_imagenet and is_documents,
+        trained=weights.trained(args.unfreeze_last),
     )
     with Run(experiment, args, dataset, weights) as run:
         return train(run, dataset, weights)

@@ -131,6 +131,7 @@ def main(argv=None):
         documented=0.7853,
         remark="val accuracy on 15 classes of scenes",
         comparable=is_scenes(dataset) and weights.is_imagenet and args.head == "document",
+        trained=weights.trained(args.unfreeze_last),
         matrix_file="heatmap.png",
     )
     with Run(experiment, args, dataset, weights) as run:

@@ -108,6 +108,7 @@ def main(argv=None):
         documented=0.83,
         comparable=dataset.is_cifar10 and weights.is_imagenet and args.head == "document",
         remark="CIFAR-10, ImageNet weights, 500 random test images",
+        trained="head",
     )
     with Run(experiment, args, dataset, weights) as run:
         return train(run, dataset, weights)

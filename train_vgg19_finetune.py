@@ -194,6 +194,8 @@ def train(run, dataset, weights):
         train_all_layers(run, dataset, model)
     phases = [phase for phase in ("head", "finetune") if run.history.rows(phase)]
     if phases == ["head"]:
+        for layer in model.get_layer("vgg19").layers:
+            layer.trainable = False  # Ctrl-C may have come in the first epoch of all layers
         compile_model(model, args.head_lr, args.weight_decay)  # the head was trained alone
     return report.finish(run, model, dataset, phases, extra=extraction)
 
@@ -211,6 +213,7 @@ def main(argv=None):
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
         comparable=dataset.is_cifar10 and weights.is_imagenet,
         monitor="val_loss",
+        trained=", then ".join(["head"] * (args.head_epochs > 0) + ["all layers"] * (args.finetune_epochs > 0)),
     )
     with Run(experiment, args, dataset, weights) as run:
         return train(run, dataset, weights)

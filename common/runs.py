@@ -1,9 +1,10 @@
 """Where run folders lie, and `latest`, which stands for the newest of them. Standard library only."""
 
 import contextlib
+import math
 import os
-import re
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from common import files
@@ -15,6 +16,7 @@ LATEST = "latest"
 def resolve(path, under, flag, holding="args.json"):
     """The Path of a run folder that the user named; for `latest`, the newest run at or under `under` that holds a file.
 
+    Dry runs are passed over.
     `latest/MODEL` is a model's subfolder of it. `holding` is the file's name. Says on stderr which run that is. A folder
     that is called latest comes first. Raises InputError, naming `flag`, where there is no such run.
     """
@@ -25,6 +27,7 @@ def resolve(path, under, flag, holding="args.json"):
     folders = [found.parent for depth in ("", "*/", "*/*/") for found in Path(under).glob(f"{depth}args.json")]
     inner = path.parts[1:]
     folders = [folder for folder in folders if any(_is_file(at / holding) for at in (folder, folder.joinpath(*inner)))]
+    folders = [folder for folder in folders if _read(folder / "args.json", "dry_run") is not True]
     if not folders:
         raise InputError(f"{flag} {LATEST}: no run under {under} has {holding} yet; name a run folder")
     newest = max(folders, key=lambda folder: (started(folder), folder.name))
@@ -42,14 +45,18 @@ def _is_file(path):
 
 
 def started(folder):
-    """When a run was started, `YYYYmmdd-HHMMSS`: its environment.json says so, wherever the folder was moved to.
+    """When a run was started, in seconds since 1970: its environment.json says so, wherever the folder was moved to.
 
-    That of earlier versions doesn't: then it is what the folder's name begins with. Empty where neither says it.
+    Where that is damaged, it is what the folder's name begins with, as local time; -inf where neither says it.
     """
-    time = None
+    for text in (_read(folder / "environment.json", "started"), folder.resolve().name[:15]):
+        with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):
+            return datetime.fromisoformat(text).timestamp()
+    return -math.inf
+
+
+def _read(path, key):
+    """A value in a JSON file, None where there is none."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        time = files.read_json(folder / "environment.json").get("started")
-    for text in (time, folder.resolve().name):
-        if isinstance(text, str) and (found := re.match(r"\d{8}-\d{6}", text)):
-            return found[0]
-    return ""
+        return files.read_json(path).get(key)
+    return None

@@ -1,7 +1,9 @@
 """`--data` as one frozen dataclass: train, val and test, each with uint8 NHWC images and integer labels; class names.
 
-Val is the data set's own, or a seeded, stratified part of the training images, which may be empty. Test is the data set's own,
-or a stratified fifth; it does not depend on `--seed`, so that runs with different seeds are scored on the same images.
+Val is the data set's own, or a seeded part of the training images, which may be empty. Test is the data set's own, or a fifth,
+which does not depend on `--seed`, so that runs with different seeds are scored on the same images. What is held out is drawn
+by a hash of each image's pixels: an image keeps its part when others come, go or are renamed, and when the folder moves, so no
+model is scored on images that it was trained on. A part has about its share of the images of each class, not exactly.
 """
 
 import hashlib
@@ -11,43 +13,56 @@ from pathlib import Path
 import numpy as np
 
 from common import backend, files, hosts
-from common.cli import InputError, reason, shortened, tell
+from common.cli import InputError, shortened, tell
 from common.data import cifar10, digits, duplicates, folders
 from common.data.images import need_memory, resize_all
 
 TEST_FRACTION = 0.2
-TEST_SEED = 0
 
 
 @dataclass(frozen=True)
 class Samples:
-    """`images` uint8 `(n, h, w, 3)` RGB, or features `(n, width)`, with their `labels` int64 `(n,)`, which count from 0."""
+    """`images` uint8 `(n, h, w, 3)` RGB, or features `(n, width)`, with their `labels` int64 `(n,)`, which count from 0.
+
+    `digests` `(n,)` are hashes of the images' pixels before any resizing, as `duplicates.digests` has them; None for features.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    digests: np.ndarray | None = None
 
     def __len__(self):
         return len(self.labels)
 
     def take(self, indices):
         """The samples at these indices, in this order."""
-        return Samples(self.images[indices], self.labels[indices])
+        return Samples(*(values if values is None else values[indices] for values in (self.images, self.labels, self.digests)))
+
+    def order(self):
+        """Indices that sort them by their digests, and by label where pixels are the same: whatever their files are called."""
+        return np.lexsort((self.labels, self.digests))
 
     def one_hot(self, num_classes, smoothing=0.0):
         """With labels float32 `(n, num_classes)`; of each, the share `smoothing` is spread over all (Szegedy et al. 2016)."""
         rows = np.eye(num_classes, dtype=np.float32) * np.float32(1 - smoothing) + np.float32(smoothing / num_classes)
-        return Samples(self.images, rows[self.labels])
+        return replace(self, labels=rows[self.labels])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named data set: train, val and test."""
+    """A named data set: train, val and test.
+
+    `all_images` is the `fingerprint` of all labelled images of its source; `holds_out_test` says whether test was drawn from
+    them, for lack of a test part.
+    """
 
     name: str
     class_names: tuple
     train: Samples
     val: Samples
     test: Samples
+    all_images: str = ""
+    holds_out_test: bool = False
 
     @property
     def is_cifar10(self):
@@ -55,13 +70,29 @@ class Dataset:
         is_whole = len(self.test) == 10_000 and len(self.train) + len(self.val) == 50_000
         return is_whole and self.class_names == cifar10.CLASS_NAMES
 
+    def compared(self, results):
+        """A line on whether these are the images that a finished run was trained on, by its `results`, as in results.json."""
+        if results.get("all_images") == self.all_images:
+            return "The weights come from a run on the same images, which held out the same test images."
+        run = f"The weights come from a run on {shortened(results['data'])}"
+        if results["data"] != self.name:
+            return f"{run}, other images than these."
+        if self.holds_out_test and results.get("holds_out_test"):
+            return f"{run} before its images changed; none of the test images here was trained on."
+        return f"{run} before its images changed; test accuracy is too high if some have moved into the test part since."
+
     def fingerprint(self):
-        """A hash of class names, images and labels in their order."""
-        digest = hashlib.blake2b("/".join(self.class_names).encode(), digest_size=16)
-        for part in (self.train, self.val, self.test):
-            digest.update(np.ascontiguousarray(part.images))
-            digest.update(np.ascontiguousarray(part.labels))
-        return digest.hexdigest()
+        """A hash of class names, images and labels, by part."""
+        return " ".join(fingerprint(self.class_names, part) for part in (self.train, self.val, self.test))
+
+
+def fingerprint(class_names, *parts):
+    """A hash of labelled images, `Samples` with digests, whatever their order, their split and their files' names."""
+    digests, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("digests", "labels"))
+    whole = Samples(digests, labels, digests)
+    whole = whole.take(whole.order())
+    content = whole.digests.tobytes() + whole.labels.tobytes() + "/".join(class_names).encode()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def class_names(source):
@@ -91,15 +122,18 @@ def load(args, upscaled_later=False):
     names = class_names(args.data)
     with hosts.main_first("data"):
         train, val, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
-    if test is None:
-        train, test = hold_out_test(train, args.data)
-        notes.append(f"{args.data} has no test part: {len(test)} images, a stratified fifth, are held out as test.")
+    train, val, test = (part and part.take(part.order()) for part in (train, val, test))
+    all_images = fingerprint(names, *(part for part in (train, val, test) if part is not None))
+    if holds_out_test := test is None:
+        train, test = _hold_out(train, "test", TEST_FRACTION, names, f"--data {args.data}")
+        notes.append(f"{args.data} has no test part: {len(test)} images, about a fifth, are held out as test.")
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     if val is None:
-        train, val = _split(train, args.validation_split, args.seed, "--validation-split")
-    tell(*notes, *duplicates.of_test(train.images, val.images, test.images))
-    dataset = Dataset(name(args.data), names, train, val, test)
+        flag = f"--validation-split {args.validation_split:g}"
+        train, val = _hold_out(train, f"val {args.seed}", args.validation_split, names, flag)
+    tell(*notes, *duplicates.of_test(train.digests, val.digests, test.digests))
+    dataset = Dataset(name(args.data), names, train, val, test, all_images, holds_out_test)
     if args.dry_run:
         dataset = few(dataset, 2 * min(args.batch_size, backend.batch_size(args.image_size)))
     return dataset
@@ -110,12 +144,10 @@ def name(source):
     return source if source in ("cifar10", "digits") else Path(source).resolve().name
 
 
-def hold_out_test(samples, source):
-    """Split the samples of data without a test part into train and test, a stratified fifth, always the same.
-
-    Raises InputError, naming `--data SOURCE`, for too few.
-    """
-    return _split(samples, TEST_FRACTION, TEST_SEED, f"--data {source}")
+def held_out(digests, part="test", share=TEST_FRACTION):
+    """Which images, by their digests `(n,)`, are in a `part` that is held out: bool `(n,)`, about a `share` of them."""
+    hashes = [hashlib.blake2b(digest, digest_size=8, key=part.encode()).digest() for digest in digests]
+    return np.frombuffer(b"".join(hashes), ">u8") < share * 2.0**64
 
 
 def choose_samples(labels, num_samples, seed, flag):
@@ -149,10 +181,12 @@ def few(dataset, num_samples):
 
 def find_classes(wanted, class_names, flag):
     """Numbers of classes given by number or name. Raises InputError, naming `flag`, for an unknown or repeated one."""
-    by_name = {name.lower(): number for number, name in enumerate(class_names)}
+    exact = {name: number for number, name in enumerate(class_names)}
+    folded = {name.lower(): number for name, number in exact.items()}
     numbers = []
     for word in map(str, wanted):
-        number = by_name.get(word.lower(), int(word) if word.isdecimal() and len(word) < 10 else None)
+        by_number = int(word) if word.isdecimal() and len(word) < 10 else None
+        number = exact.get(word, folded.get(word.lower(), by_number))
         if number is None or number >= len(class_names):
             known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
             raise InputError(f"{flag} {shortened(word)}: no such class; allowed are, by number or name: {known}")
@@ -170,7 +204,7 @@ def only_classes(dataset, classes, flag):
 
     def keep(part):
         kept = part.take(np.flatnonzero(np.isin(part.labels, classes)))
-        return Samples(kept.images, np.array([classes.index(label) for label in kept.labels.tolist()], np.int64))
+        return replace(kept, labels=np.array([classes.index(label) for label in kept.labels.tolist()], np.int64))
 
     names = tuple(dataset.class_names[number] for number in classes)
     parts = {name: keep(getattr(dataset, name)) for name in ("train", "val", "test")}
@@ -195,6 +229,7 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
     if parts is None:
         *parts, notes = folders.read(Path(source), names, image_size, cache_dir, upscaled_later)
         return *(part and Samples(*part) for part in parts), notes
+    digests = [duplicates.digests(images) for images, _ in parts]
     height, width = parts[0][0].shape[1:3]
     notes = []
     if upscaled_later:
@@ -203,17 +238,22 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
         notes.append(f"Images of {width}x{height} were resized to {image_size}x{image_size}.")
         need_memory(sum(len(labels) for _, labels in parts), image_size)
         parts = [(resize_all(images, image_size), labels) for images, labels in parts]
-    train, test = [Samples(*part) for part in parts] if len(parts) == 2 else (Samples(*parts[0]), None)
+    train, test = [*(Samples(*part, digest) for part, digest in zip(parts, digests, strict=True)), None][:2]
     return train, None, test, notes
 
 
-def _split(part, held_out, seed, flag):
-    from sklearn.model_selection import train_test_split
-
-    if not held_out:
-        return part, part.take([])
-    try:
-        kept, rest = train_test_split(np.arange(len(part)), test_size=held_out, stratify=part.labels, random_state=seed)
-    except ValueError as error:
-        raise InputError(f"{flag}: {len(part)} images are too few for a stratified split ({reason(error)})") from error
-    return part.take(kept), part.take(rest)
+def _hold_out(samples, part, share, class_names, flag):
+    """Split samples into those that stay in train and the `part` that is `held_out`. Raises InputError, naming `flag`."""
+    if not share:
+        return samples, samples.take([])
+    is_out, part = held_out(samples.digests, part, share), part.split()[0]
+    kept, out = samples.take(~is_out), samples.take(is_out)
+    if not len(out):
+        raise InputError(f"{flag}: of {len(samples)} images none is drawn as {part}; add images, or put some into {part}/")
+    if missing := [name for label, name in enumerate(class_names) if label not in kept.labels]:
+        count = np.sum(samples.labels == class_names.index(missing[0]))
+        raise InputError(
+            f"{flag}: the {count} images of {shortened(missing[0])} are all drawn as {part}, which leaves none to train on; "
+            f"add images of it, or put some of each class into {part}/"
+        )
+    return kept, out

@@ -16,7 +16,7 @@ from common.data import images
 
 VAL = ("val", "valid", "validation")  # what the val part is called
 DESKTOP_FILES = ("thumbs.db", "desktop.ini")
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def parts(root):
@@ -51,7 +51,7 @@ def class_names(root):
 
 
 def read(root, class_names, image_size, cache_dir, upscaled_later=False):
-    """Read all parts: train, val and test, each images and labels, val and test None where there are none; notes for the user.
+    """Read all parts: train, val and test, each images, labels and digests, or None where there is no val or test; and notes.
 
     With `upscaled_later` square images of one size, if that is smaller, keep it. Raises InputError as `read_part` does.
     """
@@ -86,27 +86,29 @@ def read(root, class_names, image_size, cache_dir, upscaled_later=False):
 def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False):
     """Read all images of one part. Every class needs some, except in val and test, which `may_lack_classes`.
 
-    Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64 and
-    the number of images that were resized. Raises InputError, naming the first file that can't be read.
+    Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64, the
+    `duplicates.digests` of the images before resizing, and the number of images that were resized. Raises InputError, naming
+    the first file that can't be read.
     """
     paths, labels, fingerprint = list_files(folder, class_names, may_lack_classes)
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
     if os.path.lexists(cache):
         try:
             stored, counts = files.read_arrays(cache), range(len(paths) + 1)
-            pixels, num_resized = stored["images"], int(stored["num_resized"])
+            pixels, digests, num_resized = stored["images"], stored["digests"], int(stored["num_resized"])
             if (
                 pixels.shape == (*labels.shape, image_size, image_size, 3)
+                and (digests.shape, digests.dtype) == (labels.shape, "S16")
                 and pixels.dtype == np.uint8
                 and num_resized in counts
             ):
-                return pixels, labels, num_resized
+                return pixels, labels, digests, num_resized
         except (OSError, ValueError, KeyError, TypeError):
             pass
         tell(f"{cache} is damaged: reading the images again")
-    pixels, num_resized = images.read_images(paths, image_size, f"reading {folder}")
-    _store(cache, images=pixels, num_resized=np.int64(num_resized))
-    return pixels, labels, num_resized
+    pixels, digests, num_resized = images.read_images(paths, image_size, f"reading {folder}")
+    _store(cache, images=pixels, digests=digests, num_resized=np.int64(num_resized))
+    return pixels, labels, digests, num_resized
 
 
 def first_size(folder, class_names):

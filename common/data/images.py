@@ -21,6 +21,7 @@ from tqdm import tqdm  # noqa: E402
 
 from common import backend, files  # noqa: E402
 from common.cli import InputError, reason  # noqa: E402
+from common.data.duplicates import digest  # noqa: E402
 from common.data.paths import EXTENSIONS  # noqa: E402
 
 CHUNK = 256  # images per task of a thread
@@ -45,16 +46,17 @@ def read_image(path):
 
 
 def read_images(paths, image_size, title):
-    """Image files as squares, one array `(n, image_size, image_size, 3)` uint8, and how many of them had to be resized.
+    """Image files as squares, `(n, image_size, image_size, 3)` uint8; their `duplicates.digests`; how many were resized.
 
     `title` is that of the progress bar. Raises InputError as `read_image` does, and for more than the memory holds.
     """
     need_memory(len(paths), image_size)
     images, is_resized = np.empty((len(paths), image_size, image_size, 3), np.uint8), np.zeros(len(paths), bool)
+    digests = np.empty(len(paths), "S16")
 
     def keep(index, image):
         is_resized[index] = image.shape[:2] != (image_size, image_size)
-        images[index] = resize(image, image_size)
+        images[index], digests[index] = resize(image, image_size), digest(image)
 
     def read_chunk(start):
         """Whether all images of a chunk could be read."""
@@ -81,7 +83,7 @@ def read_images(paths, image_size, title):
             pool.shutdown(cancel_futures=True)
     for index in rest:  # one by one, to find the one that is damaged: it is in this chunk, or in one that was read beside it
         keep(index, read_image(paths[index]))
-    return images, int(is_resized.sum())
+    return images, digests, int(is_resized.sum())
 
 
 class DecodedImage(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import InputError, shortened
-from common.data import dataset, folders, images
+from common.data import dataset, duplicates, folders, images
 from common.data.dataset import Samples
 
 MAX_NAMED = 12  # classes in a message
@@ -14,44 +14,54 @@ MAX_NAMED = 12  # classes in a message
 
 @dataclass(frozen=True)
 class Labelled:
-    """Image `samples`, the `paths` of their files, None for images that are not files, and a `description` of what they are."""
+    """Image `samples`, the `paths` of their files, None for images that are not files, and a `description` of what they are.
+
+    `is_held_out` says that they are the part that training holds out of data without a test part.
+    """
 
     samples: Samples
     paths: np.ndarray
     description: str
+    is_held_out: bool = False
 
     def take(self, indices):
         """Those at these indices, in this order."""
         return replace(self, samples=self.samples.take(indices), paths=self.paths[indices])
 
 
-def load(source, image_size, cache_dir, part=None, is_own=False):
+def load(source, image_size, cache_dir, part=None, results=None, is_own=False):
     """The images of `--data SOURCE`, resized to squares, as Labelled: those of its `part` `test`, or `all`.
 
-    Without a `part` they are the test part or, of data that has none, all; with `is_own`, which says that the model was trained
-    on this data, the stratified fifth that training held out. Raises InputError as `dataset.load` does.
+    Without a `part` they are the test part or, of data that has none, all; of what a model was trained on they are the fifth
+    that training held out. That is told by the model's `results`, as in results.json, or by `is_own`, where the data are the
+    run's by their place but may have changed since. Raises InputError as `dataset.load` does.
     """
-    parts = _parts(source, image_size, cache_dir)
-    is_held_out = "test" not in parts and (part == "test" or (part is None and is_own))
-    names = list(parts) if part == "all" else ["train"] if is_held_out else ["test"] if "test" in parts else list(parts)
-    pixels, labels, paths = (np.concatenate(arrays) for arrays in zip(*(parts[name]() for name in names), strict=True))
-    labelled = Labelled(Samples(pixels, labels), paths, f"all {len(labels):,} images of {source}")
-    if is_held_out:
-        _, held_out = dataset.hold_out_test(Samples(np.arange(len(labels)), labels), source)
-        how = f"{len(held_out):,} images of {source}, a stratified fifth, held out as in training"
-        return replace(labelled.take(held_out.images), description=how)
-    if names == ["test"]:
-        return replace(labelled, description=f"{len(labels):,} images of {source}, its test part")
-    return replace(labelled, description=f"{labelled.description}, also those of training") if is_own else labelled
+    names = dataset.class_names(source)
+    parts = _parts(source, names, image_size, cache_dir)
+    is_drawn = part != "all" and "test" not in parts
+    chosen = ["test"] if part != "all" and "test" in parts else list(parts)
+    *arrays, paths = (np.concatenate(values) for values in zip(*(parts[name]() for name in chosen), strict=True))
+    samples = Samples(*arrays)
+    labelled = Labelled(samples, paths, f"all {len(samples):,} images of {source}").take(samples.order())
+    results = results or {}
+    is_same = results.get("all_images") == dataset.fingerprint(names, samples)
+    if is_drawn and (part == "test" or (results.get("holds_out_test") and (is_same or is_own))):
+        drawn = labelled.take(dataset.held_out(labelled.samples.digests))
+        how = f"{len(drawn.samples):,} images of {source}, about a fifth, held out as in training"
+        return replace(drawn, description=how, is_held_out=bool(results.get("holds_out_test")))
+    if chosen == ["test"]:
+        return replace(labelled, description=f"{len(samples):,} images of {source}, its test part")
+    return replace(labelled, description=f"{labelled.description}, also those of training") if is_same or is_own else labelled
 
 
-def _parts(source, image_size, cache_dir):
-    """A function for each part that there is, `train`, `val`, `test`, which reads its images, labels and paths."""
+def _parts(source, class_names, image_size, cache_dir):
+    """A function for each part that there is, `train`, `val`, `test`, which reads its images, labels, digests and paths."""
 
     def of_arrays(pixels, labels):
         def read():
             images.need_memory(len(labels), image_size, "--data")
-            return images.resize_all(pixels, image_size), labels, np.full(len(labels), None, object)
+            resized = images.resize_all(pixels, image_size)
+            return resized, labels, duplicates.digests(pixels), np.full(len(labels), None, object)
 
         return read
 
@@ -60,14 +70,14 @@ def _parts(source, image_size, cache_dir):
             paths, *_ = folders.list_files(folder, class_names, name != "train")
             if not paths:
                 raise InputError(f"--data {source}: {folder} holds no images in class folders")
-            pixels, labels, _ = folders.read_part(folder, class_names, image_size, cache_dir, name != "train")
-            return pixels, labels, np.array(paths, object)
+            pixels, labels, digests, _ = folders.read_part(folder, class_names, image_size, cache_dir, name != "train")
+            return pixels, labels, digests, np.array(paths, object)
 
         return read
 
     if arrays := dataset.read_arrays(source):
         return {name: of_arrays(*part) for name, part in zip(("train", "test"), arrays, strict=False)}
-    class_names, found = folders.class_names(Path(source)), folders.parts(Path(source))
+    found = folders.parts(Path(source))
     return {name: of_folder(name, folder) for name, folder in zip(("train", "val", "test"), found, strict=True) if folder}
 
 

@@ -3,6 +3,7 @@
 ImageNet weights come through Keras's cache with its hash check. Importing this imports nothing heavy.
 """
 
+import contextlib
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -84,12 +85,21 @@ MIN_IMAGE_SIZE = 32  # below it there is nothing left to pool
 @dataclass(frozen=True)
 class Weights:
     """What `--weights` stands for: the `path` of a weights file or model, None for random weights; whether they are ImageNet's;
-    a `label` for titles.
+    a `label` for titles; of a run's weights what its results.json says.
     """
 
     path: Path | None
     is_imagenet: bool
     label: str
+    results: dict | None = None
+
+    def trained(self, unfreeze_last):
+        """What is trained where the last layers of a backbone with these weights are unfrozen, a number or `all`."""
+        if not unfreeze_last:
+            return "head"
+        if unfreeze_last == "all":
+            return "all layers but batch norm" if self.path else "all layers"
+        return f"head and last {unfreeze_last} layers of the backbone"
 
     def fingerprint(self):
         """What tells these weights from others: None for random ones, which the seed determines."""
@@ -125,7 +135,11 @@ def find(source, base, image_size):
                 f"--weights {source}: no model.keras in this folder{published}; give a finished run's folder, or a file"
             )
         _check_begin(path / "model.keras", source)
-        return Weights(path / "model.keras", False, f"weights of {path.resolve().name}")
+        results = None
+        with contextlib.suppress(OSError, ValueError):
+            results = files.read_json(path / "results.json")
+        results = results if isinstance(results, dict) and isinstance(results.get("data"), str) else None
+        return Weights(path / "model.keras", False, f"weights of {path.resolve().name}", results)
     if kind != "file":
         raise InputError(f"--weights {source}: no such file or folder; allowed are imagenet, none and a path that exists")
     if path.suffix not in BEGINS:

@@ -14,7 +14,7 @@ NOT_OF_THE_RECIPE = (
     "amp", "b_samples", "cache_dir", "data", "devices", "dry_run", "name", "output_dir", "resume", "seed", "seeds",
     "tensorboard",
 )  # fmt: skip
-OF_RESULTS = ("experiment", "data", "weights", "class_names", "train_size", "val_size", "test_size")
+OF_RESULTS = ("experiment", "weights", "class_names", "train_size", "val_size", "test_size")
 OF_ENVIRONMENT = ("backend", "precision")
 ACCURACY = "test accuracy [95 % interval]"
 COLUMNS = (
@@ -127,6 +127,7 @@ def recipe(record):
     return {
         **{key: value for key, value in record.args.items() if key not in NOT_OF_THE_RECIPE},
         **{key: record.results[key] for key in OF_RESULTS},
+        "data": record.results.get("all_images") or record.results["data"],  # earlier versions lack the former
         **{key: record.environment[key] for key in OF_ENVIRONMENT},
         "input_size": record.results["image_size"],
         "model_name": record.model,
@@ -150,7 +151,8 @@ def name(rows):
             keys = [key for key in (*row.first.args, "data", *OF_ENVIRONMENT) if key in settings]
             differing = [key for key in dict.fromkeys(keys) if any(other.get(key) != settings[key] for other in recipes)]
             title = f"{experiment}: {row.first.results['model']}" if model else experiment
-            details = names if have_names else (_setting(key, settings[key]) for key in differing)
+            shown = settings | {"data": row.first.results["data"]}
+            details = names if have_names else (_setting(key, shown[key]) for key in differing)
             row.name = " ".join(filter(None, [title, *details, _chosen(row)]))
         times = Counter(row.name for row in group_rows)
         for row in group_rows:
@@ -165,7 +167,7 @@ def _setting(key, value):
     if value is None or (value is False and flag.startswith("no-")):
         return ""
     if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
+        return f"--{flag}" if value else "--no-augment" if key == "augment" else ""
     return f"--{flag} {' '.join(Path(str(item)).name for item in (value if isinstance(value, list) else [value]))}"
 
 

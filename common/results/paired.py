@@ -37,7 +37,7 @@ class Paired:
         first, second = self.first.name, self.second.name
         one, other = self.first.first.results, self.second.first.results
         verdict = f"{self.better.name} is better, by more than chance" if self.better else "the difference may be chance"
-        names = dict.fromkeys((one["data"], other["data"]))
+        names = () if _are_known(one, other) else dict.fromkeys((one["data"], other["data"]))
         copies = f" This assumes that {' and '.join(names)} hold the same images." if len(names) > 1 else ""
         has_several = len(self.first.scores) > 1 or len(self.second.scores) > 1
         seeds = f" Compared: seed {one['seed']} and seed {other['seed']}." if has_several else ""
@@ -84,6 +84,13 @@ def _test(first, outcome, second, other_outcome):
     from common.results import metrics  # SciPy is slow to import
 
     (true, right), (other_true, other_right) = outcome, other_outcome
-    if first.first.results["class_names"] != second.first.results["class_names"] or true != other_true:
+    one, other = first.first.results, second.first.results
+    differ = _are_known(one, other) and one["test_images"] != other["test_images"]
+    if differ or one["class_names"] != other["class_names"] or true != other_true:
         raise InputError("the two were scored on different test images")
     return Paired(first, second, len(true), *metrics.mcnemar(right, other_right))
+
+
+def _are_known(*results):
+    """Whether all of these say which test images they are of, as those of earlier versions don't."""
+    return all(one.get("test_images") for one in results)

@@ -15,8 +15,6 @@ from common.training.job import phase_name
 
 DEPTH = 2  # runs/<experiment>/<run>
 PACKED_PREDICTIONS = "predictions.csv.gz"  # of a published run
-# Batch norm's means and variances count as frozen even where the layer is trained: under one weight in a hundred.
-BATCH_NORM_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,8 @@ class Record:
 
     @property
     def trained(self):
-        """What was trained, in the order of the phases: `head`, `head, then all layers`, `all layers` ...
-
-        Where some layers are trained and the script has no backbone, the phase's name says which.
-        """
-        trained, frozen = self.results["trained_weights"], self.results["frozen_weights"]
-        if frozen <= BATCH_NORM_SHARE * (trained + frozen):
-            last = "all layers"
-        elif self.args.get("unfreeze_last"):
-            last = f"head and last {self.args['unfreeze_last']} layers"
-        else:
-            last = "head" if "weights" in self.args else self.phases[-1]
-        return ", then ".join([*self.phases[:-1], last])
+        """What was trained, as the script says: `head`, `head, then all layers`, `all layers` ..."""
+        return self.results.get("trained", "-")
 
     @property
     def predictions_file(self):

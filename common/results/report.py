@@ -8,6 +8,7 @@ import shutil
 
 from common import devices, files
 from common.cli import tell
+from common.data.dataset import fingerprint
 from common.figures import curves, galleries
 from common.results import closing, run_page, scoring, tables
 from common.results.predictions import Predictions
@@ -55,7 +56,7 @@ def write(run, model, dataset, phases, scores, *, experiment=None, extra=None):
     if not run.writes:
         return scores | {"status": run.status}
     results = _results(run, model, dataset, phases, experiment) | scores | predictions.results()
-    results |= {"status": run.status} | (extra or {})
+    results |= {"trained": experiment.trained, "status": run.status} | (extra or {})
 
     accuracy = tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"])
     tell(f"{experiment.title}: test accuracy {accuracy}")  # now, since the disk may be full
@@ -149,6 +150,9 @@ def _results(run, model, dataset, phases, experiment):
         "val_size": len(dataset.val),
         "test_size": len(dataset.test),
         "class_names": dataset.class_names,
+        "test_images": fingerprint(dataset.class_names, dataset.test),
+        "all_images": dataset.all_images,
+        "holds_out_test": dataset.holds_out_test,
         "image_size": dataset.test.images.shape[1],
         **run.summary(*phases, monitor=experiment.monitor),
         "trained_weights": _count(model.trainable_weights),

@@ -1,5 +1,6 @@
 """report.html of a run: what was run, the scores beside the documented ones, the figures that its folders hold."""
 
+import math
 from datetime import datetime
 
 from common import files, runs
@@ -97,11 +98,8 @@ def _facts_of_model(results, weights):
 
 
 def _date(started):
-    """`YYYYmmdd-HHMMSS` for people; empty if unknown."""
-    try:
-        return f"{datetime.strptime(started, '%Y%m%d-%H%M%S'):%Y-%m-%d %H:%M:%S}"
-    except ValueError:
-        return ""
+    """Seconds since 1970 for people, as local time; empty if unknown."""
+    return f"{datetime.fromtimestamp(started):%Y-%m-%d %H:%M:%S}" if math.isfinite(started) else ""
 
 
 def _text(value):

@@ -52,7 +52,8 @@ RESULTS = {
 IF_THERE = {  # of results.json
     "total_seconds": _number(), "val_accuracy": _or_none(_number(0, 1)), "val_loss": _or_none(_number(0, 1e38)),
     "learning_rate": _number(), "dropout": _number(0, 1), "calibration_error": _number(0, 1),
-    "test_top5_accuracy": _number(0, 1), "scored": _is_way_of_scoring, "C": _number(),
+    "test_top5_accuracy": _number(0, 1), "test_images": _text, "all_images": _text, "holds_out_test": _bool, "trained": _text,
+    "scored": _is_way_of_scoring, "C": _number(),
     "models": lambda value: isinstance(value, dict) and bool(value) and all(map(_is_folder, value)),
 }  # fmt: skip
 ENVIRONMENT = {"devices": _texts, "backend": _text, "precision": _text}

@@ -18,7 +18,7 @@ def environment(wanted_devices):
     """What it takes to judge or repeat a number: when, by which command, on which devices, versions, commit."""
     keras = backend.import_keras()
     return {
-        "started": f"{datetime.now():%Y%m%d-%H%M%S}",
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),  # an instant, in whatever time zone
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "devices": devices.names(wanted_devices),
         "processes": hosts.count(),

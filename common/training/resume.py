@@ -16,9 +16,10 @@ NOT_GIVEN = object()
 def parse_args(parser, argv, experiment, may_grow=()):
     """The arguments of a script or, with `--resume`, those of that run; `latest` is the newest run of the `experiment`.
 
-    Beside `--resume` only `--devices` and larger numbers for the flags in `may_grow` may be given: a list of argparse names, or
-    a function that makes this list from the run's own arguments, a dict. Ends the process with one line, as argparse does, for
-    any other flag and for a folder that is not a run. Raises InputError for `latest` without a run.
+    Beside `--resume` only `--devices`, `--data` (where the same images are now) and larger numbers for the flags in `may_grow`
+    may be given: a list of argparse names, or a function that makes this list from the run's own arguments, a dict. Ends the
+    process with one line, as argparse does, for any other flag and for a folder that is not a run. Raises InputError for
+    `latest` without a run.
     """
     args = parser.parse_args(argv)
     own_runs = args.output_dir / experiment
@@ -36,8 +37,8 @@ def parse_args(parser, argv, experiment, may_grow=()):
         value = given[name]
         if value is NOT_GIVEN or _shown(value) == _shown(old) or (name == "output_dir" and own_runs_given):
             continue
-        if name != "devices" and (name not in growing or value < old):
-            allowed = " or ".join([*(f"a larger {_flag(name)}" for name in growing), "--devices"])
+        if name not in ("devices", "data") and (name not in growing or value < old):
+            allowed = " or ".join([*(f"a larger {_flag(name)}" for name in growing), "--devices, --data (moved images)"])
             parser.error(
                 f"{_flag(name)}: --resume uses the run's own arguments (here {_shown(old)}); allowed beside it: {allowed}"
             )
@@ -52,7 +53,7 @@ def check(args):
     """
     folder = args.resume
     try:
-        if files.read_json(folder / "checkpoint" / "finished.json") == stored_form(args) | {"devices": 1}:  # on any devices
+        if files.read_json(folder / "checkpoint" / "finished.json") == finished_form(args):
             results = files.read_json(folder / "results.json")
             raise Finished(f"{folder} is finished: test accuracy {results['test_accuracy']:.4f}, {results['epochs']} epochs")
     except (OSError, ValueError, KeyError, TypeError):
@@ -137,10 +138,17 @@ def stored_form(args):
     }
 
 
+def finished_form(args):
+    """The arguments that finished.json holds: without where the data were, and on which devices."""
+    return stored_form(args) | {"devices": 1, "data": ""}
+
+
 def script_version(experiment):
-    """A hash of the experiment's script and of `common/`."""
+    """A hash of the code that a run's numbers depend on: its script, and `common/` without figures, pages and tables."""
     digest = hashlib.sha256()
-    for path in (ROOT / f"train_{experiment}.py", *sorted((ROOT / "common").rglob("*.py"))):
+    modules = [path for path in (ROOT / "common").rglob("*.py") if path.parent.name not in ("figures", "results")]
+    scores = [ROOT / "common" / "results" / name for name in ("metrics.py", "scoring.py", "study.py", "sweep.py")]
+    for path in (ROOT / f"train_{experiment}.py", *sorted(modules), *scores):
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()
 

@@ -9,11 +9,12 @@ import importlib.util
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import backend, cli, devices, files, hosts
 from common.cli import InputError, reason, tell
+from common.data import classes
 from common.training import folder, resume, stored
 from common.training.environment import environment
 from common.training.history import History
@@ -23,21 +24,28 @@ from common.training.history import History
 class Experiment:
     """The identity of a run, or of one of its models.
 
-    `documented` is the test accuracy in the document, 0 to 1, and `comparable` says whether ours was measured on the same
-    terms; `remark` says in a few words what those terms were. `weights` is what training started from. `monitor` is the column
-    of history.csv whose best value chooses the epoch that is kept. `folder` is the model's subfolder of the run folder, empty
-    for a model that lies at its top; `matrix_file` is the file name of its confusion matrix.
+    `documented` is the test accuracy in the document, 0 to 1, None where there is none, and `comparable` says whether ours was
+    measured on the same terms; `remark` says in a few words what those terms were. `weights` is what training started from.
+    `monitor` is the column of history.csv whose best value chooses the epoch that is kept, `trained` says what is trained,
+    as in `head`. `folder` is the model's subfolder of the run folder, empty for a model that lies at its top; `matrix_file` is the
+    file name of its confusion matrix.
     """
 
     name: str  # the script's name without train_
     title: str
     weights: str
-    documented: float
+    documented: float | None
     remark: str
     comparable: bool = False
     monitor: str = "val_accuracy"
+    trained: str = "all layers"
     folder: str = ""
     matrix_file: str = "confusion_matrix.png"
+
+    def documented_on(self, class_names):
+        """The documented accuracy, None for other classes than all of CIFAR-10's or, of ResNet152V2, its document's scenes."""
+        is_scenes = self.name == "resnet152v2" and set(class_names) == set(classes.SCENES)
+        return self.documented if set(class_names) == set(classes.CIFAR10) or is_scenes else None
 
 
 class Run:
@@ -51,7 +59,8 @@ class Run:
         process is training.
         """
         backend.start(args.amp, args.cache_dir)
-        self.experiment, self.args = experiment, args
+        self.experiment, self.args = replace(experiment, documented=experiment.documented_on(dataset.class_names)), args
+        self.experiment = replace(self.experiment, title=self.titled(experiment.title))
         self.status, self.started = "finished", time.perf_counter()
         self.samples_per_epoch, self.passes, self.planned_epochs = {}, {}, {}  # by phase
         made_of = {
@@ -66,6 +75,8 @@ class Run:
         self.folder = cli.run_folder = folder.agree_on(self._open(made_of) if hosts.is_main() else None)
         self.history = History(self.folder / "history.csv")
         self.checkpoints = self.folder / "checkpoint"
+        if weights and weights.results:
+            tell(dataset.compared(weights.results))
 
     def _open(self, made_of):
         """Make the folder, or reopen it with `--resume`, and lock it."""
@@ -101,7 +112,7 @@ class Run:
         try:
             if error is None and self.status != "interrupted":
                 self.history.flush()
-                files.write_json(self.checkpoints / "finished.json", resume.stored_form(self.args) | {"devices": 1})
+                files.write_json(self.checkpoints / "finished.json", resume.finished_form(self.args))
                 for path in self.checkpoints.glob("*.previous.npz"):
                     path.unlink()
         finally:
@@ -113,6 +124,10 @@ class Run:
     def writes(self):
         """Whether this process writes the folder: the main one of several does."""
         return hosts.is_main()
+
+    def titled(self, title):
+        """A model's title, which says so in a dry run."""
+        return f"{title} (dry run)" if self.args.dry_run else title
 
     @property
     def verbose(self):
