@@ -15,9 +15,9 @@ else by the flags in which they differ. The figure shows val accuracy and val lo
 six best runs, and a thin line for each seed.
 
 Two models, and on the page of --html all pairs of models, are also compared image by image, by McNemar's exact test of their
-predictions.csv; the p-values of all pairs are corrected by Holm's method. Runs keep no test images, so these are considered
-the same if their number, the class names and the true classes agree. The test is about these trained models; it can't say
-what other seeds would give.
+predictions.csv; the p-values of all pairs are corrected by Holm's method. Test images are the same if their hashes in
+results.json are; of runs of earlier versions, if their number, the class names and the true classes agree. The test is about
+these trained models; it can't say what other seeds would give.
 """
 
 import csv

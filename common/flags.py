@@ -103,7 +103,7 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
         type=open_fraction if needs_val else fraction,
         default=validation_split,
         metavar="F",
-        help="share of the training images held out as val, stratified, where --data has no val part of its own"
+        help="share of the training images held out as val where --data has no val part of its own"
         + ("" if needs_val else "; with 0 all are trained on, and the last weights are kept"),
     )
     group.add_argument(

@@ -1,6 +1,8 @@
 """Which run `latest` is, in a folder of its own with runs that hold a file or two."""
 
+import math
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -71,10 +73,23 @@ def test_a_run_without_a_time_of_its_own_was_started_when_its_name_says(content)
     folder = make("runs/20261123-120000-x")
     (folder / "environment.json").write_text(content)
     Path("link").symlink_to(folder)
-    assert runs.started(folder) == runs.started(Path("link")) == "20261123-120000"
+    noon = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))  # local time
+    assert runs.started(folder) == runs.started(Path("link")) == noon
     os.chdir(folder)
-    assert runs.started(Path()) == "20261123-120000"
-    assert runs.started(make("control")) == ""
+    assert runs.started(Path()) == noon
+    assert runs.started(make("control")) == -math.inf
+
+
+def test_latest_was_started_last_in_whatever_time_zone():
+    make("runs/vgg19/20261123-140000", "2026-11-23T14:00:00+02:00")  # a host's
+    make("runs/vgg19/20261123-123000", "2026-11-23T12:30:00+00:00")  # a container's, half an hour later
+    assert runs.resolve("latest", "runs", "RUN_DIR") == Path("runs/vgg19/20261123-123000")
+
+
+def test_latest_is_no_dry_run():
+    files.write_json(make("runs/vgg19/20261124-120000-dry-run") / "args.json", {"dry_run": True})
+    files.write_json(make("runs/vgg19/20261123-120000") / "args.json", {"dry_run": False})
+    assert runs.resolve("latest", "runs", "RUN_DIR") == Path("runs/vgg19/20261123-120000")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

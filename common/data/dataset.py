@@ -253,7 +253,7 @@ def _hold_out(samples, part, share, class_names, flag):
     if missing := [name for label, name in enumerate(class_names) if label not in kept.labels]:
         count = np.sum(samples.labels == class_names.index(missing[0]))
         raise InputError(
-            f"{flag}: the {count} images of {shortened(missing[0])} are all drawn as {part}, which leaves none to train on; "
-            f"add images of it, or put some of each class into {part}/"
+            f"{flag}: {shortened(missing[0])} has {count} of {len(samples)} images, all drawn as {part}, so none is left to train "
+            f"on; add images of it, or put some of each class into {part}/"
         )
     return kept, out

@@ -27,8 +27,8 @@ class Experiment:
     `documented` is the test accuracy in the document, 0 to 1, None where there is none, and `comparable` says whether ours was
     measured on the same terms; `remark` says in a few words what those terms were. `weights` is what training started from.
     `monitor` is the column of history.csv whose best value chooses the epoch that is kept, `trained` says what is trained,
-    as in `head`. `folder` is the model's subfolder of the run folder, empty for a model that lies at its top; `matrix_file` is the
-    file name of its confusion matrix.
+    as in `head`. `folder` is the model's subfolder of the run folder, empty for a model that lies at its top; `matrix_file`
+    is the file name of its confusion matrix.
     """
 
     name: str  # the script's name without train_

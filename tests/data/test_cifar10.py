@@ -41,7 +41,7 @@ def test_python_version_folder_and_archive(tmp_path, as_python_2):
         (pixels, numbers), (test_images, _) = cifar10.read(source)
         assert np.array_equal(pixels, images) and numbers.tolist() == labels and len(test_images) == 20
         loaded = load(source, tmp_path)
-        assert len(loaded.train) == 90 and loaded.class_names == cifar10.CLASS_NAMES
+        assert len(loaded.train) + len(loaded.val) == 100 and loaded.class_names == cifar10.CLASS_NAMES
 
 
 def test_classes_are_in_the_order_of_their_labels():

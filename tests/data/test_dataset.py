@@ -1,4 +1,5 @@
-import re
+import hashlib
+import shutil
 from collections import Counter
 
 import cv2
@@ -7,7 +8,6 @@ import numpy as np
 import pytest
 from images import load
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from common import cli
 from common.data import cifar10
@@ -27,43 +27,97 @@ def test_digits_are_scikit_learns_scans(tmp_path):
     assert sorted(image[..., 1].tobytes() for image in images) == sorted(image.tobytes() for image in expected)
 
 
-def test_splits_are_disjoint_stratified_and_seeded(tmp_path):
-    first, again, other = (load("digits", tmp_path, seed=seed) for seed in (0, 0, 1))
-    whole = Counter(load_digits().target.tolist())
-    for part, share in ((first.test, 0.2), (first.val, 0.8 * 0.1)):
-        for label, count in Counter(part.labels.tolist()).items():
-            assert abs(count - whole[label] * share) <= 1.5
-    assert np.array_equal(first.train.images, again.train.images)
-    assert not np.array_equal(first.val.images, other.val.images)
-    assert np.array_equal(first.test.images, other.test.images)  # whatever the seed, test stays the same
+def place(image, word):
+    """Where a hash puts an image between 0 and 1, by hand."""
+    digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest().rstrip(b"\0")
+    return int.from_bytes(hashlib.blake2b(digest, digest_size=8, key=word).digest(), "big") / 2**64
 
 
-def held_out(labels, share, seed):
-    """The indices that scikit-learn keeps and those that it holds out."""
-    return train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed)
-
-
-def test_the_digits_held_out_never_change(tmp_path):
+def test_parts_are_drawn_by_the_pixels_and_val_by_the_seed(tmp_path):
     scans = load_digits()
-    rest, test = held_out(scans.target, 0.2, 0)
-    assert test[:6].tolist() == [1496, 188, 705, 820, 413, 744] and len(test) == 360  # in every run published so far
-    train, val = held_out(scans.target[rest], 0.1, 7)
-    grey = np.rint(scans.images * 255 / 16)
-    digits = load("digits", tmp_path, image_size=8, seed=7)
-    for part, indices in ((digits.test, test), (digits.val, rest[val]), (digits.train, rest[train])):
-        assert np.array_equal(part.images[..., 0], grey[indices]) and np.array_equal(part.labels, scans.target[indices])
-    assert digits.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    grey = np.rint(scans.images * 255 / 16).astype(np.uint8)
+    images = np.repeat(grey[..., None], 3, axis=-1)
+    first, other = (load("digits", tmp_path, image_size=8, seed=seed) for seed in (0, 7))
+    test = {image.tobytes() for image in images if place(image, b"test") < 0.2}
+    val = {image.tobytes() for image in images if place(image, b"val 7") < 0.1} - test
+    assert [{image.tobytes() for image in part.images} for part in (other.test, other.val)] == [test, val]
+    assert len(first.test) + len(first.val) + len(first.train) == 1797 and abs(len(first.val) - 143) < 3 * 11.4
+    assert np.array_equal(first.test.images, other.test.images)  # whatever the seed, test stays the same
+    whole = Counter(scans.target.tolist())
+    for label, count in Counter(first.test.labels.tolist()).items():
+        assert abs(count - whole[label] * 0.2) <= 3 * (whole[label] * 0.2 * 0.8) ** 0.5
+    names = dict(zip((image.tobytes() for image in images), scans.target.tolist(), strict=True))
+    assert all(names[image.tobytes()] == label for image, label in zip(first.train.images, first.train.labels, strict=True))
 
 
-def test_copies_in_a_test_part_are_told_of_for_every_kind_of_data(tmp_path, monkeypatch, capsys):
-    load("digits", tmp_path)
-    assert "pixel for pixel" not in capsys.readouterr().out  # all 1,797 differ
+def parts_of(dataset):
+    """The part of each image, by its pixels."""
+    parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    return {image.tobytes(): name for name, part in parts.items() for image in part.images}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: next((folder / "cat").iterdir()).unlink(),
+        lambda folder: [file.rename(file.with_name(f"z{file.name}")) for file in sorted((folder / "dog").iterdir())[:9]],
+        lambda folder: shutil.copytree(folder / "cat", folder / "a new class"),
+        lambda folder: [cv2.imwrite(str(folder / "dog" / f"new{grey}.png"), np.full((8, 8, 3), grey)) for grey in range(9)],
+        lambda folder: [
+            file.rename(folder / "dog" / f"was a cat {file.name}") for file in list((folder / "cat").iterdir())[:3]
+        ],
+    ],
+)
+def test_an_image_keeps_its_part_whatever_becomes_of_the_others(tmp_path, image_folder, change):
+    folder = image_folder({"cat": 60, "dog": 60}, parts=("train",))
+    before = load(folder, tmp_path, validation_split=0.3)
+    change(folder / "train")
+    after = load(folder, tmp_path, validation_split=0.3)
+    kept = parts_of(before).keys() & parts_of(after).keys()
+    assert len(kept) > 100 and {image: parts_of(before)[image] for image in kept} == {
+        image: parts_of(after)[image] for image in kept
+    }
+    assert before.holds_out_test and len(set(parts_of(before).values())) == 3
+
+
+def test_the_same_images_are_the_same_data_whatever_their_files_are_called(tmp_path, image_folder):
+    folder = image_folder({"cat": 30, "dog": 30}, parts=("train",))
+    before = load(folder, tmp_path)
+    for number, file in enumerate(sorted(folder.rglob("*.png"), reverse=True)):
+        file.rename(file.with_name(f"{number:03}.renamed.png"))
+    folder.rename(tmp_path / "elsewhere")
+    after = load(tmp_path / "elsewhere", tmp_path)
+    for part in ("train", "val", "test"):
+        assert np.array_equal(getattr(before, part).images, getattr(after, part).images)
+    larger = load(tmp_path / "elsewhere", tmp_path, image_size=48)  # a hash is that of the file's own pixels
+    assert before.fingerprint() == after.fingerprint() == larger.fingerprint() and before.all_images == after.all_images
+    next((tmp_path / "elsewhere" / "train" / "cat").iterdir()).unlink()
+    assert load(tmp_path / "elsewhere", tmp_path).all_images != before.all_images
+
+
+@pytest.mark.parametrize(
+    "counts, flags, words",
+    [
+        ({"cat": 1, "dog": 40}, {"seed": 0}, ["cat has 1 of 41 images, all drawn as test", "add images"]),
+        ({"cat": 2, "dog": 2}, {}, ["none is drawn as val", "--validation-split 0.1", "put some into val/"]),
+    ],
+)
+def test_what_is_too_little_to_be_split_is_named(tmp_path, image_folder, counts, flags, words, monkeypatch):
+    monkeypatch.setattr(data, "held_out", lambda digests, part, share: np.arange(len(digests)) < (part == "test"))
+    monkeypatch.setattr(data.Samples, "order", lambda samples: np.arange(len(samples)))
+    with pytest.raises(cli.InputError) as refused:
+        load(image_folder(counts, parts=("train",)), tmp_path, **flags)
+    assert all(word in str(refused.value) for word in words)
+
+
+def test_copies_are_never_on_both_sides_of_a_split_that_is_drawn(tmp_path, monkeypatch, capsys):
     digits = load_digits()
-    digits.images[188], digits.images[705] = digits.images[[0, 1]]  # two of test, and two that are not
+    digits.images[900:] = digits.images[:897]
     monkeypatch.setattr("sklearn.datasets.load_digits", lambda: digits)
-    load("digits", tmp_path)
-    line = re.search(r"Test images that are also in .*, pixel for pixel. They may make .*", capsys.readouterr().out)[0]
-    assert sum(map(int, re.findall(r"(?:train|val): (\d+) of 360", line))) == 2
+    dataset = load("digits", tmp_path)
+    assert "pixel for pixel" not in capsys.readouterr().out
+    assert len(parts_of(dataset)) == 900 and sum(map(len, (dataset.train, dataset.val, dataset.test))) == 1797
+    assert not {*dataset.test.digests} & {*dataset.train.digests, *dataset.val.digests}
 
 
 def test_choose_is_stratified_and_nested():
@@ -81,7 +135,7 @@ def test_choose_is_stratified_and_nested():
 
 def test_max_train_samples_counts_train_and_val(tmp_path):
     digits = load("digits", tmp_path, max_train_samples=200)
-    assert len(digits.train) + len(digits.val) == 200 and len(digits.test) == 360
+    assert len(digits.train) + len(digits.val) == 200 and len(digits.test) == len(load("digits", tmp_path).test)
 
 
 def test_without_a_split_all_are_trained_on_and_val_is_empty(tmp_path, capsys):
@@ -104,6 +158,7 @@ def test_classes_are_found_by_number_or_name():
     names = cifar10.CLASS_NAMES
     assert data.find_classes(["horse", "0", "CAT"], names, "--classes-b") == (7, 0, 3)
     assert data.find_classes(["7"], tuple("9876543210"), "--classes-b") == (2,)  # a name comes before a number
+    assert data.find_classes(["A", "a"], ("A", "B", "a"), "--classes-b") == (0, 2)  # and an exact one before another
     for wrong in (["10"], ["tiger"], ["-1"], ["0", "airplane"], ["1.0"]):
         with pytest.raises(cli.InputError, match="--classes-b"):
             data.find_classes(wrong, names, "--classes-b")

@@ -16,7 +16,7 @@ from common.data import dataset as data
 def test_folder_reads_as_pillow_does(tmp_path, cifar10_subset):
     subset = load(cifar10_subset, tmp_path)
     assert subset.class_names == cifar10.CLASS_NAMES and not subset.is_cifar10
-    assert (len(subset.train), len(subset.val), len(subset.test)) == (2250, 250, 500)
+    assert len(subset.train) + len(subset.val) == 2500 and 200 < len(subset.val) < 300 and len(subset.test) == 500
     expected = sorted(
         (label, np.asarray(Image.open(file).convert("RGB")).tobytes())
         for label, name in enumerate(cifar10.CLASS_NAMES)
@@ -93,10 +93,9 @@ def test_odd_names_of_folders_and_files(tmp_path, image_folder):
 
 def test_a_folder_without_test_part_holds_out_a_fifth(tmp_path, image_folder, capsys):
     folder = image_folder({"cat": 50, "dog": 50}, parts=("train",))
-    told = load(folder, tmp_path)
-    assert len(told.test) == 20 and np.bincount(told.test.labels).tolist() == [10, 10]
-    assert "no test part: 20 images" in capsys.readouterr().out
-    assert len(load(folder / "train", tmp_path).test) == 20  # <class>/* without train/ as well
+    count = len(load(folder, tmp_path).test)
+    assert 12 < count < 28 and f"no test part: {count} images, about a fifth" in capsys.readouterr().out
+    assert len(load(folder / "train", tmp_path).test) == count  # <class>/* without train/ as well
 
 
 @pytest.fixture
@@ -141,12 +140,12 @@ def test_val_is_test_where_there_is_no_test(tmp_path, shades, capsys, name):
     folder = shades(TRAIN | {f"{name}/{label}": VAL[label] for label in VAL})
     own = load(folder, tmp_path, image_size=8, validation_split=0.2)
     assert [greys(own.test, label) for label in (0, 1)] == [[40, 41, 42], [140, 141]]
-    assert sorted(greys(own.train, 0) + greys(own.val, 0)) == list(range(20)) and np.bincount(own.val.labels).tolist() == [4, 4]
+    assert sorted(greys(own.train, 0) + greys(own.val, 0)) == list(range(20)) and len(own.val) < 20
     told = capsys.readouterr().out
     assert told == f"{folder} has no test/: {name}/ is used as test, and val is held out from train/.\n"
     (folder / name).rename(tmp_path / "elsewhere")
     before = load(folder, tmp_path, image_size=8)
-    assert len(before.test) == 8 and "no test part: 8 images, a stratified fifth" in capsys.readouterr().out
+    assert f"no test part: {len(before.test)} images, about a fifth" in capsys.readouterr().out
 
 
 def test_val_may_lack_classes_in_everything_that_uses_it(tmp_path, shades):

@@ -167,8 +167,8 @@ def make_ab_split():
     whole = files.read_json(folder / "results.json")
     parts = {"experiment": "ab_split", "epochs": 2, "seconds": 7.0}
     a = whole | parts | {"model": "A from scratch", "trained_weights": 900, "frozen_weights": 0, "class_names": ["x", "y"]}
-    a |= {"train_size": 500, "test_accuracy": 0.6}
-    b = whole | parts | {"model": "B, last FC layer", "weights": "model A", "trained_weights": 5, "frozen_weights": 895}
+    a |= {"train_size": 500, "test_accuracy": 0.6, "trained": "all layers"}
+    b = whole | parts | {"model": "B, last FC layer", "weights": "model A", "trained": "last FC layer"}
     files.write_json(folder / "results.json", b | {"models": {"a": a, "b-last-fc": b}})
     args = files.read_json(PUBLISHED / "ab_split" / "default" / "args.json")
     files.write_json(folder / "args.json", args | {"seeds": 2, "b_samples": [20, "all"]})
@@ -189,7 +189,7 @@ def test_a_run_of_several_models_has_a_row_for_each_with_all_its_seeds(call):
     code, (a, b), _ = show(call)
     assert code == 0 and (a["name"], b["name"]) == ("ab_split: A from scratch", "ab_split: B, last FC layer")
     assert (a["seeds"], a["trained"], a["trained_weights"]) == ("0 1", "all layers", "900")
-    assert (b["seeds"], b["trained"], b["weights"]) == ("0 1", "b-last-fc", "model A")
+    assert (b["seeds"], b["trained"], b["weights"]) == ("0 1", "last FC layer", "model A")
     assert float(a["test_accuracy"]) == pytest.approx(0.65) and float(b["test_accuracy"]) == pytest.approx(0.8)
     assert float(b["seconds"]) == pytest.approx(8)  # 7 and 9 of its own training
     (single,) = show(call, folder / "b-last-fc")[1]  # it has no folder of its own
@@ -198,16 +198,22 @@ def test_a_run_of_several_models_has_a_row_for_each_with_all_its_seeds(call):
     assert (code, len(rows)) == (0, 1) and "has no such model, it has a, b-last-fc" in err
 
 
-def test_what_is_trained_is_told_by_the_weights_and_the_phases(call):
-    everything = {"trained_weights": 20_000_000, "frozen_weights": 2048}  # the means and deviations of batch norm
-    make_run("runs/head/1", experiment="head")
-    make_run("runs/both/1", experiment="both", rows=history("head", 2) + history("finetune", 2, first=3), **everything)
-    make_run("runs/all/1", experiment="all", rows=history("finetune", 3), **everything)
-    make_run("runs/last/1", experiment="last", args={"unfreeze_last": 15})
-    trained = {row["name"]: row["trained"] for row in show(call)[1]}
-    assert trained == {
-        "head": "head", "both": "head, then all layers", "all": "all layers", "last": "head and last 15 layers"
-    }  # fmt: skip
+def test_data_are_the_same_by_their_images_not_by_their_name(call):
+    for number, name in ((1, "pets"), (2, "pets"), (3, "moved")):
+        images = {"all_images": f"all {min(number, 2)}", "test_images": f"test {min(number, 2)}"}
+        make_run(f"runs/{number}", data=name, seed=number, args={"data": f"v{number}/{name}"}, **images)
+    _, rows, err = show(call)
+    assert sorted(row["seeds"] for row in rows) == ["1", "2 3"] and "newer" not in err
+    assert any(row["name"].endswith("(runs/1)") for row in rows)
+    assert "No paired test: the two were scored on different test images." in call(compare.main, "--no-figure")[1]
+    make_run("other/1", data="elsewhere", args={"lr": 0.5}, all_images="all 1", test_images="test 1")
+    assert "McNemar" in call(compare.main, "runs/1", "other/1", "--no-figure")[1]
+
+
+def test_a_flag_that_is_not_given_is_not_shown_as_one_that_no_script_has(call):
+    for new_fc1 in (True, False):
+        make_run(f"runs/{new_fc1}", args={"new_fc1": new_fc1, "augment": not new_fc1})
+    assert {row["name"] for row in show(call)[1]} == {"resnet152v2 --no-augment --new-fc1", "resnet152v2 --augment"}
 
 
 def test_a_sweep_is_shown_by_its_chosen_combination(call, monkeypatch):

@@ -10,12 +10,14 @@ import cv2
 import keras
 import numpy as np
 import pytest
+from images import load
 from keras import layers, ops
 from support import check_evaluation, small_backbone
 
 import evaluate
 import train_vgg19
 from common import cli, files
+from common.data import dataset, duplicates, images
 from common.models import backbones
 
 PUBLISHED = Path(__file__).parents[2] / "plots" / "results" / "vgg19" / "control"
@@ -124,34 +126,66 @@ def test_json_and_csv_are_for_programs(model, tmp_path, call):
 
 @pytest.fixture
 def run(model, tmp_path):
-    """The model as a run on the folder `data/`, of which three images were test images."""
+    """The model as a run on the folder `data/`, which has no test part, and another folder of that name elsewhere."""
+    for colour in COLOURS:
+        paint(tmp_path / "data" / colour, [colour] * 40)
+        paint(tmp_path / "elsewhere" / "data" / colour, [colour] * 50)
+    whole = load("data", tmp_path, image_size=8)
     results = files.read_json(PUBLISHED / "results.json")
-    changes = {"class_names": list(COLOURS), "image_size": 8, "test_size": 3, "data": "data"}
+    changes = {"class_names": sorted(COLOURS), "image_size": 8, "test_size": len(whole.test), "data": "data"}
+    changes |= {"all_images": whole.all_images, "holds_out_test": True}
+    changes["test_images"] = dataset.fingerprint(whole.class_names, whole.test)
     (tmp_path / "run").mkdir()
     files.write_json(tmp_path / "run" / "results.json", results | changes)
     files.write_json(tmp_path / "run" / "args.json", {"data": "data"})
     shutil.copy(model, tmp_path / "run")
-    for colour in COLOURS:
-        paint(tmp_path / "data" / colour, [colour] * 5)
-        paint(tmp_path / "elsewhere" / "data" / colour, [colour] * 6)
     return "run"
 
 
-def test_a_run_is_scored_on_what_it_held_out_and_on_all_of_other_data(run, tmp_path, call):
-    def told(*flags):
-        code, out, _ = call(evaluate.main, run, *flags)
-        assert code == cli.EXIT_DONE
-        return out
+def told_of(call, run, *flags):
+    code, out, err = call(evaluate.main, run, *flags)
+    assert code == cli.EXIT_DONE, err
+    return out
 
-    assert "3 images of data, a stratified fifth, held out as in training" in told("--output-dir", "run/evaluation")
-    assert "3 images of ./data, a stratified fifth" in told("--data", "./data")
-    assert "all 15 images of data, also those of training" in told("--part", "all")
-    assert "all 18 images of elsewhere/data" in told("--data", "elsewhere/data")  # of the same name
+
+def test_a_run_is_scored_on_what_it_held_out_and_on_all_of_other_data(run, tmp_path, call):
+    size = files.read_json(tmp_path / "run" / "results.json")["test_size"]
+    held_out = f"{size} images of {{}}, about a fifth, held out as in training.\nThese are the run's own test images."
+    assert held_out.format("data") in told_of(call, run, "--output-dir", "run/evaluation")
+    assert held_out.format("./data") in told_of(call, run, "--data", "./data")
+    assert "all 120 images of data, also those of training" in told_of(call, run, "--part", "all")
+    out = told_of(call, run, "--data", "elsewhere/data")  # of the same name, but not where the run's data are
+    assert "all 150 images of elsewhere/data.\nThese are not the test images of the run" in out and "--part test" in out
     (tmp_path / "data").rename(tmp_path / "elsewhere" / "moved")
+    assert held_out.format("elsewhere/moved") in told_of(call, run, "--data", "elsewhere/moved")  # by its images
     code, _, err = call(evaluate.main, run)
     assert code == cli.EXIT_BAD_INPUT and "trained with data, which does not exist here" in err
-    out = told("--data", "elsewhere/data")  # may be the run's, brought here with it
-    assert "4 images of elsewhere/data, a stratified fifth" in out and "The run itself was scored on 3 images." in out
+    out = told_of(call, run, "--data", "elsewhere/data")  # may be the run's, brought here with it and changed
+    assert "about a fifth, held out" in out and f"have changed since the run, which was scored on {size} images; none" in out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: [(folder / "red" / f"{number}.png").unlink() for number in range(20)],
+        lambda folder: [(folder / colour / "0.png").rename(folder / colour / "z.png") for colour in COLOURS],
+        lambda folder: paint(folder / "red", ["red"] * 60),
+    ],
+)
+def test_no_image_that_was_trained_on_is_scored_after_the_data_have_changed(run, tmp_path, call, change):
+    train = load("data", tmp_path, image_size=8, validation_split=0).train.digests
+    change(tmp_path / "data")
+    out = told_of(call, run, "--output-dir", "out")
+    scored = [images.read_image(row["path"]) for row in files.read_csv(tmp_path / "out" / "predictions.csv")]
+    assert len(scored) > 10 and not set(duplicates.digests(np.stack(scored))) & set(train)
+    is_same = (tmp_path / "data" / "red" / "z.png").exists()  # renamed only
+    assert ("These are the run's own test images." if is_same else "none of these was trained on.") in out
+
+
+def test_without_a_test_part_any_more_no_image_is_said_to_be_held_out(run, tmp_path, call):
+    path = tmp_path / "run" / "results.json"
+    files.write_json(path, files.read_json(path) | {"holds_out_test": False})  # it had a test part, which is gone
+    assert "all 120 images of data, also those of training" in told_of(call, run)
 
 
 def test_a_run_is_not_overwritten(run, tmp_path, call):
@@ -175,15 +209,14 @@ def test_an_earlier_evaluation_leaves_no_figure_behind(model, tmp_path):
 
 def test_without_its_arguments_a_run_knows_its_data_by_name(run, tmp_path, call):
     (tmp_path / "run" / "args.json").unlink()
-    _, out, _ = call(evaluate.main, run, "--data", "data")
-    assert "3 images of data, a stratified fifth" in out
+    paint(tmp_path / "data" / "red", ["red"] * 60)
+    assert "about a fifth, held out as in training.\nThe data have changed" in told_of(call, run, "--data", "data")
 
 
 def test_a_run_is_known_from_inside_too(run, tmp_path, monkeypatch, call):
     files.write_json(tmp_path / "run" / "args.json", {"data": str(tmp_path / "data")})
     monkeypatch.chdir(tmp_path / "run")
-    code, out, _ = call(evaluate.main, ".")
-    assert code == cli.EXIT_DONE and "a stratified fifth" in out
+    assert "about a fifth, held out as in training" in told_of(call, ".")
 
 
 def test_a_foreign_model_has_scores_but_may_have_no_map(model, tmp_path):
