@@ -252,8 +252,6 @@ def _hold_out(samples, part, share, class_names, flag):
         raise InputError(f"{flag}: of {len(samples)} images none is drawn as {part}; add images, or put some into {part}/")
     if missing := [name for label, name in enumerate(class_names) if label not in kept.labels]:
         count = np.sum(samples.labels == class_names.index(missing[0]))
-        raise InputError(
-            f"{flag}: {shortened(missing[0])} has {count} of {len(samples)} images, all drawn as {part}, so none is left to train "
-            f"on; add images of it, or put some of each class into {part}/"
-        )
+        has = f"{shortened(missing[0])} has {count} of {len(samples)} images, all drawn as {part}"
+        raise InputError(f"{flag}: {has}; add images of it, or put some of each class into {part}/")
     return kept, out

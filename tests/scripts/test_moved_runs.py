@@ -106,9 +106,35 @@ def test_a_run_started_from_a_moved_one_keeps_its_path(moved, call):
     (run,) = (folder for folder in Path("runs/vgg19").iterdir() if folder.name != "best")
     assert files.read_json(run / "args.json")["weights"] == "runs/vgg19/best"
     assert files.read_json(run / "results.json")["model"] == "frozen VGG19, weights of best"
+    assert "The weights come from a run on the same images, which held out the same test images." in out
     (run / "results.json").unlink()
     code, out, err = call(train_vgg19.main, "--resume", "latest")
     assert (code, err) == (0, f"latest: {run}\n") and (run / "results.json").exists()
+
+
+def test_a_run_goes_on_where_its_images_are_now(trained, call, tmp_path, monkeypatch, image_folder, empty_figures):
+    monkeypatch.setattr(backbones, "build", small_backbone)
+    monkeypatch.chdir(tmp_path)
+    images = image_folder({"cat": 40, "dog": 40})
+    flags = ("--weights", "none", "--image-size", "32", "--cache-dir", "cache", "--validation-split", ".3")
+    train_vgg19.main(["--data", str(images), *flags, "--epochs", "1"])
+    results = files.read_json(next(Path("runs/vgg19").iterdir()) / "results.json")
+    assert (results["documented_accuracy"], results["trained"]) == (None, "head")  # cats and dogs, but not CIFAR-10's
+    images.rename("elsewhere")
+    code, out, err = call(train_vgg19.main, "--resume", "latest", "--epochs", "2", "--data", "elsewhere")
+    assert code == 0 and "1 of 2 epochs done" in out
+    code, out, err = call(train_vgg19.main, "--resume", "latest", "--data", "elsewhere")
+    assert code == 0 and "is finished" in out
+    next(Path("elsewhere/train/cat").iterdir()).unlink()
+    code, out, err = call(train_vgg19.main, "--resume", "latest", "--epochs", "3")
+    assert code == cli.EXIT_BAD_INPUT and "the run was started with other data" in err
+    code, out, err = call(
+        train_vgg19.main, "--data", "elsewhere", *flags[2:], "--weights", "latest", "--epochs", "1", "--dry-run"
+    )
+    assert code == 0 and "The weights come from a run on elsewhere before its images changed; test accuracy is too high" in out
+    (dry_run,) = Path("runs/vgg19").glob("*-dry-run")
+    assert files.read_json(dry_run / "results.json")["model"].endswith("(dry run)")
+    assert "dry-run" not in call(predict.main, "latest", next(Path("elsewhere/test/cat").iterdir()))[2]
 
 
 def test_a_published_run_is_compared_and_has_no_weights(moved, call):

@@ -375,6 +375,9 @@ def test_a_run_of_another_version_of_the_script_is_refused(tmp_path, monkeypatch
         with pytest.raises(cli.InputError, match=r"train_experiment.py or common/ has changed since.* start a new one"):
             resume.check(again)
         path.write_text(text)
+    for folder in ("results", "figures"):  # tables and figures change no number of a run
+        (tmp_path / "common" / folder).mkdir()
+        (tmp_path / "common" / folder / "readme.py").write_text("row = 1")
     resume.check(again)
 
 
