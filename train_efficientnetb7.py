@@ -171,13 +171,16 @@ def main(argv=None):
     folder.check(args)
     weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
     dataset = data.load(args, upscaled_later=True)
+    size = dataset.test.images.shape[1]
+    if args.no_resize and size == args.image_size > 32:
+        raise cli.InputError(f"--no-resize: the images are not squares of one size below {size}; leave it out")
     is_documents = (args.base, args.head, args.unfreeze_last) == ("efficientnetb7", "document", 0)
     kind, resized = "fine-tuned" if args.unfreeze_last else "frozen", ", not resized" * args.no_resize
     experiment = Experiment(
         name="efficientnetb7",
         title=f"{kind} {BASES[args.base]}, {weights.label}{resized}{logistic.label(args)}",
         weights=args.weights,
-        documented=0.32 if args.no_resize else 0.85,
+        documented=0.85 if not args.no_resize else 0.32 if size == 32 else None,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
         comparable=dataset.is_cifar10 and weights.is_imagenet and is_documents,
         trained=weights.trained(args.unfreeze_last),

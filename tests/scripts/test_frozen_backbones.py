@@ -421,6 +421,25 @@ def test_only_cifar10_h5_has_the_lambda_and_no_resize_leaves_it_out(monkeypatch)
         np.testing.assert_allclose(*(part.predict(images, verbose=0) for part in (model, document)), atol=1e-5)
 
 
+@pytest.mark.parametrize("edge, is_refused", [(300, True), (48, False)])
+def test_no_resize_refuses_what_would_be_resized(tmp_path, call, image_folder, monkeypatch, empty_figures, edge, is_refused):
+    monkeypatch.setattr(backbones, "build", small_backbone)
+    for path in image_folder({"cat": 20, "dog": 20}).rglob("*.png"):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (edge, edge)))
+    flags = (
+        "--data",
+        tmp_path / "pictures",
+        "--weights",
+        "none",
+        "--no-resize",
+        "--dry-run",
+        "--output-dir",
+        tmp_path / "runs",
+    )
+    code, _, err = call(train_efficientnetb7.main, *flags, "--cache-dir", tmp_path / "cache")
+    assert (code, "--no-resize: the images are not squares of one size below 224" in err) == (2 * is_refused, is_refused), err
+
+
 def test_the_lambda_resizes_as_opencv_does():
     args = train_efficientnetb7.parse_args(["--image-size", "100", "--interpolation", "lanczos4"])
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)

@@ -12,6 +12,7 @@ from common import cli, files
 from common.data import dataset as data
 from common.models import backbones, initialise, weights
 from common.results import records
+from common.training.run import Run
 
 SMALL = ("--data", "digits", "--max-train-samples", "100", "--batch-size", "30")
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras, of its own applications
@@ -219,3 +220,17 @@ def test_compare_knows_what_was_trained(trained, spoiled):
     for run in (trained[0], spoiled[0]):
         (record,) = records.read(run)
         assert (record.phases, record.trained) == (("head", "finetune"), "head, then all layers")
+
+
+def test_after_ctrl_c_before_an_epoch_of_all_layers_only_the_head_counts_as_trained(workplace, monkeypatch, empty_figures):
+    fit = Run.fit
+
+    def interrupt(run, phase, *words, **options):
+        if phase == "finetune":
+            raise KeyboardInterrupt
+        fit(run, phase, *words, **options)
+
+    monkeypatch.setattr(Run, "fit", interrupt)
+    _, results = train(workplace, "--weights", "none", "--head-epochs", "1", "--finetune-epochs", "1")
+    head = script.build_head(512, 10, 0.25)
+    assert results["status"] == "interrupted" and results["trained_weights"] == sum(map(np.size, head.trainable_weights))
