@@ -87,9 +87,9 @@ class Dataset:
 
 
 def fingerprint(class_names, *parts):
-    """A hash of labelled images, `Samples` with digests, whatever their order, their split and their files' names."""
-    digests, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("digests", "labels"))
-    whole = Samples(digests, labels, digests)
+    """A hash of labelled images, `Samples`, whatever their order, their split and their files' names."""
+    digests = [duplicates.digests(part.images) if part.digests is None else part.digests for part in parts]
+    whole = Samples(None, np.concatenate([part.labels for part in parts]), np.concatenate(digests))
     whole = whole.take(whole.order())
     content = whole.digests.tobytes() + whole.labels.tobytes() + "/".join(class_names).encode()
     return hashlib.blake2b(content, digest_size=16).hexdigest()
