@@ -77,10 +77,10 @@ def state(folder):
     return {path: value for path, value in found.items() if path.parts[0] != "cache"}
 
 
-def picture(size=96):
+def picture(size=96, seed=0):
     """A photograph's likeness `(size, size, 3)`: a gradient with noise."""
     y, x = np.mgrid[:size, :size]
-    noise = np.random.default_rng(0).integers(0, 100, (size, size, 3))
+    noise = np.random.default_rng(seed).integers(0, 100, (size, size, 3))
     return (np.stack([x * 2, y * 2, x * y // 36], -1) % 156 + noise).astype(np.uint8)
 
 
@@ -105,12 +105,11 @@ def png_of_size(width, height):
 
 
 def make_pictures(root, classes=("cat", "dog", "fox"), count=12, parts=("train", "test")):
-    """A data set of small PNG files."""
-    content = encoded("png", picture(32))
-    for folder in (root / part / name for part in parts for name in classes):
+    """A data set of small PNG files, all of them different."""
+    for seed, folder in enumerate(root / part / name for part in parts for name in classes):
         folder.mkdir(parents=True)
         for number in range(count):
-            (folder / f"{number}.png").write_bytes(content)
+            (folder / f"{number}.png").write_bytes(encoded("png", picture(32, [seed, number])))
     return root
 
 

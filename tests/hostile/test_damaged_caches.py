@@ -44,6 +44,8 @@ DAMAGED = {
     "a count of more than all": lambda path: change(path, num_resized=np.int64(10**9)),
     "too few images": lambda path: change(path, images=stored(path)["images"][1:]),
     "images of another size": lambda path: change(path, images=stored(path)["images"][:, 1:]),
+    "too few hashes": lambda path: change(path, digests=stored(path)["digests"][1:]),
+    "hashes as numbers": lambda path: change(path, digests=np.zeros(36)),
     "images as fractions": lambda path: change(path, images=stored(path)["images"].astype(np.float32)),
     "images as objects": lambda path: change(path, images=stored(path)["images"].astype(object)),
     "images of a declared TB": lambda path: path.write_bytes(path.read_bytes().replace(b"'shape': (36,", b"'shape': (10**9,")),

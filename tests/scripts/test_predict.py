@@ -108,7 +108,7 @@ def test_images_of_any_shape_get_the_probabilities_that_training_would_give_them
     names = ("cat", "dog")
     for number, (height, width) in enumerate(SIZES):
         write_picture(tmp_path / "data" / names[number % 2] / f"{number}.png", number, height, width)
-    pixels, _, num_resized = folders.read_part(tmp_path / "data", names, SIZE, tmp_path / "cache")
+    pixels, *_, num_resized = folders.read_part(tmp_path / "data", names, SIZE, tmp_path / "cache")
     code, out, err = call(predict.main, run, "data", "--json")
     assert code == 0 and num_resized == len(SIZES) - 1
     rows = json.loads(out)

@@ -123,7 +123,7 @@ def test_a_cosine_can_t_be_made_longer(script, tmp_path, call):
     assert script.parse_args(["--resume", str(tmp_path), "--epochs", "99"]).epochs == 99
     files.write_json(tmp_path / "args.json", resume.stored_form(script.parse_args(["--schedule", "cosine"])))
     code, _, told = call(script.main, "--resume", tmp_path, "--epochs", "99")
-    assert code == cli.EXIT_BAD_INPUT and "allowed beside it: --devices (see" in told
+    assert code == cli.EXIT_BAD_INPUT and "allowed beside it: --devices, --data (moved images) (see" in told
 
 
 def test_crop_and_cutout_are_what_training_sees(fit_of):
