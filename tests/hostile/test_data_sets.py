@@ -77,6 +77,7 @@ CHANGES = {  # of a data set in `pictures`, and a word of the line
     "a FIFO": (lambda root: os.mkfifo(root / OF_CAT), OF_CAT),
     "a socket": (lambda root: (os.chdir(root / CAT), listen(root / OF_CAT), os.chdir(root.parent)), OF_CAT),
     "a device": (lambda root: (root / OF_CAT).symlink_to(ENDLESS), OF_CAT),
+    "a link to a file without an end": (lambda root: (root / OF_CAT).symlink_to("/proc/kmsg"), OF_CAT),
     "a link to itself": (lambda root: (root / OF_CAT).symlink_to("x.png"), OF_CAT),
     "a link to nothing": (lambda root: (root / OF_CAT).symlink_to("nothing.png"), OF_CAT),
     "a link to its folder": (lambda root: (root / OF_CAT).symlink_to("."), OF_CAT),
