@@ -1,6 +1,6 @@
 """Folders of images: `train/<class>/*`, `val/<class>/*` and `test/<class>/*`, as ImageNet has them, or just `<class>/*`.
 
-The decoded images are cached in one file, whose name is a hash of every image's path, size and modification time.
+The decoded images are cached in one file, whose name is a hash of every image's path, size, times and inode.
 """
 
 import hashlib
@@ -128,7 +128,7 @@ def _scan(folder):
 
 
 def list_files(folder, class_names, may_lack_classes):
-    """Paths and labels of one part, and a hash of every image's path, size and modification time."""
+    """Paths and labels of one part, and a hash of every image's path, size, times and inode."""
     paths, labels, fingerprint = [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
     for label, name in enumerate(class_names):
         before = len(paths)
@@ -143,7 +143,8 @@ def list_files(folder, class_names, may_lack_classes):
             if not entry.name.lower().endswith(images.EXTENSIONS) or not stat.S_ISREG(status.st_mode):
                 allowed = ", ".join(images.EXTENSIONS)
                 raise InputError(f"{entry.path} is not an image; a class folder holds only {allowed} files: move it away")
-            fingerprint.update(os.fsencode(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+            state = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            fingerprint.update(os.fsencode(f"{name}/{entry.name}\0{state}\n"))
             paths.append(entry.path)
             labels.append(label)
         if len(paths) == before and not may_lack_classes:

@@ -2,6 +2,7 @@ import io
 import os
 import re
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from images import in_order, load
 from PIL import Image
 
 from common import cli
-from common.data import cifar10, images
+from common.data import cifar10, folders, images
 from common.data import dataset as data
 
 
@@ -68,6 +69,34 @@ def test_decoded_images_are_kept_until_a_file_changes(tmp_path, image_folder, ca
     after = load(folder, tmp_path)
     pixels = np.concatenate([after.train.images, after.val.images])
     assert (pixels == 77).all(axis=(1, 2, 3)).sum() == 1
+
+
+def swap(one, other):
+    shutil.move(one, one.with_suffix(".tmp"))
+    shutil.move(other, one)
+    shutil.move(one.with_suffix(".tmp"), other)
+
+
+def edit(one, other):
+    time.sleep(0.02)  # the file system's clock may tick every 10 ms
+    one.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("change, expected", [(swap, [200, 10]), (edit, [200, 200])])
+def test_no_stale_image_is_kept_where_size_and_time_stay(tmp_path, change, expected):
+    paths = [tmp_path / "data" / name / "0.bmp" for name in ("cat", "dog")]
+    for path, grey in zip(paths, (10, 200), strict=True):
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8), grey, np.uint8)).save(path)
+        os.utime(path, ns=(1, 1))
+
+    def read():
+        return folders.read_part(tmp_path / "data", ("cat", "dog"), 8, tmp_path / "cache")[0][:, 0, 0, 0].tolist()
+
+    assert read() == [10, 200]
+    change(*paths)
+    os.utime(paths[0], ns=(1, 1))
+    assert read() == expected
 
 
 def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, image_folder, capsys):
