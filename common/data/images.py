@@ -118,12 +118,15 @@ def need_memory(count, image_size, flag="--image-size"):
 
 
 def resize(image, image_size):
-    """An image `(h, w, c)` uint8 resized to a square: by `cv2.INTER_AREA` to shrink, by `cv2.INTER_CUBIC` to enlarge."""
-    if image.shape[:2] == (image_size, image_size):
-        return image
-    shrinks = image_size < max(image.shape[:2])
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(image, (image_size, image_size), interpolation=interpolation)
+    """An image `(h, w, c)` uint8 resized to a square: by `cv2.INTER_AREA` to shrink, then by `cv2.INTER_CUBIC` to enlarge.
+
+    Where one side shrinks and the other grows, one call of INTER_AREA would sample instead of averaging.
+    """
+    size = image_size, image_size
+    smaller = min(image.shape[1], image_size), min(image.shape[0], image_size)
+    if smaller != image.shape[1::-1]:
+        image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
+    return image if smaller == size else cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
 
 
 def resize_all(images, image_size):

@@ -254,6 +254,15 @@ def test_an_image_that_is_cut_off_or_none_is_named(tmp_path):
             images.read_image(tmp_path / name)
 
 
+@pytest.mark.parametrize("other_side", [1, 100, 224, 300])
+def test_a_side_that_shrinks_is_averaged_whatever_the_other_does(other_side):
+    columns = np.random.default_rng(0).integers(0, 256, (896, 3), np.uint8)
+    image = np.broadcast_to(columns, (other_side, 896, 3)).copy()  # stripes: the other side changes nothing
+    expected = np.broadcast_to(columns.reshape(224, 4, 3).mean(axis=1), (224, 224, 3))
+    assert np.abs(images.resize(image, 224) - expected).max() <= 0.5
+    assert np.abs(images.resize(image.transpose(1, 0, 2), 224) - expected.transpose(1, 0, 2)).max() <= 0.5
+
+
 def test_harmless_warnings_hide_no_damage(tmp_path):
     """libpng warns of each of these colour profiles; after thousands of warnings libjpeg's one counts as much."""
     folder, pixels = tmp_path / "one", np.full((8, 8, 3), 90, np.uint8)
