@@ -12,16 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-MAX_PIXELS = 100_000_000
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # read when OpenCV is imported
+import cv2
+import numpy as np
+from tqdm import tqdm
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-
-from common import backend, files  # noqa: E402
-from common.cli import InputError, reason  # noqa: E402
-from common.data.paths import EXTENSIONS  # noqa: E402
+from common import backend, files
+from common.cli import InputError, reason
+from common.data.paths import EXTENSIONS
 
 CHUNK = 256  # images per task of a thread
 SMALL_CHUNK = 16  # where they are read ahead
@@ -152,8 +149,9 @@ def _decode(path):
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     except cv2.error as error:
-        if "CV_IO_MAX_IMAGE" in str(error):
-            return None, f"has more than {MAX_PIXELS:,} pixels"
+        if bound := re.search(r"CV_IO_MAX_IMAGE_\w+", str(error)):
+            name = f"OPEN{bound[0]}"
+            return None, f"is larger than {name}={os.environ.get(name, 2**20)} allows"
         image = None
     if image is None:
         return None, f"is damaged, or not an image ({', '.join(end[1:].upper() for end in EXTENSIONS)})"

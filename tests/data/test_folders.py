@@ -2,7 +2,10 @@ import io
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from PIL import Image
 from common import cli
 from common.data import cifar10, folders, images
 from common.data import dataset as data
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_folder_reads_as_pillow_does(tmp_path, cifar10_subset):
@@ -261,6 +266,21 @@ def test_a_side_that_shrinks_is_averaged_whatever_the_other_does(other_side):
     expected = np.broadcast_to(columns.reshape(224, 4, 3).mean(axis=1), (224, 224, 3))
     assert np.abs(images.resize(image, 224) - expected).max() <= 0.5
     assert np.abs(images.resize(image.transpose(1, 0, 2), 224) - expected.transpose(1, 0, 2)).max() <= 0.5
+
+
+SCRIPTS = sorted(path.stem for path in ROOT.glob("train_*.py"))
+
+
+@pytest.mark.parametrize("script, bound", [("predict", "5000"), *((script, None) for script in SCRIPTS)])
+def test_an_image_of_too_many_pixels_is_refused_whatever_was_imported_first(tmp_path, script, bound):
+    width, height = (90, 60) if bound else (20_000, 6_000)
+    Image.new("1", (width, height)).save(tmp_path / "large.png")
+    code = f"import {script}; from common.data import images; images.read_image(r'{tmp_path / 'large.png'}')"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENCV_IO_MAX_IMAGE_PIXELS"}
+    environment |= {"OPENCV_IO_MAX_IMAGE_PIXELS": bound} if bound else {}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    expected = f"large.png is larger than OPENCV_IO_MAX_IMAGE_PIXELS={bound or 100_000_000} allows"
+    assert expected in ended.stderr.splitlines()[-1]
 
 
 def test_harmless_warnings_hide_no_damage(tmp_path):
