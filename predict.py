@@ -62,10 +62,10 @@ def batches(pictures, remarks):
     def readable():
         for picture in pictures:
             if picture.error:
-                remarks.complain(picture.error)
+                remarks.complain(f"{picture.error}; replace it, or move it away")
             else:
                 remarks.num_images += 1
-                remarks.num_squeezed += not picture.is_square
+                remarks.num_squeezed += picture.size[0] != picture.size[1]
                 yield picture
 
     good = readable()

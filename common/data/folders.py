@@ -3,6 +3,7 @@
 The decoded images are cached in one file, whose name is a hash of every image's path, size, times and inode.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -56,15 +57,13 @@ def read(root, class_names, image_size, cache_dir, upscaled_later=False):
     With `upscaled_later` square images of one size, if that is smaller, keep it. Raises InputError as `read_part` does.
     """
     train_folder, val_folder, test_folder = parts(root)
-    sizes = [image_size]
+    train, height, width = None, image_size, image_size
     if upscaled_later:
-        height, width = first_size(train_folder, class_names)
-        sizes = [height, image_size] if height == width and height < image_size else sizes
-    for size in sizes:
-        *train, num_resized = read_part(train_folder, class_names, size, cache_dir)
-        if not num_resized:  # all have the size of the first
-            image_size = size
-            break
+        with contextlib.suppress(InputError):  # the first one can't be read: then all such files are named below
+            height, width = first_size(train_folder, class_names)
+    if height == width < image_size and (train := read_part(train_folder, class_names, height, cache_dir, of_one_size=True)):
+        image_size = height
+    *train, num_resized = train or read_part(train_folder, class_names, image_size, cache_dir)
     read = [train]
     for folder in (val_folder, test_folder):
         if folder is None:
@@ -83,11 +82,12 @@ def read(root, class_names, image_size, cache_dir, upscaled_later=False):
     return *read, notes
 
 
-def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False):
+def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False, of_one_size=False):
     """Read all images of one part. Every class needs some, except in val and test, which `may_lack_classes`.
 
     Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64 and
-    the number of images that were resized. Raises InputError, naming the first file that can't be read.
+    the number of images that were resized; with `of_one_size` None where there are any. Raises InputError, naming the files
+    that can't be read.
     """
     paths, labels, fingerprint = list_files(folder, class_names, may_lack_classes)
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
@@ -100,11 +100,13 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
                 and pixels.dtype == np.uint8
                 and num_resized in counts
             ):
-                return pixels, labels, num_resized
+                return None if of_one_size and num_resized else (pixels, labels, num_resized)
         except (OSError, ValueError, KeyError, TypeError):
             pass
         tell(f"{cache} is damaged: reading the images again")
-    pixels, num_resized = images.read_images(paths, image_size, f"reading {folder}")
+    if (read := images.read_images(paths, image_size, f"reading {folder}", of_one_size)) is None:
+        return None
+    pixels, num_resized = read
     _store(cache, images=pixels, num_resized=np.int64(num_resized))
     return pixels, labels, num_resized
 

@@ -17,15 +17,19 @@ import numpy as np
 from tqdm import tqdm
 
 from common import backend, files
-from common.cli import InputError, reason
+from common.cli import InputError, listed, reason
 from common.data.paths import EXTENSIONS
 
-CHUNK = 256  # images per task of a thread
-SMALL_CHUNK = 16  # where they are read ahead
-MAX_AHEAD = 8  # such tasks at once
+CHUNK = 16  # images per task of a thread
+MAX_AHEAD = 2 * backend.num_cores()  # such tasks at once
 MAX_HELD = 2**16  # bytes of harmless warnings that are kept
-# What libjpeg and libpng say of damaged pixels. They also warn of odd colour profiles and versions, which do no harm.
-DAMAGE = re.compile(r"(Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|libpng.*(IDAT|CRC|compressed data)).*")
+JPEG_SCAN = re.compile(rb"\xff\xda\0[\x08-\x0e][\1-\4]")  # the start of one: marker, length, number of channels
+# What libjpeg and libpng say of damaged pixels. They also warn of odd colour profiles and versions, which do no harm, and of
+# bytes left over before a JPEG's end (marker D9), which whole ones have, too.
+DAMAGE = re.compile(
+    r"(Corrupt JPEG data(?!.* before marker 0xd9)|Premature end of JPEG|Inconsistent progression|"
+    r"libpng.*(IDAT|CRC|compressed data)).*"
+)
 
 # Errors are ours to report. OpenCV 5 has moved the function; 0 is LOG_LEVEL_SILENT in both.
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
@@ -33,52 +37,35 @@ DAMAGE = re.compile(r"(Corrupt JPEG data|Premature end of JPEG|Inconsistent prog
 
 def read_image(path):
     """An image file as `(h, w, 3)` uint8 RGB, without alpha. Raises InputError, naming the file and what is wrong."""
-    with backend.held_back_stderr() as (held, _):
-        image, error = _decode(path)
-        complaint = _complaint(held)
-    if error or complaint:
-        raise InputError(_named(path, error or f"is damaged ({complaint})"))
+    image, error = _decode_alone(path)
+    if error:
+        raise InputError(f"{path} {error}; replace it, or move it away")
     return image
 
 
-def read_images(paths, image_size, title):
+def read_images(paths, image_size, title, of_one_size=False):
     """Image files as squares, one array `(n, image_size, image_size, 3)` uint8, and how many of them had to be resized.
 
-    `title` is that of the progress bar. Raises InputError as `read_image` does, and for more than the memory holds.
+    `title` is that of the progress bar. With `of_one_size` reading ends at the first one that would have to be resized, and
+    gives None. Raises InputError, naming what can't be read, and for more than the memory holds.
     """
     need_memory(len(paths), image_size)
-    images, is_resized = np.empty((len(paths), image_size, image_size, 3), np.uint8), np.zeros(len(paths), bool)
-
-    def keep(index, image):
-        is_resized[index] = image.shape[:2] != (image_size, image_size)
-        images[index] = resize(image, image_size)
-
-    def read_chunk(start):
-        """Whether all images of a chunk could be read."""
-        for index in range(len(paths))[start : start + CHUNK]:
-            image, error = _decode(paths[index])
-            if error:
-                return False
-            keep(index, image)
-        return True
-
-    starts, rest = range(0, len(paths), CHUNK), ()
+    images, num_resized, errors = np.empty((len(paths), image_size, image_size, 3), np.uint8), 0, []
     with (
-        backend.held_back_stderr() as (held, stderr),
-        tqdm(total=len(paths), desc=title, unit=" images", disable=None, leave=False, file=stderr) as bar,
-        ThreadPoolExecutor(os.cpu_count()) as pool,  # OpenCV releases the GIL while it decodes
+        reading_ahead(paths, image_size) as pictures,
+        tqdm(pictures, title, len(paths), unit=" images", disable=None, leave=False) as bar,
     ):
-        try:
-            for start, is_good in zip(starts, pool.map(read_chunk, starts), strict=True):
-                if not is_good or _complaint(held):
-                    rest = range(start, len(paths))
-                    break
-                bar.update(CHUNK)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    for index in rest:  # one by one, to find the one that is damaged: it is in this chunk, or in one that was read beside it
-        keep(index, read_image(paths[index]))
-    return images, int(is_resized.sum())
+        for index, picture in enumerate(bar):
+            if picture.error:
+                errors.append(picture.error)
+                continue
+            images[index] = picture.image
+            num_resized += picture.size != (image_size, image_size)
+            if of_one_size and num_resized:
+                return None
+    if errors:
+        raise InputError(f"{listed(errors)}; replace such files, or move them away")
+    return images, num_resized
 
 
 class DecodedImage(NamedTuple):
@@ -86,7 +73,7 @@ class DecodedImage(NamedTuple):
 
     path: str
     image: np.ndarray | None
-    is_square: bool = True  # in the file
+    size: tuple[int, int] | None = None  # height and width in the file
     error: str | None = None
 
 
@@ -100,7 +87,7 @@ def reading_ahead(paths, image_size):
     with (
         backend.held_back_stderr() as (held, stderr),
         contextlib.redirect_stderr(stderr if _is_descriptor_2(sys.stderr) else sys.stderr),
-        ThreadPoolExecutor(min(MAX_AHEAD // 2, backend.num_cores())) as pool,
+        ThreadPoolExecutor(backend.num_cores()) as pool,  # OpenCV releases the GIL while it decodes
     ):
         try:
             yield _pictures(iter(paths), image_size, held, pool)
@@ -164,17 +151,14 @@ def _is_cut_off(content):
         return b"IEND\xaeB`\x82" not in content
     if not content.startswith(b"\xff\xd8"):
         return False
-    place = 2  # skip the segments, which may hold a thumbnail, up to the start of the scan (FF DA)
-    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
-        place += 2 + int.from_bytes(content[place + 2 : place + 4])
-    return content.find(b"\xff\xd9", place) < 0
+    return b"\xff\xd9" not in JPEG_SCAN.split(content)[-1]  # a thumbnail, which has an end too, comes before the last scan
 
 
 def _pictures(paths, image_size, held, pool):
     """The DecodedImages of `reading_ahead`. What a decoder says may be of any image that is being read at that time."""
     pending = deque()
     while True:
-        while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, SMALL_CHUNK))):
+        while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, CHUNK))):
             pending.append(pool.submit(lambda chunk: [_picture(path, image_size, *_decode(path)) for path in chunk], chunk))
         if not pending:
             return
@@ -184,28 +168,22 @@ def _pictures(paths, image_size, held, pool):
             pending.clear()
             is_damaged = _complaint(held)  # now nobody writes
             held.truncate(0)
-            done = (_read_again(picture, image_size) for picture in done) if is_damaged else done
+            done = (_picture(one.path, image_size, *_decode_alone(one.path)) for one in done) if is_damaged else done
         yield from done
 
 
 def _picture(path, image_size, image, error):
     if error:
-        return DecodedImage(path, None, error=_named(path, error))
-    return DecodedImage(path, resize(image, image_size), image.shape[0] == image.shape[1])
+        return DecodedImage(path, None, error=f"{path} {error}")
+    return DecodedImage(path, resize(image, image_size), image.shape[:2])
 
 
-def _named(path, error):
-    return f"{path} {error}; replace it, or move it away"
-
-
-def _read_again(picture, image_size):
-    """The same DecodedImage, read alone: a decoder may have complained about this image."""
-    if picture.error:
-        return picture
-    try:
-        return _picture(picture.path, image_size, read_image(picture.path), None)
-    except InputError as error:
-        return DecodedImage(picture.path, None, error=str(error))
+def _decode_alone(path):
+    """As `_decode`, where nothing else is decoded at that time: a complaint of the decoder is of this image."""
+    with backend.held_back_stderr() as (held, _):
+        image, error = _decode(path)
+        complaint = _complaint(held)
+    return image, error or (complaint and f"is damaged ({complaint})")
 
 
 def _is_descriptor_2(stream):

@@ -10,11 +10,11 @@ import sys
 
 from tqdm import tqdm
 
-from common.cli import InputError, one_line, tell
+from common.cli import InputError, listed, one_line, tell
 from common.results import tables
 
 BAR_WIDTH = 30
-MAX_COMPLAINTS = 5  # in the last line
+MAX_COMPLAINTS = 5  # that are kept for the last line
 
 
 @contextlib.contextmanager
@@ -99,8 +99,7 @@ class Remarks:
         if self.num_complaints and self.at_once:
             raise InputError(f"images that can't be read: {self.num_complaints:,}; they are named above")
         if self.num_complaints:
-            more = self.num_complaints - len(self.first_complaints)
-            raise InputError("; ".join(self.first_complaints) + (f"; and {more:,} more" if more else ""))
+            raise InputError(listed(self.first_complaints, self.num_complaints))
 
 
 def _most_probable(class_names, probabilities):

@@ -193,6 +193,15 @@ def test_val_may_lack_classes_in_everything_that_uses_it(tmp_path, shades):
         data.only_classes(own, [0], "--classes-b")
 
 
+def test_a_first_image_of_another_size_makes_nothing_be_read_or_cached_twice(tmp_path, shades, monkeypatch):
+    folder, decode, decoded = shades(TRAIN | {"test/cat": [60]}, size=16), images._decode, []
+    Image.fromarray(np.full((8, 8), 140, np.uint8)).save(folder / "train" / "cat" / "-.png")
+    monkeypatch.setattr(images, "_decode", lambda path: decoded.append(path) or decode(path))
+    monkeypatch.setattr(images, "MAX_AHEAD", 1)
+    assert load(folder, tmp_path, upscaled_later=True).test.images.shape == (1, 32, 32, 3)
+    assert len(decoded) <= 1 + images.CHUNK + 41 + 1 and len(list((tmp_path / "cache" / "pictures").iterdir())) == 2
+
+
 def test_val_is_upscaled_later_or_resized_as_train_is(tmp_path, shades, capsys):
     folder = shades(TRAIN | {"test/cat": [60]})
     Image.fromarray(np.full((20, 30), 140, np.uint8)).save(folder / "test" / "cat" / "large.png")
@@ -293,7 +302,7 @@ def test_harmless_warnings_hide_no_damage(tmp_path):
         (folder / f"{number:04}.png").write_bytes(file.getvalue())
     file = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(file, "jpeg", progressive=True)
+    Image.fromarray(noise).save(file, "jpeg", restart_marker_blocks=1)
     content = file.getvalue()
     middle = len(content) // 2
     (folder / "last.jpg").write_bytes(content[:middle] + bytes(40) + content[middle + 40 :])

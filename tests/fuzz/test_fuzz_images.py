@@ -43,9 +43,10 @@ def test_many_are_read_as_one_by_one(tmp_path, contents):
         try:
             return read()
         except InputError as error:
-            return str(error)
+            return str(error).split("; replace")[0]
 
     with contained():
         together = outcome(lambda: images.read_images(paths, 8, "reading")[0].tolist())
-        alone = outcome(lambda: [images.resize(images.read_image(path), 8).tolist() for path in paths])
-    assert together == alone
+        alone = [outcome(lambda path=path: images.resize(images.read_image(path), 8).tolist()) for path in paths]
+    errors = [error for error in alone if isinstance(error, str)]
+    assert together == ("; ".join(errors) or alone)

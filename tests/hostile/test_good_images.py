@@ -43,8 +43,9 @@ EXACT = {
     "PNG called JPEG": ("jpg", encoded("png", RGB)),
     "PNG in capitals": ("PNG", encoded("png", RGB)),
 }
+JPEG = encoded("jpeg", RGB)
 ROUNDED = {
-    "JPEG": ("jpg", encoded("jpeg", RGB)),
+    "JPEG": ("jpg", JPEG),
     "grey JPEG": ("jpg", encoded("jpeg", RGB.convert("L"))),
     "CMYK JPEG": ("jpg", encoded("jpeg", RGB.convert("CMYK"))),
     "progressive JPEG": ("jpeg", encoded("jpeg", RGB, progressive=True)),
@@ -52,7 +53,12 @@ ROUNDED = {
     "JPEG with whole colours": ("jpg", encoded("jpeg", RGB, subsampling=0)),
     "turned JPEG": ("jpg", encoded("jpeg", RGB, exif=TURNED)),
     "JPEG with a thumbnail": ("jpg", encoded("jpeg", RGB, exif=WITH_THUMBNAIL)),
-    "JPEG with bytes after its end": ("jpg", encoded("jpeg", RGB) + bytes(500)),
+    "JPEG with bytes after its end": ("jpg", JPEG + bytes(500)),
+    "JPEG with a film after its end": ("jpg", JPEG + np.random.default_rng(0).bytes(2**20) + b"\xff\xda\0"),
+    "JPEG with 65 bytes before its end": ("jpg", JPEG[:-2] + b"\x55" * 65 + JPEG[-2:]),
+    "JPEG with fill bytes before its end": ("jpg", JPEG[:-2] + b"\xff" * 9 + JPEG[-2:]),
+    "JPEG with fill bytes before each table": ("jpg", JPEG.replace(b"\xff\xdb", b"\xff\xff\xff\xdb")),
+    "JPEG with fill bytes before its scan": ("jpg", JPEG.replace(b"\xff\xda", b"\xff\xff\xda")),
     "WebP": ("webp", encoded("webp", RGB)),
 }
 

@@ -235,7 +235,7 @@ def test_text_names_five_of_them_in_one_line(run, call):
 
 def test_an_image_of_which_only_its_decoder_complains_is_found_among_those_read_beside_it():
     """Descriptor 2 of all threads is one: a complaint may be of any of them."""
-    good = encoded("jpeg", noisy_picture(32), quality=95)
+    good = encoded("jpeg", noisy_picture(32), restart_marker_blocks=1)
     content = zeroed(good, 700)
     for number in range(300):
         Path(f"{number}.jpg").write_bytes(content if number in (0, 77, 78, 299) else good)
@@ -260,7 +260,7 @@ def test_only_so_many_images_are_read_ahead():
     with images.reading_ahead(paths(), SIZE) as pictures:
         for _ in range(1000):
             next(pictures)
-    assert len(asked) <= 1000 + images.MAX_AHEAD * images.SMALL_CHUNK
+    assert len(asked) <= 1000 + images.MAX_AHEAD * images.CHUNK
 
 
 def test_the_array_is_closed_where_nothing_could_be_read(run, call, on_stdin):
