@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from common import files
-from common.cli import InputError, reason, tell
+from common.cli import InputError, listed, reason, tell
 from common.data import images
+from common.data.paths import is_hidden
 
 VAL = ("val", "valid", "validation")  # what the val part is called
-DESKTOP_FILES = ("thumbs.db", "desktop.ini")
 CACHE_VERSION = 1
 
 
@@ -42,7 +42,9 @@ def class_names(root):
     names = _subfolders(train)
     if len(names) < 2:
         content = f"one class only, {names[0]}" if names else "no class folders"
-        raise InputError(f"--data {root}: {train} holds {content}; two or more are needed, as in train/<class>/*.png")
+        is_class = train != root and set(_subfolders(root)) - {"train", "test", *VAL}
+        way_out = "; if train is a class, move all classes into a new train/, as in train/train/*.png" if is_class else ""
+        raise InputError(f"--data {root}: {train} holds {content}; two or more are needed, as in train/<class>/*.png{way_out}")
     if strange := [name for name in names if name.encode(errors="replace").decode() != name]:
         raise InputError(f"--data {root}: the name of {train / strange[0]} is not UTF-8; rename it")
     for part in filter(None, others):
@@ -117,40 +119,45 @@ def first_size(folder, class_names):
 
 
 def _subfolders(folder):
-    names = [entry.name for entry in _scan(folder) if not entry.name.startswith(".")]
-    return [name for name in names if files.kind(folder / name, "--data") == "folder"]
+    return [entry.name for entry in _scan(folder) if files.kind(entry.path, "--data") == "folder"]
 
 
 def _scan(folder):
-    """The entries of a folder, by name. Raises InputError where it can't be listed."""
+    """The entries of a folder that are not hidden, by name. Raises InputError where it can't be listed."""
     try:
-        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+        return sorted((entry for entry in os.scandir(folder) if not is_hidden(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"--data: {folder} can't be read: {reason(error)}; give a folder that can") from error
 
 
 def list_files(folder, class_names, may_lack_classes):
-    """Paths and labels of one part, and a hash of every image's path, size, times and inode."""
-    paths, labels, fingerprint = [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
+    """Paths and labels of one part, and a hash of every image's path, size, times and inode.
+
+    Raises InputError, naming what a class folder holds that is no image, and for a class without images, unless a part
+    `may_lack_classes`.
+    """
+    paths, labels, strange, fingerprint = [], [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
     for label, name in enumerate(class_names):
-        before = len(paths)
+        before = len(paths) + len(strange)
         entries = _scan(folder / name) if files.kind(folder / name, "--data") == "folder" else ()
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in DESKTOP_FILES:
-                continue
             try:
                 status = entry.stat()
             except OSError as error:  # a link to nothing or to itself, a folder that may be listed but not entered
-                raise InputError(f"{entry.path} can't be read: {reason(error)}; move it away") from error
+                strange.append(f"{entry.path} can't be read: {reason(error)}")
+                continue
             if not entry.name.lower().endswith(images.EXTENSIONS) or not stat.S_ISREG(status.st_mode):
-                allowed = ", ".join(images.EXTENSIONS)
-                raise InputError(f"{entry.path} is not an image; a class folder holds only {allowed} files: move it away")
+                strange.append(f"{entry.path} is not an image")
+                continue
             state = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
             fingerprint.update(os.fsencode(f"{name}/{entry.name}\0{state}\n"))
             paths.append(entry.path)
             labels.append(label)
-        if len(paths) == before and not may_lack_classes:
+        if len(paths) + len(strange) == before and not may_lack_classes:
             raise InputError(f"{folder / name} holds no images; add some, or remove the folder")
+    if strange:
+        allowed = ", ".join(images.EXTENSIONS)
+        raise InputError(f"{listed(strange)}; a class folder holds only {allowed} files: move others away")
     return paths, np.array(labels, np.int64), fingerprint.hexdigest()[:20]
 
 

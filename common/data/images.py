@@ -1,4 +1,4 @@
-"""Image files, one at a time or many in threads: PNG, JPEG, WebP or BMP of any size, read by OpenCV as RGB.
+"""Image files, one at a time or many in threads: those of `FORMATS`, of any size, read by OpenCV as RGB.
 
 OpenCV returns an image for many a damaged file; its decoders complain on stderr at best. Their complaints are caught and count.
 """
@@ -18,12 +18,26 @@ from tqdm import tqdm
 
 from common import backend, files
 from common.cli import InputError, listed, reason
-from common.data.paths import EXTENSIONS
 
+# How the files begin, and how their names end, that OpenCV decodes to Pillow's pixels. JPEG 2000 and AVIF are left out: some
+# colour spaces, transparency and turned images differ. The wheels have GIF from OpenCV 4.12 on.
+FORMATS = {
+    "BMP": (rb"BM", (".bmp", ".dib")),
+    "GIF": (rb"GIF8", (".gif",)),
+    "JPEG": (rb"\xff\xd8", (".jpg", ".jpeg", ".jpe", ".jfif")),
+    "PNG": (rb"\x89PNG", (".png",)),
+    "PNM": (rb"P[1-6]\s", (".pbm", ".pgm", ".pnm", ".ppm")),
+    "TIFF": (rb"II[*+]\0|MM\0[*+]", (".tif", ".tiff")),
+    "WebP": (rb"RIFF....WEBP", (".webp",)),
+}
+FORMATS = {name: form for name, form in FORMATS.items() if cv2.haveImageWriter(form[1][0])}
+STARTS = re.compile(b"|".join(start for start, _ in FORMATS.values()), re.DOTALL)
+EXTENSIONS = tuple(end for _, ends in FORMATS.values() for end in ends)
 CHUNK = 16  # images per task of a thread
 MAX_AHEAD = 2 * backend.num_cores()  # such tasks at once
 MAX_HELD = 2**16  # bytes of harmless warnings that are kept
 JPEG_SCAN = re.compile(rb"\xff\xda\0[\x08-\x0e][\1-\4]")  # the start of one: marker, length, number of channels
+PNM_MAXIMUM = re.compile(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # the third number; OpenCV does not look at it
 # What libjpeg and libpng say of damaged pixels. They also warn of odd colour profiles and versions, which do no harm, and of
 # bytes left over before a JPEG's end (marker D9), which whole ones have, too.
 DAMAGE = re.compile(
@@ -131,27 +145,29 @@ def _decode(path):
         content = files.read(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         return None, f"can't be read: {reason(error)}"
-    if _is_cut_off(content):
-        return None, "is cut off: its end is missing"
+    if fault := _fault(content):
+        return None, fault
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if STARTS.match(content) else None
     except cv2.error as error:
         if bound := re.search(r"CV_IO_MAX_IMAGE_\w+", str(error)):
             name = f"OPEN{bound[0]}"
             return None, f"is larger than {name}={os.environ.get(name, 2**20)} allows"
         image = None
     if image is None:
-        return None, f"is damaged, or not an image ({', '.join(end[1:].upper() for end in EXTENSIONS)})"
+        return None, f"is damaged, or not an image ({', '.join(FORMATS)})"
     return image, None
 
 
-def _is_cut_off(content):
-    """Whether a PNG or JPEG lacks its end. OpenCV decodes half a JPEG without an error."""
-    if content.startswith(b"\x89PNG"):
-        return b"IEND\xaeB`\x82" not in content
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    return b"\xff\xd9" not in JPEG_SCAN.split(content)[-1]  # a thumbnail, which has an end too, comes before the last scan
+def _fault(content):
+    """What is wrong with an image that OpenCV would decode without an error, or None."""
+    is_cut_off = content.startswith(b"\x89PNG") and b"IEND\xaeB`\x82" not in content
+    if content.startswith(b"\xff\xd8"):  # a thumbnail, which has an end too, comes before the last scan
+        is_cut_off = b"\xff\xd9" not in JPEG_SCAN.split(content)[-1]
+    if is_cut_off:
+        return "is cut off: its end is missing"
+    maximum = PNM_MAXIMUM.match(content)
+    return "has a maximum value (maxval) other than 255 and 65535" if maximum and maximum[1] not in (b"255", b"65535") else None
 
 
 def _pictures(paths, image_size, held, pool):

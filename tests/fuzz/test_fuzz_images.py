@@ -16,6 +16,9 @@ ORIGINALS = {
     "jpg": [encoded("jpeg", SMALL), encoded("jpeg", SMALL, progressive=True), encoded("jpeg", SMALL, restart_marker_blocks=2)],
     "webp": [encoded("webp", SMALL), encoded("webp", SMALL, lossless=True)],
     "bmp": [encoded("bmp", SMALL), encoded("bmp", SMALL[..., 0])],
+    "gif": [encoded("gif", SMALL)],
+    "tif": [encoded("tiff", SMALL, compression=kind) for kind in (None, "tiff_lzw", "tiff_adobe_deflate", "jpeg")],
+    "ppm": [encoded("ppm", SMALL), b"P2 3 2 255\n1 2 3\n4 5 6\n"],
 }
 
 

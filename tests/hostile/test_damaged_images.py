@@ -16,6 +16,8 @@ FORMATS = {
     "webp": encoded("webp"),
     "lossless.webp": encoded("webp", lossless=True),
     "bmp": encoded("bmp"),
+    "gif": encoded("gif"),
+    "tif": encoded("tiff", compression="tiff_lzw"),
 }
 # Nothing tells WebP's and BMP's pixels from others: only their headers and their length can be checked.
 HAVE_AN_END = ("png", "jpg", "progressive.jpg", "restarts.jpg")
@@ -48,7 +50,7 @@ def png_with_wrong_checksum():
 
 DAMAGED = {
     **{f"{name} zeroed at its head": (name, zeroed(content, 0)) for name, content in FORMATS.items()},
-    **{f"{name} zeroed in its header": (name, zeroed(content, 14, 12)) for name, content in FORMATS.items()},
+    **{f"{name} zeroed in its header": (name, zeroed(FORMATS[name], 14, 12)) for name in FORMATS if name not in ("gif", "tif")},
     **{
         f"{name} zeroed {place}": (name, zeroed(FORMATS[name], int(len(FORMATS[name]) * share)))
         for name in TELL_IN_THE_MIDDLE
@@ -71,6 +73,9 @@ DAMAGED = {
     "BMP of 30,000 x 30,000": ("bmp", bmp_of_size(30_000, 30_000)),
     "BMP of 2 to the 31st": ("bmp", bmp_of_size(2**31 - 1, 2**31 - 1)),
     "BMP of no height": ("bmp", bmp_of_size(96, 0)),
+    "PGM with 100 for white": ("pgm", b"P2 2 1 100\n50 100\n"),
+    "JPEG 2000": ("jpg", encoded("jpeg2000")),
+    "AVIF": ("png", encoded("avif")),
     "empty": ("png", b""),
     "text": ("png", b"hello"),
     "a web page": ("jpg", b"<!DOCTYPE html><html><body>404</body></html>"),

@@ -39,6 +39,25 @@ EXACT = {
     "BMP with a palette": ("bmp", encoded("bmp", RGB.convert("P"))),
     "BMP of 32 bits": ("bmp", encoded("bmp", ALPHA)),
     "BMP with bytes after its end": ("bmp", encoded("bmp", RGB) + bytes(500)),
+    "BMP called DIB": ("dib", encoded("bmp", RGB)),
+    "GIF": ("gif", encoded("gif", RGB.convert("P"))),
+    "grey GIF": ("gif", encoded("gif", RGB.convert("L"))),
+    "GIF with a transparent colour": ("gif", encoded("gif", RGB.convert("P"), transparency=3)),
+    "animated GIF": ("gif", encoded("gif", RGB.convert("P"), save_all=True, append_images=[OTHER.convert("P")])),
+    **{f"TIFF, {mode}": ("tif", encoded("tiff", RGB.convert(mode))) for mode in ("RGB", "L", "1", "P", "LA", "CMYK")},
+    **{
+        f"TIFF, {kind}": ("tiff", encoded("tiff", RGB, compression=kind))
+        for kind in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+    },
+    "TIFF by fax": ("tif", encoded("tiff", RGB.convert("1"), compression="group4")),
+    "TIFF of two pages": ("tif", encoded("tiff", RGB, save_all=True, append_images=[OTHER])),
+    "turned TIFF": ("tif", encoded("tiff", RGB, exif=TURNED)),
+    "large TIFF": ("tif", encoded("tiff", RGB, big_tiff=True)),
+    "TIFF with alpha, opaque": ("tif", encoded("tiff", RGB.convert("RGBA"))),
+    "PPM": ("ppm", encoded("ppm", RGB)),
+    "PGM": ("pgm", encoded("ppm", RGB.convert("L"))),
+    "PBM": ("pbm", encoded("ppm", RGB.convert("1"))),
+    "PNM in text": ("pnm", b"P3\n# 2 x 1\n2 1\n255\n1 2 3\n40 50 255\n"),
     "JPEG called PNG": ("png", encoded("jpeg", RGB)),
     "PNG called JPEG": ("jpg", encoded("png", RGB)),
     "PNG in capitals": ("PNG", encoded("png", RGB)),
@@ -46,6 +65,8 @@ EXACT = {
 JPEG = encoded("jpeg", RGB)
 ROUNDED = {
     "JPEG": ("jpg", JPEG),
+    "JPEG called JFIF": ("jfif", JPEG),
+    "JPEG called JPE": ("jpe", JPEG),
     "grey JPEG": ("jpg", encoded("jpeg", RGB.convert("L"))),
     "CMYK JPEG": ("jpg", encoded("jpeg", RGB.convert("CMYK"))),
     "progressive JPEG": ("jpeg", encoded("jpeg", RGB, progressive=True)),
@@ -86,9 +107,10 @@ def test_a_whole_image_is_read_as_pillow_reads_it(tmp_path, case):
     assert np.abs(image.astype(int) - expected).max() <= (case in ROUNDED) * 2
 
 
-def test_16_grey_bits_become_8(tmp_path):
-    (tmp_path / "deep.png").write_bytes(encoded("png", Image.fromarray(DEEP)))
-    assert np.array_equal(read(tmp_path / "deep.png"), np.dstack([DEEP >> 8] * 3))
+@pytest.mark.parametrize("form", ["png", "tiff", "ppm"])
+def test_16_grey_bits_become_8(tmp_path, form):
+    (tmp_path / "deep.x").write_bytes(encoded(form, Image.fromarray(DEEP)))
+    assert np.array_equal(read(tmp_path / "deep.x"), np.dstack([DEEP >> 8] * 3))
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,23 @@ def test_latest_is_named_on_stderr(run, call):
     assert code == 0 and len(json.loads(out)) == 1 and err == "latest: runs/mine\n"
 
 
+def test_a_folder_holds_the_images_that_training_takes_and_counts_the_others(run, model, call, tmp_path):
+    names = [f"photos/cat/{number:02}{ending.upper()}" for number, ending in enumerate(images.EXTENSIONS)]
+    for path in [*names, "photos/cat/@eaDir/x.png", "photos/__MACOSX/x.png", "photos/cat/.x.avif", "photos/cat/Thumbs.db"]:
+        write_picture(path, 1)
+    assert folders.list_files(Path("photos"), ["cat"], False)[0] == names and folders._subfolders(Path("photos")) == ["cat"]
+    for path in ("a.avif", "b.AVIF", "notes.txt", "README"):
+        write_picture(f"photos/{path}", 2)
+    Path("photos/linked").symlink_to(run)
+    code, out, err = call(predict.main, run, "photos", "--json")
+    assert code == 0 and [row["path"] for row in json.loads(out)] == names
+    expected = "2 .avif, 1 linked folders, 1 .txt, 1 without ending"
+    start, counts = err.split(": ")
+    assert start == "5 left out of folders, since they are not images" and sorted(counts.strip().split(", ")) == sorted(
+        expected.split(", ")
+    )
+
+
 def test_folders_and_globs_are_sorted_without_hidden_files_and_each_image_counts_once(run, call):
     for path in ("b/10.png", "b/2.PNG", "b/.hidden.png", "b/.git/x.png", "b/deep/a.png", "b/note.txt", "c.png"):
         write_picture(path, 0)
