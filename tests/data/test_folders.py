@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from images import in_order, load
 from PIL import Image
 
-from common import cli
+from common import backend, cli
 from common.data import cifar10, folders, images
 from common.data import dataset as data
 
@@ -266,6 +267,14 @@ def test_an_image_that_is_cut_off_or_none_is_named(tmp_path):
     for name in ("text.png", "absent.png"):
         with pytest.raises(cli.InputError, match=name):
             images.read_image(tmp_path / name)
+
+
+def test_as_many_threads_decode_as_the_process_has_cores(monkeypatch):
+    counts = []
+    monkeypatch.setattr(backend, "num_cores", lambda: 3)
+    monkeypatch.setattr(images, "ThreadPoolExecutor", lambda count: counts.append(count) or ThreadPoolExecutor(count))
+    images.read_images([], 8, "")
+    assert counts == [3]
 
 
 @pytest.mark.parametrize("other_side", [1, 100, 224, 300])

@@ -45,10 +45,7 @@ EXACT = {
     "GIF with a transparent colour": ("gif", encoded("gif", RGB.convert("P"), transparency=3)),
     "animated GIF": ("gif", encoded("gif", RGB.convert("P"), save_all=True, append_images=[OTHER.convert("P")])),
     **{f"TIFF, {mode}": ("tif", encoded("tiff", RGB.convert(mode))) for mode in ("RGB", "L", "1", "P", "LA", "CMYK")},
-    **{
-        f"TIFF, {kind}": ("tiff", encoded("tiff", RGB, compression=kind))
-        for kind in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
-    },
+    **{kind: ("tiff", encoded("tiff", RGB, compression=kind)) for kind in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")},
     "TIFF by fax": ("tif", encoded("tiff", RGB.convert("1"), compression="group4")),
     "TIFF of two pages": ("tif", encoded("tiff", RGB, save_all=True, append_images=[OTHER])),
     "turned TIFF": ("tif", encoded("tiff", RGB, exif=TURNED)),
@@ -65,8 +62,6 @@ EXACT = {
 JPEG = encoded("jpeg", RGB)
 ROUNDED = {
     "JPEG": ("jpg", JPEG),
-    "JPEG called JFIF": ("jfif", JPEG),
-    "JPEG called JPE": ("jpe", JPEG),
     "grey JPEG": ("jpg", encoded("jpeg", RGB.convert("L"))),
     "CMYK JPEG": ("jpg", encoded("jpeg", RGB.convert("CMYK"))),
     "progressive JPEG": ("jpeg", encoded("jpeg", RGB, progressive=True)),
