@@ -8,9 +8,9 @@
 
 RUN_DIR is a run folder, the subfolder of one of its models, `latest` for the newest run under runs/, or a model file alone with
 the names of its --classes. IMAGE is an image file, a folder (all images under it), a quoted glob, or - for a list of paths on
-stdin, one a line or with NULs between them. Images are PNG, JPEG, WebP or BMP of any size and number, resized to the model's as
-in training: what is not square is squeezed. An image that can't be read is named on stderr, the others are still predicted, and
-the exit code is 2.
+stdin, one a line or with NULs between them. Images are PNG, JPEG, WebP, BMP, GIF, TIFF or PNM of any size and number, resized
+to the model's as in training: what is not square is squeezed. Other files of a folder are left out and counted on stderr. An
+image that can't be read is named on stderr, the others are still predicted, and the exit code is 2.
 """
 
 import contextlib
@@ -45,14 +45,18 @@ def parse_args(argv=None):
     return args
 
 
-def find_images(arguments, complain):
+def find_images(arguments, remarks):
     """Paths that the arguments mean, each once, and their number: None where stdin names some, which are read as they come."""
+
+    def find(argument):
+        return paths.find(argument, remarks.complain, remarks.left_out)
+
     if STDIN not in arguments:
-        found = dict.fromkeys(path for argument in arguments for path in paths.find(argument, complain))
+        found = dict.fromkeys(path for argument in arguments for path in find(argument))
         return found, len(found)
     if sys.stdin is None:
         raise cli.InputError(f"IMAGE {STDIN}: stdin is closed")
-    each = (paths.listed(sys.stdin.buffer) if word == STDIN else paths.find(word, complain) for word in arguments)
+    each = (paths.listed(sys.stdin.buffer) if word == STDIN else find(word) for word in arguments)
     return itertools.chain.from_iterable(each), None
 
 
@@ -62,10 +66,10 @@ def batches(pictures, remarks):
     def readable():
         for picture in pictures:
             if picture.error:
-                remarks.complain(picture.error)
+                remarks.complain(f"{picture.error}; replace it, or move it away")
             else:
                 remarks.num_images += 1
-                remarks.num_squeezed += not picture.is_square
+                remarks.num_squeezed += picture.size[0] != picture.size[1]
                 yield picture
 
     good = readable()
@@ -105,7 +109,7 @@ def main(argv=None):
     args = parse_args(argv)
     run = finished.find(args.run_dir, args.classes)
     remarks = printing.Remarks(at_once=args.csv or args.json)
-    found, total = find_images(args.images, remarks.complain)
+    found, total = find_images(args.images, remarks)
     if args.csv or args.json:
         form = (printing.as_csv if args.csv else printing.as_json)(run.class_names)
     else:

@@ -28,6 +28,8 @@ FORMATS = {
     "WebP, lossy": ("webp", "webp", {}),
     "WebP, lossless": ("webp", "webp", {"lossless": True}),
     "BMP": ("bmp", "bmp", {}),
+    "GIF": ("gif", "gif", {}),
+    "TIFF, LZW": ("tif", "tiff", {"compression": "tiff_lzw"}),
 }
 NUM_BYTES = 40
 PLACES = (0.5, 0.6, 0.7, 0.8, 0.9)  # of the file's length

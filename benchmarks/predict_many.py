@@ -21,6 +21,7 @@ import os
 import resource
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 import cv2
@@ -65,7 +66,7 @@ def measure(way, run_dir, folder, count):
     """Seconds and MiB for the first `count` images of a folder."""
     run = finished.find(run_dir)
     model = run.load()
-    found = list(itertools.islice(paths.find(str(folder), print), count))
+    found = list(itertools.islice(paths.find(str(folder), print, Counter()), count))
     list(all_first(run, model, found[:1]))  # what is imported and traced once
     started = time.perf_counter()
     with (
@@ -86,7 +87,7 @@ def main(argv=None):
         folder = args.data or Path(scratch)
         if not args.data:
             make_images(folder, args.images, args.edge)
-        count = len(paths.find(str(folder), print))
+        count = len(paths.find(str(folder), print, Counter()))
         print(f"{'images':>9}  {'all read first':>22}  {'as they come':>22}")
         for number in (count // 10, count):
             cells = []

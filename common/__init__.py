@@ -10,3 +10,8 @@ Below them: cli.py (flags, errors, exit codes), files.py (files that appear whol
 and hosts.py (several devices, several processes). Imports go one way: these < data, figures < models, training < results <
 scripts.
 """
+
+import os
+
+# The most pixels of an image that is read. OpenCV looks here when it is imported, whoever imports it first.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")

@@ -99,6 +99,12 @@ def shortened(text, length=60):
     return text if len(text) <= length else f"{text[: length - 18]}...{text[-15:]}"
 
 
+def listed(items, count=None, separator="; "):
+    """The first five of some texts in one, and how many more there are: of `count`, where `items` are only the first ones."""
+    more = (count or len(items)) - 5
+    return separator.join([*items[:5], *([f"and {more:,} more"] if more > 0 else [])])
+
+
 def reason(error):
     """What an error says, in one line of at most 200 characters: the system's words where it has any."""
     message = getattr(error, "strerror", None) or re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras's have bold words

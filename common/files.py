@@ -74,14 +74,18 @@ def need_writable(folder, flag):
 
 
 def read(path, max_bytes=None):
-    """The content of a regular file, bytes. Raises OSError; for a pipe or a device too, which may never end."""
+    """The content of a regular file, bytes: no more than its size says, since some files of /proc have no size and never end.
+
+    Raises OSError; for a pipe or a device too.
+    """
     path = Path(path)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", path)
     if max_bytes is not None and status.st_size > max_bytes:
         raise OSError(errno.EFBIG, f"{status.st_size / 1e6:,.0f} MB are too large", path)
-    return path.read_bytes()
+    with path.open("rb") as file:
+        return file.read(status.st_size)
 
 
 def write_json(path, content):

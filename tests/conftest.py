@@ -4,7 +4,6 @@ import sys
 import tarfile
 from pathlib import Path
 
-import cv2
 import pytest
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
@@ -28,6 +27,8 @@ def cifar10_subset(tmp_path_factory):
 @pytest.fixture
 def image_folder(tmp_path):
     """`make(counts, root=..., parts=...)`: a folder with some of scikit-learn's digits as PNG, `counts` by class name."""
+    import cv2  # after `common`, which sets the bound on an image's pixels
+
     digits = load_digits()
 
     def make(counts, root="pictures", parts=("train", "test")):

@@ -1,8 +1,9 @@
 """Folders of images: `train/<class>/*`, `val/<class>/*` and `test/<class>/*`, as ImageNet has them, or just `<class>/*`.
 
-The decoded images are cached in one file, whose name is a hash of every image's path, size and modification time.
+The decoded images are cached in one file, whose name is a hash of every image's path, size, times and inode.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -11,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from common import files
-from common.cli import InputError, reason, tell
+from common.cli import InputError, listed, reason, tell
 from common.data import images
+from common.data.paths import is_hidden
 
 VAL = ("val", "valid", "validation")  # what the val part is called
-DESKTOP_FILES = ("thumbs.db", "desktop.ini")
 CACHE_VERSION = 2
 
 
@@ -41,7 +42,9 @@ def class_names(root):
     names = _subfolders(train)
     if len(names) < 2:
         content = f"one class only, {names[0]}" if names else "no class folders"
-        raise InputError(f"--data {root}: {train} holds {content}; two or more are needed, as in train/<class>/*.png")
+        is_class = train != root and set(_subfolders(root)) - {"train", "test", *VAL}
+        way_out = "; if train is a class, move all classes into a new train/, as in train/train/*.png" if is_class else ""
+        raise InputError(f"--data {root}: {train} holds {content}; two or more are needed, as in train/<class>/*.png{way_out}")
     if strange := [name for name in names if name.encode(errors="replace").decode() != name]:
         raise InputError(f"--data {root}: the name of {train / strange[0]} is not UTF-8; rename it")
     for part in filter(None, others):
@@ -56,15 +59,13 @@ def read(root, class_names, image_size, cache_dir, upscaled_later=False):
     With `upscaled_later` square images of one size, if that is smaller, keep it. Raises InputError as `read_part` does.
     """
     train_folder, val_folder, test_folder = parts(root)
-    sizes = [image_size]
+    train, height, width = None, image_size, image_size
     if upscaled_later:
-        height, width = first_size(train_folder, class_names)
-        sizes = [height, image_size] if height == width and height < image_size else sizes
-    for size in sizes:
-        *train, num_resized = read_part(train_folder, class_names, size, cache_dir)
-        if not num_resized:  # all have the size of the first
-            image_size = size
-            break
+        with contextlib.suppress(InputError):  # the first one can't be read: then all such files are named below
+            height, width = first_size(train_folder, class_names)
+    if height == width < image_size and (train := read_part(train_folder, class_names, height, cache_dir, of_one_size=True)):
+        image_size = height
+    *train, num_resized = train or read_part(train_folder, class_names, image_size, cache_dir)
     read = [train]
     for folder in (val_folder, test_folder):
         if folder is None:
@@ -83,12 +84,12 @@ def read(root, class_names, image_size, cache_dir, upscaled_later=False):
     return *read, notes
 
 
-def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False):
+def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False, of_one_size=False):
     """Read all images of one part. Every class needs some, except in val and test, which `may_lack_classes`.
 
     Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64, the
-    `duplicates.digests` of the images before resizing, and the number of images that were resized. Raises InputError, naming
-    the first file that can't be read.
+    `duplicates.digests` of the images before resizing, and the number of images that were resized; with `of_one_size` None
+    where there are any. Raises InputError, naming the files that can't be read.
     """
     paths, labels, fingerprint = list_files(folder, class_names, may_lack_classes)
     cache = Path(cache_dir) / "pictures" / f"{fingerprint}-{image_size}-v{CACHE_VERSION}.npz"
@@ -102,11 +103,13 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
                 and pixels.dtype == np.uint8
                 and num_resized in counts
             ):
-                return pixels, labels, digests, num_resized
+                return None if of_one_size and num_resized else (pixels, labels, digests, num_resized)
         except (OSError, ValueError, KeyError, TypeError):
             pass
         tell(f"{cache} is damaged: reading the images again")
-    pixels, digests, num_resized = images.read_images(paths, image_size, f"reading {folder}")
+    if (read := images.read_images(paths, image_size, f"reading {folder}", of_one_size)) is None:
+        return None
+    pixels, digests, num_resized = read
     _store(cache, images=pixels, digests=digests, num_resized=np.int64(num_resized))
     return pixels, labels, digests, num_resized
 
@@ -117,39 +120,45 @@ def first_size(folder, class_names):
 
 
 def _subfolders(folder):
-    names = [entry.name for entry in _scan(folder) if not entry.name.startswith(".")]
-    return [name for name in names if files.kind(folder / name, "--data") == "folder"]
+    return [entry.name for entry in _scan(folder) if files.kind(entry.path, "--data") == "folder"]
 
 
 def _scan(folder):
-    """The entries of a folder, by name. Raises InputError where it can't be listed."""
+    """The entries of a folder that are not hidden, by name. Raises InputError where it can't be listed."""
     try:
-        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+        return sorted((entry for entry in os.scandir(folder) if not is_hidden(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"--data: {folder} can't be read: {reason(error)}; give a folder that can") from error
 
 
 def list_files(folder, class_names, may_lack_classes):
-    """Paths and labels of one part, and a hash of every image's path, size and modification time."""
-    paths, labels, fingerprint = [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
+    """Paths and labels of one part, and a hash of every image's path, size, times and inode.
+
+    Raises InputError, naming what a class folder holds that is no image, and for a class without images, unless a part
+    `may_lack_classes`.
+    """
+    paths, labels, strange, fingerprint = [], [], [], hashlib.sha256(os.fsencode(Path(folder).resolve()))
     for label, name in enumerate(class_names):
-        before = len(paths)
+        before = len(paths) + len(strange)
         entries = _scan(folder / name) if files.kind(folder / name, "--data") == "folder" else ()
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in DESKTOP_FILES:
-                continue
             try:
                 status = entry.stat()
             except OSError as error:  # a link to nothing or to itself, a folder that may be listed but not entered
-                raise InputError(f"{entry.path} can't be read: {reason(error)}; move it away") from error
+                strange.append(f"{entry.path} can't be read: {reason(error)}")
+                continue
             if not entry.name.lower().endswith(images.EXTENSIONS) or not stat.S_ISREG(status.st_mode):
-                allowed = ", ".join(images.EXTENSIONS)
-                raise InputError(f"{entry.path} is not an image; a class folder holds only {allowed} files: move it away")
-            fingerprint.update(os.fsencode(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+                strange.append(f"{entry.path} is not an image")
+                continue
+            state = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            fingerprint.update(os.fsencode(f"{name}/{entry.name}\0{state}\n"))
             paths.append(entry.path)
             labels.append(label)
-        if len(paths) == before and not may_lack_classes:
+        if len(paths) + len(strange) == before and not may_lack_classes:
             raise InputError(f"{folder / name} holds no images; add some, or remove the folder")
+    if strange:
+        allowed = ", ".join(images.EXTENSIONS)
+        raise InputError(f"{listed(strange)}; a class folder holds only {allowed} files: move others away")
     return paths, np.array(labels, np.int64), fingerprint.hexdigest()[:20]
 
 

@@ -1,4 +1,4 @@
-"""Image files, one at a time or many in threads: PNG, JPEG, WebP or BMP of any size, read by OpenCV as RGB.
+"""Image files, one at a time or many in threads: those of `FORMATS`, of any size, read by OpenCV as RGB.
 
 OpenCV returns an image for many a damaged file; its decoders complain on stderr at best. Their complaints are caught and count.
 """
@@ -12,24 +12,39 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-MAX_PIXELS = 100_000_000
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # read when OpenCV is imported
+import cv2
+import numpy as np
+from tqdm import tqdm
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+from common import backend, files
+from common.cli import InputError, listed, reason
+from common.data.duplicates import digest
 
-from common import backend, files  # noqa: E402
-from common.cli import InputError, reason  # noqa: E402
-from common.data.duplicates import digest  # noqa: E402
-from common.data.paths import EXTENSIONS  # noqa: E402
-
-CHUNK = 256  # images per task of a thread
-SMALL_CHUNK = 16  # where they are read ahead
-MAX_AHEAD = 8  # such tasks at once
+# How the files begin, and how their names end, that OpenCV decodes to Pillow's pixels. JPEG 2000 and AVIF are left out: some
+# colour spaces, transparency and turned images differ. The wheels have GIF from OpenCV 4.12 on.
+FORMATS = {
+    "BMP": (rb"BM", (".bmp", ".dib")),
+    "GIF": (rb"GIF8", (".gif",)),
+    "JPEG": (rb"\xff\xd8", (".jpg", ".jpeg", ".jpe", ".jfif")),
+    "PNG": (rb"\x89PNG", (".png",)),
+    "PNM": (rb"P[1-6]\s", (".pbm", ".pgm", ".pnm", ".ppm")),
+    "TIFF": (rb"II[*+]\0|MM\0[*+]", (".tif", ".tiff")),
+    "WebP": (rb"RIFF....WEBP", (".webp",)),
+}
+FORMATS = {name: form for name, form in FORMATS.items() if cv2.haveImageWriter(form[1][0])}
+STARTS = re.compile(b"|".join(start for start, _ in FORMATS.values()), re.DOTALL)
+EXTENSIONS = tuple(end for _, ends in FORMATS.values() for end in ends)
+CHUNK = 16  # images per task of a thread
+MAX_AHEAD = 2 * backend.num_cores()  # such tasks at once
 MAX_HELD = 2**16  # bytes of harmless warnings that are kept
-# What libjpeg and libpng say of damaged pixels. They also warn of odd colour profiles and versions, which do no harm.
-DAMAGE = re.compile(r"(Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|libpng.*(IDAT|CRC|compressed data)).*")
+JPEG_SCAN = re.compile(rb"\xff\xda\0[\x08-\x0e][\1-\4]")  # the start of one: marker, length, number of channels
+PNM_MAXIMUM = re.compile(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # the third number; OpenCV does not look at it
+# What libjpeg and libpng say of damaged pixels. They also warn of odd colour profiles and versions, which do no harm, and of
+# bytes left over before a JPEG's end (marker D9), which whole ones have, too.
+DAMAGE = re.compile(
+    r"(Corrupt JPEG data(?!.* before marker 0xd9)|Premature end of JPEG|Inconsistent progression|"
+    r"libpng.*(IDAT|CRC|compressed data)).*"
+)
 
 # Errors are ours to report. OpenCV 5 has moved the function; 0 is LOG_LEVEL_SILENT in both.
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
@@ -37,53 +52,36 @@ DAMAGE = re.compile(r"(Corrupt JPEG data|Premature end of JPEG|Inconsistent prog
 
 def read_image(path):
     """An image file as `(h, w, 3)` uint8 RGB, without alpha. Raises InputError, naming the file and what is wrong."""
-    with backend.held_back_stderr() as (held, _):
-        image, error = _decode(path)
-        complaint = _complaint(held)
-    if error or complaint:
-        raise InputError(_named(path, error or f"is damaged ({complaint})"))
+    image, error = _decode_alone(path)
+    if error:
+        raise InputError(f"{path} {error}; replace it, or move it away")
     return image
 
 
-def read_images(paths, image_size, title):
+def read_images(paths, image_size, title, of_one_size=False):
     """Image files as squares, `(n, image_size, image_size, 3)` uint8; their `duplicates.digests`; how many were resized.
 
-    `title` is that of the progress bar. Raises InputError as `read_image` does, and for more than the memory holds.
+    `title` is that of the progress bar. With `of_one_size` reading ends at the first one that would have to be resized, and
+    gives None. Raises InputError, naming what can't be read, and for more than the memory holds.
     """
     need_memory(len(paths), image_size)
-    images, is_resized = np.empty((len(paths), image_size, image_size, 3), np.uint8), np.zeros(len(paths), bool)
-    digests = np.empty(len(paths), "S16")
-
-    def keep(index, image):
-        is_resized[index] = image.shape[:2] != (image_size, image_size)
-        images[index], digests[index] = resize(image, image_size), digest(image)
-
-    def read_chunk(start):
-        """Whether all images of a chunk could be read."""
-        for index in range(len(paths))[start : start + CHUNK]:
-            image, error = _decode(paths[index])
-            if error:
-                return False
-            keep(index, image)
-        return True
-
-    starts, rest = range(0, len(paths), CHUNK), ()
+    images, digests = np.empty((len(paths), image_size, image_size, 3), np.uint8), np.empty(len(paths), "S16")
+    num_resized, errors = 0, []
     with (
-        backend.held_back_stderr() as (held, stderr),
-        tqdm(total=len(paths), desc=title, unit=" images", disable=None, leave=False, file=stderr) as bar,
-        ThreadPoolExecutor(os.cpu_count()) as pool,  # OpenCV releases the GIL while it decodes
+        reading_ahead(paths, image_size) as pictures,
+        tqdm(pictures, title, len(paths), unit=" images", disable=None, leave=False) as bar,
     ):
-        try:
-            for start, is_good in zip(starts, pool.map(read_chunk, starts), strict=True):
-                if not is_good or _complaint(held):
-                    rest = range(start, len(paths))
-                    break
-                bar.update(CHUNK)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    for index in rest:  # one by one, to find the one that is damaged: it is in this chunk, or in one that was read beside it
-        keep(index, read_image(paths[index]))
-    return images, digests, int(is_resized.sum())
+        for index, picture in enumerate(bar):
+            if picture.error:
+                errors.append(picture.error)
+                continue
+            images[index], digests[index] = picture.image, picture.digest
+            num_resized += picture.size != (image_size, image_size)
+            if of_one_size and num_resized:
+                return None
+    if errors:
+        raise InputError(f"{listed(errors)}; replace such files, or move them away")
+    return images, digests, num_resized
 
 
 class DecodedImage(NamedTuple):
@@ -91,7 +89,8 @@ class DecodedImage(NamedTuple):
 
     path: str
     image: np.ndarray | None
-    is_square: bool = True  # in the file
+    size: tuple[int, int] | None = None  # height and width in the file
+    digest: bytes | None = None  # of the pixels in the file
     error: str | None = None
 
 
@@ -105,7 +104,7 @@ def reading_ahead(paths, image_size):
     with (
         backend.held_back_stderr() as (held, stderr),
         contextlib.redirect_stderr(stderr if _is_descriptor_2(sys.stderr) else sys.stderr),
-        ThreadPoolExecutor(min(MAX_AHEAD // 2, backend.num_cores())) as pool,
+        ThreadPoolExecutor(backend.num_cores()) as pool,  # OpenCV releases the GIL while it decodes
     ):
         try:
             yield _pictures(iter(paths), image_size, held, pool)
@@ -120,12 +119,15 @@ def need_memory(count, image_size, flag="--image-size"):
 
 
 def resize(image, image_size):
-    """An image `(h, w, c)` uint8 resized to a square: by `cv2.INTER_AREA` to shrink, by `cv2.INTER_CUBIC` to enlarge."""
-    if image.shape[:2] == (image_size, image_size):
-        return image
-    shrinks = image_size < max(image.shape[:2])
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(image, (image_size, image_size), interpolation=interpolation)
+    """An image `(h, w, c)` uint8 resized to a square: by `cv2.INTER_AREA` to shrink, then by `cv2.INTER_CUBIC` to enlarge.
+
+    Where one side shrinks and the other grows, one call of INTER_AREA would sample instead of averaging.
+    """
+    size = image_size, image_size
+    smaller = min(image.shape[1], image_size), min(image.shape[0], image_size)
+    if smaller != image.shape[1::-1]:
+        image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
+    return image if smaller == size else cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
 
 
 def resize_all(images, image_size):
@@ -146,36 +148,36 @@ def _decode(path):
         content = files.read(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         return None, f"can't be read: {reason(error)}"
-    if _is_cut_off(content):
-        return None, "is cut off: its end is missing"
+    if fault := _fault(content):
+        return None, fault
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if STARTS.match(content) else None
     except cv2.error as error:
-        if "CV_IO_MAX_IMAGE" in str(error):
-            return None, f"has more than {MAX_PIXELS:,} pixels"
+        if bound := re.search(r"CV_IO_MAX_IMAGE_\w+", str(error)):
+            name = f"OPEN{bound[0]}"
+            return None, f"is larger than {name}={os.environ.get(name, 2**20)} allows"
         image = None
     if image is None:
-        return None, f"is damaged, or not an image ({', '.join(end[1:].upper() for end in EXTENSIONS)})"
+        return None, f"is damaged, or not an image ({', '.join(FORMATS)})"
     return image, None
 
 
-def _is_cut_off(content):
-    """Whether a PNG or JPEG lacks its end. OpenCV decodes half a JPEG without an error."""
-    if content.startswith(b"\x89PNG"):
-        return b"IEND\xaeB`\x82" not in content
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    place = 2  # skip the segments, which may hold a thumbnail, up to the start of the scan (FF DA)
-    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
-        place += 2 + int.from_bytes(content[place + 2 : place + 4])
-    return content.find(b"\xff\xd9", place) < 0
+def _fault(content):
+    """What is wrong with an image that OpenCV would decode without an error, or None."""
+    is_cut_off = content.startswith(b"\x89PNG") and b"IEND\xaeB`\x82" not in content
+    if content.startswith(b"\xff\xd8"):  # a thumbnail, which has an end too, comes before the last scan
+        is_cut_off = b"\xff\xd9" not in JPEG_SCAN.split(content)[-1]
+    if is_cut_off:
+        return "is cut off: its end is missing"
+    maximum = PNM_MAXIMUM.match(content)
+    return "has a maximum value (maxval) other than 255 and 65535" if maximum and maximum[1] not in (b"255", b"65535") else None
 
 
 def _pictures(paths, image_size, held, pool):
     """The DecodedImages of `reading_ahead`. What a decoder says may be of any image that is being read at that time."""
     pending = deque()
     while True:
-        while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, SMALL_CHUNK))):
+        while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, CHUNK))):
             pending.append(pool.submit(lambda chunk: [_picture(path, image_size, *_decode(path)) for path in chunk], chunk))
         if not pending:
             return
@@ -185,28 +187,22 @@ def _pictures(paths, image_size, held, pool):
             pending.clear()
             is_damaged = _complaint(held)  # now nobody writes
             held.truncate(0)
-            done = (_read_again(picture, image_size) for picture in done) if is_damaged else done
+            done = (_picture(one.path, image_size, *_decode_alone(one.path)) for one in done) if is_damaged else done
         yield from done
 
 
 def _picture(path, image_size, image, error):
     if error:
-        return DecodedImage(path, None, error=_named(path, error))
-    return DecodedImage(path, resize(image, image_size), image.shape[0] == image.shape[1])
+        return DecodedImage(path, None, error=f"{path} {error}")
+    return DecodedImage(path, resize(image, image_size), image.shape[:2], digest(image))
 
 
-def _named(path, error):
-    return f"{path} {error}; replace it, or move it away"
-
-
-def _read_again(picture, image_size):
-    """The same DecodedImage, read alone: a decoder may have complained about this image."""
-    if picture.error:
-        return picture
-    try:
-        return _picture(picture.path, image_size, read_image(picture.path), None)
-    except InputError as error:
-        return DecodedImage(picture.path, None, error=str(error))
+def _decode_alone(path):
+    """As `_decode`, where nothing else is decoded at that time: a complaint of the decoder is of this image."""
+    with backend.held_back_stderr() as (held, _):
+        image, error = _decode(path)
+        complaint = _complaint(held)
+    return image, error or (complaint and f"is damaged ({complaint})")
 
 
 def _is_descriptor_2(stream):

@@ -7,14 +7,15 @@ import contextlib
 import csv
 import json
 import sys
+from collections import Counter
 
 from tqdm import tqdm
 
-from common.cli import InputError, one_line, tell
+from common.cli import InputError, listed, one_line, tell
 from common.results import tables
 
 BAR_WIDTH = 30
-MAX_COMPLAINTS = 5  # in the last line
+MAX_COMPLAINTS = 5  # that are kept for the last line
 
 
 @contextlib.contextmanager
@@ -74,11 +75,12 @@ def as_json(class_names):
 
 
 class Remarks:
-    """What is said beside the predictions: unreadable images, at once or at the end, and how many were squeezed."""
+    """What is said beside the predictions: unreadable images, at once or at the end, and how many were squeezed or left out."""
 
     def __init__(self, at_once):
         self.at_once, self.first_complaints = at_once, []
         self.num_images = self.num_squeezed = self.num_complaints = 0
+        self.left_out = Counter()  # files of folders by their ending
 
     def complain(self, message):
         """Name what can't be read."""
@@ -94,13 +96,15 @@ class Remarks:
         if self.num_squeezed:
             counts = f"{self.num_squeezed:,} of {self.num_images:,}"
             tell(f"{counts} images are not square: squeezed, as in training", file=sys.stderr)
+        if num_left_out := self.left_out.total():
+            endings = listed([f"{count:,} {ending}" for ending, count in self.left_out.most_common() if count], separator=", ")
+            tell(f"{num_left_out:,} left out of folders, since they are not images: {endings}", file=sys.stderr)
         if not self.num_complaints and not self.num_images:
             raise InputError("IMAGE -: stdin names no image; give a path a line")
         if self.num_complaints and self.at_once:
             raise InputError(f"images that can't be read: {self.num_complaints:,}; they are named above")
         if self.num_complaints:
-            more = self.num_complaints - len(self.first_complaints)
-            raise InputError("; ".join(self.first_complaints) + (f"; and {more:,} more" if more else ""))
+            raise InputError(listed(self.first_complaints, self.num_complaints))
 
 
 def _most_probable(class_names, probabilities):

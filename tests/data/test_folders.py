@@ -2,15 +2,22 @@ import io
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from images import in_order, load
 from PIL import Image
 
-from common import cli
-from common.data import cifar10, images
+from common import backend, cli
+from common.data import cifar10, folders, images
 from common.data import dataset as data
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_folder_reads_as_pillow_does(tmp_path, cifar10_subset):
@@ -68,6 +75,34 @@ def test_decoded_images_are_kept_until_a_file_changes(tmp_path, image_folder, ca
     after = load(folder, tmp_path)
     pixels = np.concatenate([after.train.images, after.val.images])
     assert (pixels == 77).all(axis=(1, 2, 3)).sum() == 1
+
+
+def swap(one, other):
+    shutil.move(one, one.with_suffix(".tmp"))
+    shutil.move(other, one)
+    shutil.move(one.with_suffix(".tmp"), other)
+
+
+def edit(one, other):
+    time.sleep(0.02)  # the file system's clock may tick every 10 ms
+    one.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("change, expected", [(swap, [200, 10]), (edit, [200, 200])])
+def test_no_stale_image_is_kept_where_size_and_time_stay(tmp_path, change, expected):
+    paths = [tmp_path / "data" / name / "0.bmp" for name in ("cat", "dog")]
+    for path, grey in zip(paths, (10, 200), strict=True):
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8), grey, np.uint8)).save(path)
+        os.utime(path, ns=(1, 1))
+
+    def read():
+        return folders.read_part(tmp_path / "data", ("cat", "dog"), 8, tmp_path / "cache")[0][:, 0, 0, 0].tolist()
+
+    assert read() == [10, 200]
+    change(*paths)
+    os.utime(paths[0], ns=(1, 1))
+    assert read() == expected
 
 
 def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, image_folder, capsys):
@@ -158,6 +193,15 @@ def test_val_may_lack_classes_in_everything_that_uses_it(tmp_path, shades):
         data.only_classes(own, [0], "--classes-b")
 
 
+def test_a_first_image_of_another_size_makes_nothing_be_read_or_cached_twice(tmp_path, shades, monkeypatch):
+    folder, decode, decoded = shades(TRAIN | {"test/cat": [60]}, size=16), images._decode, []
+    Image.fromarray(np.full((8, 8), 140, np.uint8)).save(folder / "train" / "cat" / "-.png")
+    monkeypatch.setattr(images, "_decode", lambda path: decoded.append(path) or decode(path))
+    monkeypatch.setattr(images, "MAX_AHEAD", 1)
+    assert load(folder, tmp_path, upscaled_later=True).test.images.shape == (1, 32, 32, 3)
+    assert len(decoded) <= 1 + images.CHUNK + 41 + 1 and len(list((tmp_path / "cache" / "pictures").iterdir())) == 2
+
+
 def test_val_is_upscaled_later_or_resized_as_train_is(tmp_path, shades, capsys):
     folder = shades(TRAIN | {"test/cat": [60]})
     Image.fromarray(np.full((20, 30), 140, np.uint8)).save(folder / "test" / "cat" / "large.png")
@@ -224,6 +268,38 @@ def test_an_image_that_is_cut_off_or_none_is_named(tmp_path):
             images.read_image(tmp_path / name)
 
 
+def test_as_many_threads_decode_as_the_process_has_cores(monkeypatch):
+    counts = []
+    monkeypatch.setattr(backend, "num_cores", lambda: 3)
+    monkeypatch.setattr(images, "ThreadPoolExecutor", lambda count: counts.append(count) or ThreadPoolExecutor(count))
+    images.read_images([], 8, "")
+    assert counts == [3]
+
+
+@pytest.mark.parametrize("other_side", [1, 100, 224, 300])
+def test_a_side_that_shrinks_is_averaged_whatever_the_other_does(other_side):
+    columns = np.random.default_rng(0).integers(0, 256, (896, 3), np.uint8)
+    image = np.broadcast_to(columns, (other_side, 896, 3)).copy()  # stripes: the other side changes nothing
+    expected = np.broadcast_to(columns.reshape(224, 4, 3).mean(axis=1), (224, 224, 3))
+    assert np.abs(images.resize(image, 224) - expected).max() <= 0.5
+    assert np.abs(images.resize(image.transpose(1, 0, 2), 224) - expected.transpose(1, 0, 2)).max() <= 0.5
+
+
+SCRIPTS = sorted(path.stem for path in ROOT.glob("train_*.py"))
+
+
+@pytest.mark.parametrize("script, bound", [("predict", "5000"), *((script, None) for script in SCRIPTS)])
+def test_an_image_of_too_many_pixels_is_refused_whatever_was_imported_first(tmp_path, script, bound):
+    width, height = (90, 60) if bound else (20_000, 6_000)
+    Image.new("1", (width, height)).save(tmp_path / "large.png")
+    code = f"import {script}; from common.data import images; images.read_image(r'{tmp_path / 'large.png'}')"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENCV_IO_MAX_IMAGE_PIXELS"}
+    environment |= {"OPENCV_IO_MAX_IMAGE_PIXELS": bound} if bound else {}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    expected = f"large.png is larger than OPENCV_IO_MAX_IMAGE_PIXELS={bound or 100_000_000} allows"
+    assert expected in ended.stderr.splitlines()[-1]
+
+
 def test_harmless_warnings_hide_no_damage(tmp_path):
     """libpng warns of each of these colour profiles; after thousands of warnings libjpeg's one counts as much."""
     folder, pixels = tmp_path / "one", np.full((8, 8, 3), 90, np.uint8)
@@ -234,7 +310,7 @@ def test_harmless_warnings_hide_no_damage(tmp_path):
         (folder / f"{number:04}.png").write_bytes(file.getvalue())
     file = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(file, "jpeg", progressive=True)
+    Image.fromarray(noise).save(file, "jpeg", restart_marker_blocks=1)
     content = file.getvalue()
     middle = len(content) // 2
     (folder / "last.jpg").write_bytes(content[:middle] + bytes(40) + content[middle + 40 :])

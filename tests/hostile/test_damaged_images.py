@@ -16,9 +16,12 @@ FORMATS = {
     "webp": encoded("webp"),
     "lossless.webp": encoded("webp", lossless=True),
     "bmp": encoded("bmp"),
+    "gif": encoded("gif"),
+    "tif": encoded("tiff", compression="tiff_lzw"),
 }
 # Nothing tells WebP's and BMP's pixels from others: only their headers and their length can be checked.
-TELL_IN_THE_MIDDLE = ("png", "jpg", "progressive.jpg", "restarts.jpg")
+HAVE_AN_END = ("png", "jpg", "progressive.jpg", "restarts.jpg")
+TELL_IN_THE_MIDDLE = ("png", "restarts.jpg")  # a JPEG without restart markers only has bytes left over, as whole ones have
 
 
 def jpeg_of_size(width, height):
@@ -47,14 +50,14 @@ def png_with_wrong_checksum():
 
 DAMAGED = {
     **{f"{name} zeroed at its head": (name, zeroed(content, 0)) for name, content in FORMATS.items()},
-    **{f"{name} zeroed in its header": (name, zeroed(content, 14, 12)) for name, content in FORMATS.items()},
+    **{f"{name} zeroed in its header": (name, zeroed(FORMATS[name], 14, 12)) for name in FORMATS if name not in ("gif", "tif")},
     **{
         f"{name} zeroed {place}": (name, zeroed(FORMATS[name], int(len(FORMATS[name]) * share)))
         for name in TELL_IN_THE_MIDDLE
         for place, share in {"in the first third": 1 / 3, "in the middle": 1 / 2}.items()
     },
     "lossless.webp zeroed near its head": ("lossless.webp", zeroed(FORMATS["lossless.webp"], 60)),
-    **{f"{name} zeroed at its end": (name, FORMATS[name][:-40] + bytes(40)) for name in TELL_IN_THE_MIDDLE},
+    **{f"{name} zeroed at its end": (name, FORMATS[name][:-40] + bytes(40)) for name in HAVE_AN_END},
     **{f"{name} without its last 50 bytes": (name, content[:-50]) for name, content in FORMATS.items()},
     **{f"{name} without its second half": (name, content[: len(content) // 2]) for name, content in FORMATS.items()},
     **{f"{name} with its head only": (name, content[:12]) for name, content in FORMATS.items()},
@@ -70,6 +73,9 @@ DAMAGED = {
     "BMP of 30,000 x 30,000": ("bmp", bmp_of_size(30_000, 30_000)),
     "BMP of 2 to the 31st": ("bmp", bmp_of_size(2**31 - 1, 2**31 - 1)),
     "BMP of no height": ("bmp", bmp_of_size(96, 0)),
+    "PGM with 100 for white": ("pgm", b"P2 2 1 100\n50 100\n"),
+    "JPEG 2000": ("jpg", encoded("jpeg2000")),
+    "AVIF": ("png", encoded("avif")),
     "empty": ("png", b""),
     "text": ("png", b"hello"),
     "a web page": ("jpg", b"<!DOCTYPE html><html><body>404</body></html>"),
@@ -95,6 +101,15 @@ def test_predict_names_a_damaged_image(refused, tmp_path, case):
     refused(predict.main, "run", f"damaged.{name}", names=[f"damaged.{name}"])
 
 
+def test_damaged_images_of_a_data_set_are_named_at_once(refused, tmp_path):
+    folder = make_pictures(tmp_path / "pictures") / "train"
+    damaged = [folder / name / f"{number}.png" for name in ("cat", "fox") for number in (0, 3, 4, 7)]
+    for path in damaged:
+        path.write_bytes(FORMATS["png"][:-50])
+    err = refused(*command("vgg19", "pictures"), names=["cat/0.png", "cat/7.png", "fox/0.png", "and 3 more; replace"])
+    assert err.count("is cut off") == 5 and not (tmp_path / "cache").exists()
+
+
 def test_predict_names_every_damaged_image_in_one_line(refused, tmp_path):
     (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
     (tmp_path / "photos").mkdir()
@@ -106,5 +121,5 @@ def test_predict_names_every_damaged_image_in_one_line(refused, tmp_path):
 def test_the_first_image_of_a_data_set_is_read_with_the_same_care(refused, tmp_path):
     """Its size is looked at before the others are read."""
     folder = make_pictures(tmp_path / "pictures") / "train" / "cat"
-    (folder / "-.jpg").write_bytes(zeroed(encoded("jpeg", picture(32), quality=95), 700))
+    (folder / "-.jpg").write_bytes(zeroed(encoded("jpeg", picture(32), restart_marker_blocks=1), 700))
     refused(*command("vgg19", "pictures"), names=["cat/-.jpg"])

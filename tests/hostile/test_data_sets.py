@@ -65,7 +65,7 @@ CHANGES = {  # of a data set in `pictures`, and a word of the line
     "test links to nothing": (lambda root: (shutil.rmtree(root / "test"), (root / "test").symlink_to("x")), "pictures/test"),
     "hidden files only": (lambda root: [move(path, f".{path.name}") for path in (root / CAT).iterdir()], "train/cat"),
     "a text file": (lambda root: write(root / "train/cat/notes.txt"), "notes.txt"),
-    "a GIF": (lambda root: write(root / "train/cat/x.gif", encoded("gif")), "x.gif"),
+    "an AVIF": (lambda root: write(root / "train/cat/x.avif", encoded("avif")), "x.avif"),
     "a text file with an escape": (lambda root: write(root / f"train/cat/{ESCAPE}.txt"), "[2Jb"),
     "a damaged image with an escape": (lambda root: write(root / f"train/cat/{ESCAPE}.png"), "[2Jb"),
     "a damaged image with two lines": (lambda root: write(root / "train/cat/one\ntwo.png"), "two.png"),
@@ -77,6 +77,7 @@ CHANGES = {  # of a data set in `pictures`, and a word of the line
     "a FIFO": (lambda root: os.mkfifo(root / OF_CAT), OF_CAT),
     "a socket": (lambda root: (os.chdir(root / CAT), listen(root / OF_CAT), os.chdir(root.parent)), OF_CAT),
     "a device": (lambda root: (root / OF_CAT).symlink_to(ENDLESS), OF_CAT),
+    "a link to a file without an end": (lambda root: (root / OF_CAT).symlink_to("/proc/kmsg"), OF_CAT),
     "a link to itself": (lambda root: (root / OF_CAT).symlink_to("x.png"), OF_CAT),
     "a link to nothing": (lambda root: (root / OF_CAT).symlink_to("nothing.png"), OF_CAT),
     "a link to its folder": (lambda root: (root / OF_CAT).symlink_to("."), OF_CAT),
@@ -87,6 +88,8 @@ CHANGES = {  # of a data set in `pictures`, and a word of the line
     "the whole is a FIFO": (lambda root: (shutil.rmtree(root), os.mkfifo(root)), "--data pictures"),
     "the whole is a device": (lambda root: (shutil.rmtree(root), root.symlink_to(ENDLESS)), "--data pictures"),
     "one image a class": (lambda root: [path.unlink() for path in root.glob("train/*/[1-9].png")], "--validation-split"),
+    "many other files": (lambda root: [write(root / f"train/{n}/x.txt") for n in ("cat", "dog", "fox")], "fox/x.txt is not"),
+    "train as a class": (lambda root: [shutil.move(path, root) for path in root.glob("train/*")], "as in train/train/*.png"),
 }  # fmt: skip
 
 

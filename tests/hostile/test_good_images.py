@@ -39,12 +39,29 @@ EXACT = {
     "BMP with a palette": ("bmp", encoded("bmp", RGB.convert("P"))),
     "BMP of 32 bits": ("bmp", encoded("bmp", ALPHA)),
     "BMP with bytes after its end": ("bmp", encoded("bmp", RGB) + bytes(500)),
+    "BMP called DIB": ("dib", encoded("bmp", RGB)),
+    "GIF": ("gif", encoded("gif", RGB.convert("P"))),
+    "grey GIF": ("gif", encoded("gif", RGB.convert("L"))),
+    "GIF with a transparent colour": ("gif", encoded("gif", RGB.convert("P"), transparency=3)),
+    "animated GIF": ("gif", encoded("gif", RGB.convert("P"), save_all=True, append_images=[OTHER.convert("P")])),
+    **{f"TIFF, {mode}": ("tif", encoded("tiff", RGB.convert(mode))) for mode in ("RGB", "L", "1", "P", "LA", "CMYK")},
+    **{kind: ("tiff", encoded("tiff", RGB, compression=kind)) for kind in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")},
+    "TIFF by fax": ("tif", encoded("tiff", RGB.convert("1"), compression="group4")),
+    "TIFF of two pages": ("tif", encoded("tiff", RGB, save_all=True, append_images=[OTHER])),
+    "turned TIFF": ("tif", encoded("tiff", RGB, exif=TURNED)),
+    "large TIFF": ("tif", encoded("tiff", RGB, big_tiff=True)),
+    "TIFF with alpha, opaque": ("tif", encoded("tiff", RGB.convert("RGBA"))),
+    "PPM": ("ppm", encoded("ppm", RGB)),
+    "PGM": ("pgm", encoded("ppm", RGB.convert("L"))),
+    "PBM": ("pbm", encoded("ppm", RGB.convert("1"))),
+    "PNM in text": ("pnm", b"P3\n# 2 x 1\n2 1\n255\n1 2 3\n40 50 255\n"),
     "JPEG called PNG": ("png", encoded("jpeg", RGB)),
     "PNG called JPEG": ("jpg", encoded("png", RGB)),
     "PNG in capitals": ("PNG", encoded("png", RGB)),
 }
+JPEG = encoded("jpeg", RGB)
 ROUNDED = {
-    "JPEG": ("jpg", encoded("jpeg", RGB)),
+    "JPEG": ("jpg", JPEG),
     "grey JPEG": ("jpg", encoded("jpeg", RGB.convert("L"))),
     "CMYK JPEG": ("jpg", encoded("jpeg", RGB.convert("CMYK"))),
     "progressive JPEG": ("jpeg", encoded("jpeg", RGB, progressive=True)),
@@ -52,7 +69,12 @@ ROUNDED = {
     "JPEG with whole colours": ("jpg", encoded("jpeg", RGB, subsampling=0)),
     "turned JPEG": ("jpg", encoded("jpeg", RGB, exif=TURNED)),
     "JPEG with a thumbnail": ("jpg", encoded("jpeg", RGB, exif=WITH_THUMBNAIL)),
-    "JPEG with bytes after its end": ("jpg", encoded("jpeg", RGB) + bytes(500)),
+    "JPEG with bytes after its end": ("jpg", JPEG + bytes(500)),
+    "JPEG with a film after its end": ("jpg", JPEG + np.random.default_rng(0).bytes(2**20) + b"\xff\xda\0"),
+    "JPEG with 65 bytes before its end": ("jpg", JPEG[:-2] + b"\x55" * 65 + JPEG[-2:]),
+    "JPEG with fill bytes before its end": ("jpg", JPEG[:-2] + b"\xff" * 9 + JPEG[-2:]),
+    "JPEG with fill bytes before each table": ("jpg", JPEG.replace(b"\xff\xdb", b"\xff\xff\xff\xdb")),
+    "JPEG with fill bytes before its scan": ("jpg", JPEG.replace(b"\xff\xda", b"\xff\xff\xda")),
     "WebP": ("webp", encoded("webp", RGB)),
 }
 
@@ -80,9 +102,10 @@ def test_a_whole_image_is_read_as_pillow_reads_it(tmp_path, case):
     assert np.abs(image.astype(int) - expected).max() <= (case in ROUNDED) * 2
 
 
-def test_16_grey_bits_become_8(tmp_path):
-    (tmp_path / "deep.png").write_bytes(encoded("png", Image.fromarray(DEEP)))
-    assert np.array_equal(read(tmp_path / "deep.png"), np.dstack([DEEP >> 8] * 3))
+@pytest.mark.parametrize("form", ["png", "tiff", "ppm"])
+def test_16_grey_bits_become_8(tmp_path, form):
+    (tmp_path / "deep.x").write_bytes(encoded(form, Image.fromarray(DEEP)))
+    assert np.array_equal(read(tmp_path / "deep.x"), np.dstack([DEEP >> 8] * 3))
 
 
 @pytest.mark.parametrize(

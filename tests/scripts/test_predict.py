@@ -235,7 +235,7 @@ def test_text_names_five_of_them_in_one_line(run, call):
 
 def test_an_image_of_which_only_its_decoder_complains_is_found_among_those_read_beside_it():
     """Descriptor 2 of all threads is one: a complaint may be of any of them."""
-    good = encoded("jpeg", noisy_picture(32), quality=95)
+    good = encoded("jpeg", noisy_picture(32), restart_marker_blocks=1)
     content = zeroed(good, 700)
     for number in range(300):
         Path(f"{number}.jpg").write_bytes(content if number in (0, 77, 78, 299) else good)
@@ -260,7 +260,7 @@ def test_only_so_many_images_are_read_ahead():
     with images.reading_ahead(paths(), SIZE) as pictures:
         for _ in range(1000):
             next(pictures)
-    assert len(asked) <= 1000 + images.MAX_AHEAD * images.SMALL_CHUNK
+    assert len(asked) <= 1000 + images.MAX_AHEAD * images.CHUNK
 
 
 def test_the_array_is_closed_where_nothing_could_be_read(run, call, on_stdin):
@@ -307,6 +307,21 @@ def test_latest_is_named_on_stderr(run, call):
     (run / "args.json").write_text("{}")
     code, out, err = call(predict.main, "latest", write_picture("a.png", 0), "--json")
     assert code == 0 and len(json.loads(out)) == 1 and err == "latest: runs/mine\n"
+
+
+def test_a_folder_holds_the_images_that_training_takes_and_counts_the_others(run, model, call, tmp_path):
+    names = [f"photos/cat/{number:02}{ending.upper()}" for number, ending in enumerate(images.EXTENSIONS)]
+    for path in [*names, "photos/cat/@eaDir/x.png", "photos/__MACOSX/x.png", "photos/cat/.x.avif", "photos/cat/Thumbs.db"]:
+        write_picture(path, 1)
+    assert folders.list_files(Path("photos"), ["cat"], False)[0] == names and folders._subfolders(Path("photos")) == ["cat"]
+    for path in ("a.avif", "b.AVIF", "notes.txt", "README"):
+        write_picture(f"photos/{path}", 2)
+    Path("photos/linked").symlink_to(run)
+    code, out, err = call(predict.main, run, "photos", "--json")
+    assert code == 0 and [row["path"] for row in json.loads(out)] == names
+    start, counts = err.rstrip().split(": ")
+    assert start == "5 left out of folders, since they are not images"
+    assert sorted(counts.split(", ")) == ["1 .txt", "1 linked folders", "1 without ending", "2 .avif"]
 
 
 def test_folders_and_globs_are_sorted_without_hidden_files_and_each_image_counts_once(run, call):
