@@ -168,8 +168,8 @@ def main(argv=None):
         title = run.results["model"] if run.results else run.path.name
         args.output_dir.mkdir(parents=True, exist_ok=True)
         predictions.write_tables(args.output_dir)
-        predictions.draw(args.output_dir, title)
         files.write_json(args.output_dir / "evaluation.json", results)
+        predictions.draw(args.output_dir, title)
         predictions.draw_maps(make_maps(), args.output_dir, title)
         cli.tell("", args.output_dir.resolve(), file=remarks)
     return results

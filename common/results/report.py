@@ -24,12 +24,17 @@ def score(model, test, batch_size=scoring.BATCH_SIZE):
     return scoring.score(model, test, batch_size) | {"maps": maps}
 
 
-def finish(run, model, dataset, phases, *, scores=None, extra=None):
-    """End a run of one model: what `write` does, learning curves, report.html, the closing block. Returns the results."""
+def finish(run, model, dataset, phases, *, scores=None, extra=None, h5=None):
+    """End a run of one model: what `write` does, learning curves, report.html, the closing block. Returns the results.
+
+    `h5` is a second model and the name of its file, for `save_h5`, which comes after the scores.
+    """
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
     scores = scores or score(model, dataset.test)
     results = write(run, model, dataset, phases, scores, extra=extra)
+    if h5:
+        save_h5(run, *h5)
     draw_maps(run, scores, dataset, run.experiment)
     if not run.writes:
         return results
