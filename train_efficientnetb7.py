@@ -167,7 +167,6 @@ def train(run, dataset, weights):
 
 def main(argv=None):
     args = parse_args(argv)
-    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
     dataset = data.load(args, upscaled_later=True)

@@ -120,7 +120,6 @@ def train(run, dataset, weights):
 
 def main(argv=None):
     args = parse_args(argv)
-    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, "resnet152v2", args.image_size)
     dataset = data.load(args, upscaled_later=True)

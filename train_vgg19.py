@@ -97,7 +97,6 @@ def train(run, dataset, weights):
 
 def main(argv=None):
     args = parse_args(argv)
-    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, "vgg19-fc2", args.image_size)
     dataset = data.load(args, upscaled_later=True)

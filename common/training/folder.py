@@ -24,13 +24,10 @@ def check(args):
         devices.start(args)
         return
     files.need_writable(args.output_dir, "--output-dir")
-    if getattr(args, "optimizer", "sgd") != "sgd" and args.momentum:
-        raise InputError(f"--momentum {args.momentum:g} is for --optimizer sgd: leave it out, or give both")
-    warmup_epochs = getattr(args, "warmup_epochs", 0)
-    if warmup_epochs and (args.schedule != "cosine" or warmup_epochs >= args.epochs):
-        raise InputError(f"--warmup-epochs {warmup_epochs} needs --schedule cosine, and more --epochs than that")
-    uses_views = getattr(args, "augment", False) and getattr(args, "head", "") == "document" and not args.no_cache
-    if uses_views and args.views == 1:
+    if (warmup_epochs := getattr(args, "warmup_epochs", 0)) and warmup_epochs >= args.epochs:
+        raise InputError(f"--warmup-epochs {warmup_epochs} needs more --epochs than that")
+    uses_views = getattr(args, "views", 0) and args.augment and args.head == "document"
+    if uses_views and args.views == 1 and not (args.no_cache or getattr(args, "unfreeze_last", 0)):
         raise InputError("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
         raise InputError("--tensorboard needs both packages: pip install tensorflow tensorboard, or leave the flag out")
