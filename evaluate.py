@@ -80,7 +80,7 @@ def load_images(args, run, image_size):
     from common.data import dataset, labelled
 
     source = args.data or own_data(run)
-    class_names = dataset.class_names(source)
+    class_names = dataset.class_names(source, at_least=1)
     labelled.check_classes(class_names, run.class_names)
     is_own = is_data_of(run, source)
     images = labelled.load(source, image_size, args.cache_dir, args.part, is_own)

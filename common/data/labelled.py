@@ -67,7 +67,7 @@ def _parts(source, image_size, cache_dir):
 
     if arrays := dataset.read_arrays(source):
         return {name: of_arrays(*part) for name, part in zip(("train", "test"), arrays, strict=False)}
-    class_names, found = folders.class_names(Path(source)), folders.parts(Path(source))
+    class_names, found = folders.class_names(Path(source), 1), folders.parts(Path(source))
     return {name: of_folder(name, folder) for name, folder in zip(("train", "val", "test"), found, strict=True) if folder}
 
 
