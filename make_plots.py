@@ -12,8 +12,6 @@ no dry runs.
 
 from pathlib import Path
 
-import numpy as np
-
 from common import cli, files, flags, runs
 from common.results import publishing
 
@@ -135,6 +133,8 @@ def read_results(published):
 
 def read_matrix(path):
     """Counts `(n, n)` and class names of a confusion_matrix.csv."""
+    import numpy as np
+
     rows = files.read_csv(path)
     _, *class_names = rows[0]
     return np.array([[int(row[name]) for name in class_names] for row in rows]), class_names

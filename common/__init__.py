@@ -10,3 +10,10 @@ Below them: cli.py (flags, errors, exit codes), files.py (files that appear whol
 and hosts.py (several devices, several processes). Imports go one way: these < data, figures < models, training < results <
 scripts.
 """
+
+import importlib.util
+import sys
+
+NEEDED = ("cv2", "filelock", "h5py", "jinja2", "keras", "matplotlib", "numpy", "seaborn", "sklearn", "threadpoolctl", "tqdm")
+if missing := ", ".join(name for name in NEEDED if not importlib.util.find_spec(name)):  # before anything else is imported
+    sys.exit(f"{sys.argv[0]}: error: {sys.executable} lacks {missing}: python -m pip install -r requirements.txt")

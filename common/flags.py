@@ -78,7 +78,9 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser(description):
     """A parser without abbreviated flags, with defaults in `--help` and the script's docstring as description."""
-    return _Parser(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+    parser = _Parser(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+    cli.own_flags = parser._option_string_actions  # those that are added later, too
+    return parser
 
 
 def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0.1, needs_val=True):

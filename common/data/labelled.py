@@ -60,6 +60,7 @@ def _parts(source, image_size, cache_dir):
             paths, *_ = folders.list_files(folder, class_names, name != "train")
             if not paths:
                 raise InputError(f"--data {source}: {folder} holds no images in class folders")
+            images.need_memory(len(paths), image_size, "--data")
             pixels, labels, _ = folders.read_part(folder, class_names, image_size, cache_dir, name != "train")
             return pixels, labels, np.array(paths, object)
 

@@ -32,7 +32,7 @@ def check(run_dir, experiments):
     if record.folder != run_dir:
         raise cli.InputError(f"{run_dir} is one model of a run: a run is published whole, give {record.folder}")
     if not name or not isinstance(name, str):
-        raise cli.InputError(f"{run_dir} has no name to be published under: start runs for publication with --name")
+        raise cli.InputError(f"{run_dir} has no name to be published under: start such a run with train_{experiment}.py --name")
     try:
         flags.run_name(name)
     except argparse.ArgumentTypeError as error:

@@ -7,7 +7,7 @@ import math
 import shutil
 
 from common import devices, files
-from common.cli import tell
+from common.cli import size, tell
 from common.figures import curves, galleries
 from common.results import closing, run_page, scoring, tables
 from common.results.predictions import Predictions
@@ -112,16 +112,16 @@ def _save(model, path):
 def _room_for(model, path):
     """Around saving a model: where the disk has no room, an OSError that says how much the file needs."""
     needed = sum(math.prod(variable.shape) * 4 for variable in (*model.weights, *model.optimizer.variables))
-    full = f"the scores are saved, but {path.name} needs {needed / 1e6:,.1f} MB and {{:,.1f}} MB are free; make room there"
     free = shutil.disk_usage(path.parent).free
+    full = f"the scores are saved, but {path.name} needs {size(needed)} and {size(free)} are free; make room there"
     if needed > free:
-        raise OSError(errno.ENOSPC, full.format(free / 1e6), str(path))
+        raise OSError(errno.ENOSPC, full, str(path))
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise OSError(error.errno, full.format(free / 1e6), str(path)) from error
+        raise OSError(error.errno, full, str(path)) from error
 
 
 def draw_pipeline(run, extractor, images, augmentation=None):

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import itertools
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from filelock import FileLock, Timeout
 from common import devices, files, hosts
 from common.cli import InputError, reason
 from common.training import resume
+
+SPARE_FILES = 16
 
 
 def check(args):
@@ -36,6 +39,12 @@ def check(args):
 
 def make(parent, name, dry_run):
     """Make `parent/<YYYYmmdd-HHMMSS>[-name][-dry-run][-N]` and return its path. Raises InputError where that is impossible."""
+    try:
+        with contextlib.ExitStack() as spare:
+            for _ in range(SPARE_FILES):
+                spare.enter_context(open(os.devnull))  # noqa: PTH123
+    except OSError as error:
+        raise OSError(error.errno, f"a run needs {SPARE_FILES} more open files: raise the limit, ulimit -n") from error
     parts = [f"{datetime.now():%Y%m%d-%H%M%S}", *([name] if name else []), *(["dry-run"] if dry_run else [])]
     try:
         parent.mkdir(parents=True, exist_ok=True)

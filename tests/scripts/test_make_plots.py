@@ -54,7 +54,7 @@ def test_only_small_texts_and_copied_figures_of_a_run_are_published_in_place_of_
         ("results.json", None, "unfinished, it holds no results.json"),
         ("results.json", {"status": "interrupted"}, "unfinished, it was interrupted"),
         ("results.json", {"dry_run": True}, "a dry run, its numbers mean nothing"),
-        ("args.json", {"name": None}, "start runs for publication with --name"),
+        ("args.json", {"name": None}, "start such a run with train_resnet152v2.py --name"),
         ("args.json", "{", "damaged, args.json can't be read"),
         ("predictions.csv", "true,predicted\ncat,cat\n", "has 1 right of 1, which is not what results.json says"),
         ("predictions.csv.gz", "true,predicted\ncat,cat\n", "damaged, predictions.csv.gz can't be read"),

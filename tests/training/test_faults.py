@@ -227,6 +227,19 @@ def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, ca
     assert call(script.main, *flags, *folders)[0] == 0 and all(path.is_file() for path in begun)
 
 
+@pytest.mark.parametrize("spare", [1, 2, 5, 15])
+def test_too_few_open_files_leave_no_folder(tmp_path, call, spare):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest := os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, before[1]))
+    try:
+        code, _, err = call(lambda: train(args_for(tmp_path)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (code, err.count("\n"), run_folder(tmp_path)) == (1, 1, None) and "ulimit -n" in err
+
+
 def test_a_cache_that_vanishes_in_the_middle_of_a_run_costs_nothing(tmp_path, unbroken, call):
     remove = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: shutil.rmtree(tmp_path / "cache"))
     code, _, err = call(lambda: train(args_for(tmp_path), [remove]))
@@ -307,5 +320,6 @@ def allocate():
 
 
 def test_memory_that_runs_out_is_one_line(call):
+    train_vgg19.parse_args([])
     code, _, err = call(allocate)
     assert code == 1 and err.count("\n") == 1 and "out of memory" in err and "--batch-size or --image-size" in err
