@@ -244,7 +244,7 @@ BAD = {
     "no environment": ("environment.json", None, "damaged, environment.json can't be read (No such file"),
     "no history": (HISTORY, None, "damaged, history.csv can't be read (No such file"),
     "interrupted": (RESULTS, {"status": "interrupted"}, "unfinished, it was interrupted"),
-    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, train_r.py --resume brings it to its end"),
+    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, train_resnet152v2.py --resume brings it to its end"),
     "dry run": (RESULTS, {"dry_run": True}, "a dry run, its numbers mean nothing"),
     "half a JSON": (RESULTS, '{"experiment": "vgg', "damaged, results.json can't be read (Unterminated string"),
     "no text": ("args.json", b"\xff\xfe\x00", "damaged, args.json can't be read ('utf-8'"),
