@@ -80,7 +80,7 @@ def load_images(args, run, image_size):
     from common.data import dataset, labelled
 
     source = args.data or own_data(run)
-    class_names = dataset.class_names(source)
+    class_names = dataset.class_names(source, at_least=1)
     labelled.check_classes(class_names, run.class_names)
     is_own = is_data_of(run, source)
     images = labelled.load(source, image_size, args.cache_dir, args.part, run.results, is_own)
@@ -179,8 +179,8 @@ def main(argv=None):
         title = run.results["model"] if run.results else run.path.name
         args.output_dir.mkdir(parents=True, exist_ok=True)
         predictions.write_tables(args.output_dir)
-        predictions.draw(args.output_dir, title)
         files.write_json(args.output_dir / "evaluation.json", results)
+        predictions.draw(args.output_dir, title)
         predictions.draw_maps(make_maps(), args.output_dir, title)
         cli.tell("", args.output_dir.resolve(), file=remarks)
     return results

@@ -12,8 +12,6 @@ no dry runs.
 
 from pathlib import Path
 
-import numpy as np
-
 from common import cli, files, flags, runs
 from common.results import publishing
 
@@ -135,6 +133,8 @@ def read_results(published):
 
 def read_matrix(path):
     """Counts `(n, n)` and class names of a confusion_matrix.csv."""
+    import numpy as np
+
     rows = files.read_csv(path)
     _, *class_names = rows[0]
     return np.array([[int(row[name]) for name in class_names] for row in rows]), class_names
@@ -169,15 +169,14 @@ def main(argv=None):
     run_dirs = [runs.resolve(run_dir, "runs", "RUN_DIR", "results.json") for run_dir in args.run_dirs]
     for run_dir in run_dirs:  # all of them, before anything is replaced
         publishing.check(run_dir, EXPERIMENTS)
-    for run_dir in run_dirs:
-        cli.tell(publishing.publish(run_dir, PLOTS))
+    cli.tell(*publishing.publish(run_dirs, PLOTS))
     try:
         args.output_dir.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise cli.InputError(f"--output-dir {args.output_dir} can't be written to: {cli.reason(error)}") from error
     for figure in draw_all(PLOTS / "results", args.output_dir):
         cli.tell(figure)
-    if args.output_dir == PLOTS:
+    if args.output_dir.resolve() == PLOTS.resolve():
         from common.results import readme
 
         for path in (PLOTS.parent / name for name in readme.FILES):

@@ -18,9 +18,6 @@ import itertools
 import sys
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
 from common import backend, cli, flags
 from common.data import images, paths
 from common.results import finished, printing
@@ -62,6 +59,7 @@ def find_images(arguments, remarks):
 
 def batches(pictures, remarks):
     """Yield the paths and the images of up to BATCH_SIZE pictures that could be read."""
+    import numpy as np
 
     def readable():
         for picture in pictures:
@@ -82,6 +80,9 @@ def predict(run, model, found, total, remarks):
 
     Where `model` is None it is loaded when an image could be read.
     """
+    import numpy as np
+    from tqdm import tqdm
+
     image_size = run.results["image_size"] if run.results else model.input_shape[1]
     what = f"{2 * BATCH_SIZE} images of the model's {image_size}x{image_size}"
     backend.need_memory(2 * BATCH_SIZE * image_size**2 * 3, run.path, what)

@@ -144,6 +144,7 @@ def train(run, dataset, weights):
     args, image_shape, num_classes = run.args, dataset.test.images.shape[1:], len(dataset.class_names)
     augmentation = augment.flip_shift_and_rotate if args.augment and args.head == "document" else None
     extractor = build_extractor(args, weights, image_shape)
+    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)  # one pass, for all combinations
 
     def train_next(point, phase):
@@ -157,17 +158,15 @@ def train(run, dataset, weights):
     else:
         (learning_rate, dropout), phase, (model, trained) = sweep.train_best(run, train_next)
         chosen = {"learning_rate": learning_rate, "dropout": dropout}
-    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     for saved in (model, document := with_lambda(args, model)):
         compile_model(saved, learning_rate, args.optimizer, args.momentum, args.weight_decay)
-    report.save_h5(run, document, "cifar10.h5")
-    return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction | chosen)
+    extra, h5 = extraction | chosen, (document, "cifar10.h5")
+    return report.finish(run, model, dataset, [phase], scores=scores, extra=extra, h5=h5)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
     dataset = data.load(args, upscaled_later=True)

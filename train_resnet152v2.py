@@ -89,6 +89,7 @@ def train(run, dataset, weights):
     augmentation = augment.flip_shift_and_zoom if args.augment and args.head == "document" else None
     phase = "head" if args.head == "document" else logistic.PHASE
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
+    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
     if args.head == "logistic":
@@ -112,7 +113,6 @@ def train(run, dataset, weights):
         compile_model(trained, learning_rate, args.optimizer, args.momentum, args.weight_decay)
         run.fit("head", trained, batches, val, epochs=epochs, callbacks=chosen)
 
-    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)
     return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction)
@@ -120,7 +120,6 @@ def train(run, dataset, weights):
 
 def main(argv=None):
     args = parse_args(argv)
-    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, "resnet152v2", args.image_size)
     dataset = data.load(args, upscaled_later=True)

@@ -70,6 +70,7 @@ def train(run, dataset, weights):
     augmentation = augment.flip_and_shift if args.augment and args.head == "document" else None
     phase = "head" if args.head == "document" else logistic.PHASE
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
+    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
     if args.head == "logistic":
@@ -89,7 +90,6 @@ def train(run, dataset, weights):
         keep_best = BestEpoch(patience=epochs)
         run.fit("head", trained, batches, inputs.val, epochs=epochs, callbacks=[keep_best])
 
-    report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     scores = report.score(trained, inputs.test, features.batch_size(extractor))
     compile_model(model, args.lr)
     return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction)
@@ -97,7 +97,6 @@ def train(run, dataset, weights):
 
 def main(argv=None):
     args = parse_args(argv)
-    logistic.check(args)
     folder.check(args)
     weights = pretrained.find(args.weights, "vgg19-fc2", args.image_size)
     dataset = data.load(args, upscaled_later=True)

@@ -75,8 +75,8 @@ def parse_args(argv=None):
     if args.head_epochs == args.finetune_epochs == 0:
         parser.error("--head-epochs 0 with --finetune-epochs 0 trains nothing: give one of them 1 or more")
     for name, pixels in (("--crop-padding", args.crop_padding), ("--cutout", args.cutout)):
-        if pixels and (pixels >= args.image_size or not args.augment):
-            parser.error(f"{name} {pixels} needs --augment, and a larger --image-size")
+        if pixels and pixels >= args.image_size:
+            parser.error(f"{name} {pixels} needs a larger --image-size")
     return args
 
 

@@ -11,7 +11,12 @@ and hosts.py (several devices, several processes). Imports go one way: these < d
 scripts.
 """
 
+import importlib.util
 import os
+import sys
 
+NEEDED = ("cv2", "filelock", "h5py", "jinja2", "keras", "matplotlib", "numpy", "seaborn", "sklearn", "threadpoolctl", "tqdm")
+if missing := ", ".join(name for name in NEEDED if not importlib.util.find_spec(name)):  # before anything else is imported
+    sys.exit(f"{sys.argv[0]}: error: {sys.executable} lacks {missing}: python -m pip install -r requirements.txt")
 # The most pixels of an image that is read. OpenCV looks here when it is imported, whoever imports it first.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")

@@ -15,11 +15,12 @@ EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT
 # Errors of the machine, not of what the user gave.
 OF_THE_MACHINE = (errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 # In the words of TensorFlow, JAX and torch.
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "OOM when allocating", "out of memory", "can't allocate memory")
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "OOM when allocating", "out of memory", "can't allocate memory", "failed to map segment")
 MAX_WORD, MAX_LINE = 80, 1400  # characters of a message
 
 leave = sys.exit  # how `run` exits; one of several processes has its own way
 run_folder = None  # of the run under way, which `--resume` continues
+own_flags = ()  # of the program under way
 terminated = False  # whether SIGTERM has come
 
 _ends_steps = False
@@ -79,6 +80,17 @@ def tell(*lines, file=None):
     """Print lines, at once. What a folder, a class or a run is called can neither break a line nor reach the terminal."""
     for line in lines:
         print(printable(str(line)), file=file, flush=True)
+
+
+def among_own_flags(*names):
+    """Those of these flags that the program under way has, for advice: `--a or --b`; empty where it has none."""
+    return " or ".join(name for name in names if name in own_flags)
+
+
+def size(num_bytes):
+    """A number of bytes for people: in kB, MB or GB."""
+    unit, name = next(((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB")) if num_bytes >= unit), (1e3, "kB"))
+    return f"{num_bytes / unit:,.1f} {name}"
 
 
 def printable(text):
@@ -159,7 +171,7 @@ def _on_sigterm(number, frame):
 
 def _ending(error):
     """The message and the exit code for what ended `main`. Raises the error where it is one in this code."""
-    resume = f"; --resume {run_folder} continues the run" if run_folder else ""
+    resume = f"; --resume {run_folder} continues the run" if run_folder and os.path.isdir(run_folder) else ""  # noqa: PTH112
     if isinstance(error, (InputError, TrainingError, ExportError)):
         return str(error), EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
     if isinstance(error, KeyboardInterrupt):
@@ -169,7 +181,12 @@ def _ending(error):
     if isinstance(error, BrokenPipeError):
         return "", EXIT_PIPE_CLOSED
     if is_out_of_memory(error):
-        return f"out of memory ({reason(error)}): give a smaller --batch-size or --image-size", EXIT_FAILED
+        smaller = among_own_flags("--batch-size", "--image-size")
+        if not smaller or isinstance(error, ImportError):  # a library did not fit
+            return f"out of memory ({reason(error)}): free some, or use a machine that has more", EXIT_FAILED
+        return f"out of memory ({reason(error)}): give a smaller {smaller}", EXIT_FAILED
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("common"):
+        return f"{error.name} is not installed: python -m pip install -r requirements.txt", EXIT_FAILED
     if isinstance(error, OSError):
         what = f"{error.filename}: " if error.filename else ""
         is_input = not run_folder and error.errno not in OF_THE_MACHINE

@@ -78,7 +78,9 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser(description):
     """A parser without abbreviated flags, with defaults in `--help` and the script's docstring as description."""
-    return _Parser(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+    parser = _Parser(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+    cli.own_flags = parser._option_string_actions  # those that are added later, too
+    return parser
 
 
 def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0.1, needs_val=True):
@@ -138,7 +140,7 @@ def add_training_arguments(parser, *, batch_size, epochs=None, learning_rate=Non
 
 
 def add_optimizer_arguments(group, *, optimizer, momentum=0.0, weight_decay=0.0):
-    """`--optimizer --momentum --weight-decay`, as timm names them; `folder.check` refuses `--momentum` with Adam."""
+    """`--optimizer --momentum --weight-decay`, as timm names them."""
     add = group.add_argument
     add("--optimizer", choices=("sgd", "adam"), default=optimizer, help="what changes the weights")
     add("--momentum", type=fraction, default=momentum, metavar="F", help="of --optimizer sgd")
@@ -147,7 +149,7 @@ def add_optimizer_arguments(group, *, optimizer, momentum=0.0, weight_decay=0.0)
 
 
 def add_schedule_arguments(group, *, schedule):
-    """`--schedule --warmup-epochs`: the recipe's own `schedule`, or a cosine; `folder.check` looks at both."""
+    """`--schedule --warmup-epochs`: the recipe's own `schedule`, or a cosine."""
     falls = "of the learning rate; cosine: it falls along a cosine to zero over all --epochs"
     group.add_argument("--schedule", choices=(schedule, "cosine"), default=schedule, help=falls)
     rises = "of --schedule cosine: epochs in which it first rises, from a tenth"

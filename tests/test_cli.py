@@ -1,5 +1,6 @@
 import argparse
 import importlib
+import re
 import signal
 import subprocess
 import sys
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import common
 import predict
 import train_ab_split
 from common import cli, flags
 
 ROOT = Path(__file__).parents[1]
+PROGRAMS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 
 @pytest.mark.parametrize(
@@ -133,10 +136,11 @@ OF_A_RUN = [  # what ends a run, its exit code before there is a folder and afte
 
 
 @pytest.mark.parametrize("error, before, after, words", OF_A_RUN, ids=lambda value: repr(value)[:20])
-def test_what_ends_a_run_says_how_to_go_on(call, error, before, after, words):
+def test_what_ends_a_run_says_how_to_go_on(call, tmp_path, error, before, after, words):
     assert call(fails_with(error)) == (before, "", f"script.py: error: {words}\n")
-    expected = f"script.py: error: {words}; --resume runs/x continues the run\n"
-    assert call(fails_with(error, "runs/x")) == (after, "", expected)
+    assert call(fails_with(error, tmp_path / "removed")) == (after, "", f"script.py: error: {words}\n")
+    expected = cli.one_line(f"script.py: error: {words}; --resume {tmp_path} continues the run") + "\n"
+    assert call(fails_with(error, tmp_path)) == (after, "", expected)
 
 
 def test_sigterm_waits_for_the_end_of_a_step_and_ends_anything_else_at_once(monkeypatch):
@@ -175,8 +179,37 @@ WORDS = [  # of Python, JAX, TensorFlow, torch on a GPU and on a CPU
 ]
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_the_machine_lacks_is_one_line_with_flags_that_the_program_has(call, capsys, program):
+    with pytest.raises(SystemExit):
+        importlib.import_module(program).parse_args(["--help"])
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    library = ImportError("libtensorflow_cc.so.2: failed to map segment from shared object")
+    package = ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+    for error, words in (
+        (MemoryError(), "out of memory"),
+        (library, "out of memory"),
+        (package, "tensorflow is not installed"),
+    ):
+        code, out, err = call(fails_with(error))
+        assert (code, out, err.count("\n")) == (1, "", 1) and words in err
+        advised = set(re.findall(r"--[a-z-]+", err))
+        assert advised <= known and bool(advised) == (isinstance(error, MemoryError) and "train" in program), err
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_without_the_packages_help_is_one_line(program):
+    ended = subprocess.run([sys.executable, "-S", ROOT / f"{program}.py", "--help"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    required = {line.split(">")[0] for line in (ROOT / "requirements.txt").read_text().splitlines() if line[0] != "#"}
+    needed = {name.replace("cv2", "opencv-python-headless").replace("sklearn", "scikit-learn") for name in common.NEEDED}
+    assert needed == required - {"tensorflow", "scipy"}  # other backends do; scikit-learn brings it
+    assert all(name in ended.stderr for name in common.NEEDED)
+
+
 @pytest.mark.parametrize("words", WORDS)
 def test_too_little_memory_names_the_flags(call, words):
+    train_ab_split.parse_args([])
     error = RuntimeError(words) if words else MemoryError()
     told = f"script.py: error: out of memory ({words or 'MemoryError'}): give a smaller --batch-size or --image-size\n"
     assert call(fails_with(error)) == (1, "", told)

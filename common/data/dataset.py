@@ -95,8 +95,8 @@ def fingerprint(class_names, *parts):
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def class_names(source):
-    """The class names of `--data SOURCE`, without reading an image. Raises InputError if there is no such data."""
+def class_names(source, at_least=2):
+    """The class names of `--data SOURCE`, without reading an image. Raises InputError for no such data, or too few classes."""
     if source == "digits":
         return digits.CLASS_NAMES
     if source == "cifar10":
@@ -109,7 +109,7 @@ def class_names(source):
         return cifar10.CLASS_NAMES
     if kind != "folder":
         raise InputError(f"--data {source} is not a folder; give a folder of images, or CIFAR-10's python-version archive")
-    return folders.class_names(path)
+    return folders.class_names(path, at_least)
 
 
 def load(args, upscaled_later=False):

@@ -36,15 +36,17 @@ def parts(root):
     return root / "train", val[0] if val and test else None, (test or val or [None])[0]
 
 
-def class_names(root):
-    """Names of the class folders, sorted, which gives each class its number. Raises InputError for fewer than two."""
+def class_names(root, at_least=2):
+    """Names of the class folders, sorted, which gives each class its number. Raises InputError for fewer than `at_least`."""
     train, *others = parts(root)
     names = _subfolders(train)
-    if len(names) < 2:
-        content = f"one class only, {names[0]}" if names else "no class folders"
+    if len(names) < at_least:
+        content, needed = f"one class only, {names[0]}" if names else "no class folders", ("one", "two")[at_least - 1]
         is_class = train != root and set(_subfolders(root)) - {"train", "test", *VAL}
         way_out = "; if train is a class, move all classes into a new train/, as in train/train/*.png" if is_class else ""
-        raise InputError(f"--data {root}: {train} holds {content}; two or more are needed, as in train/<class>/*.png{way_out}")
+        raise InputError(
+            f"--data {root}: {train} holds {content}; {needed} or more are needed, as in train/<class>/*.png{way_out}"
+        )
     if strange := [name for name in names if name.encode(errors="replace").decode() != name]:
         raise InputError(f"--data {root}: the name of {train / strange[0]} is not UTF-8; rename it")
     for part in filter(None, others):

@@ -36,7 +36,7 @@ def load(source, image_size, cache_dir, part=None, results=None, is_own=False):
     that training held out. That is told by the model's `results`, as in results.json, or by `is_own`, where the data are the
     run's by their place but may have changed since. Raises InputError as `dataset.load` does.
     """
-    names = dataset.class_names(source)
+    names = dataset.class_names(source, at_least=1)
     parts = _parts(source, names, image_size, cache_dir)
     is_drawn = part != "all" and "test" not in parts
     chosen = ["test"] if part != "all" and "test" in parts else list(parts)
@@ -70,6 +70,7 @@ def _parts(source, class_names, image_size, cache_dir):
             paths, *_ = folders.list_files(folder, class_names, name != "train")
             if not paths:
                 raise InputError(f"--data {source}: {folder} holds no images in class folders")
+            images.need_memory(len(paths), image_size, "--data")
             pixels, labels, digests, _ = folders.read_part(folder, class_names, image_size, cache_dir, name != "train")
             return pixels, labels, digests, np.array(paths, object)
 

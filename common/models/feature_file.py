@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from common import backend, devices, files, hosts
-from common.cli import InputError, reason, tell
+from common.cli import InputError, among_own_flags, reason, size, tell
 
 FORMAT = 2
 BATCHES_PER_CHUNK = 16
@@ -54,7 +54,7 @@ class FeatureFile:
         except OSError as error:
             raise InputError(
                 f"--cache-dir: features can't be kept in {self.whole.parent} ({reason(error)}); "
-                "give another folder, or --no-cache"
+                f"give another folder{', or --no-cache' * bool(among_own_flags('--no-cache'))}"
             ) from error
 
     def _complete(self, compute, title):
@@ -139,7 +139,7 @@ class FeatureFile:
         if not self.part.exists():
             needed, free = 4 * self.shape[0] * self.shape[1], shutil.disk_usage(self.part.parent).free
             if needed > free:
-                raise OSError(f"{needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free")
+                raise OSError(f"{size(needed)} are needed, {size(free)} are free")
             files.write_json(self.note, {"made_of": self.made_of, "checksums": checksums})
             np.lib.format.open_memmap(self.part, "w+", np.float32, self.shape).flush()
         offset, width = np.load(self.part, mmap_mode="r").offset, self.shape[1]

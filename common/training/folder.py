@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import itertools
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from filelock import FileLock, Timeout
 from common import devices, files, hosts
 from common.cli import InputError, reason
 from common.training import resume
+
+SPARE_FILES = 16
 
 
 def check(args):
@@ -24,13 +27,10 @@ def check(args):
         devices.start(args)
         return
     files.need_writable(args.output_dir, "--output-dir")
-    if getattr(args, "optimizer", "sgd") != "sgd" and args.momentum:
-        raise InputError(f"--momentum {args.momentum:g} is for --optimizer sgd: leave it out, or give both")
-    warmup_epochs = getattr(args, "warmup_epochs", 0)
-    if warmup_epochs and (args.schedule != "cosine" or warmup_epochs >= args.epochs):
-        raise InputError(f"--warmup-epochs {warmup_epochs} needs --schedule cosine, and more --epochs than that")
-    uses_views = getattr(args, "augment", False) and getattr(args, "head", "") == "document" and not args.no_cache
-    if uses_views and args.views == 1:
+    if (warmup_epochs := getattr(args, "warmup_epochs", 0)) and warmup_epochs >= args.epochs:
+        raise InputError(f"--warmup-epochs {warmup_epochs} needs more --epochs than that")
+    uses_views = getattr(args, "views", 0) and args.augment and args.head == "document"
+    if uses_views and args.views == 1 and not (args.no_cache or getattr(args, "unfreeze_last", 0)):
         raise InputError("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
         raise InputError("--tensorboard needs both packages: pip install tensorflow tensorboard, or leave the flag out")
@@ -39,6 +39,12 @@ def check(args):
 
 def make(parent, name, dry_run):
     """Make `parent/<YYYYmmdd-HHMMSS>[-name][-dry-run][-N]` and return its path. Raises InputError where that is impossible."""
+    try:
+        with contextlib.ExitStack() as spare:
+            for _ in range(SPARE_FILES):
+                spare.enter_context(open(os.devnull))  # noqa: PTH123
+    except OSError as error:
+        raise OSError(error.errno, f"a run needs {SPARE_FILES} more open files: raise the limit, ulimit -n") from error
     parts = [f"{datetime.now():%Y%m%d-%H%M%S}", *([name] if name else []), *(["dry-run"] if dry_run else [])]
     try:
         parent.mkdir(parents=True, exist_ok=True)

@@ -22,19 +22,6 @@ MAX_ITERATIONS = 2000
 CHUNK = 4096  # rows of features that are converted at once
 
 
-def check(args):
-    """Raise InputError for flags that `--head logistic` can't be combined with."""
-    if args.head != "logistic":
-        return
-    given = {"--no-cache": args.no_cache, "--unfreeze-last": getattr(args, "unfreeze_last", 0)}
-    for name in ("lr", "dropout"):
-        values = getattr(args, name)
-        given[f"several values for --{name}"] = isinstance(values, list) and len(values) > 1
-    for flags, is_given in given.items():
-        if is_given:
-            raise InputError(f"{flags}: not with --head logistic, which is one exact fit on cached features; leave one out")
-
-
 def label(args):
     """What a run's title adds for `--head logistic`."""
     return ", logistic head" if args.head == "logistic" else ""

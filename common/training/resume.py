@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common import files, runs
 from common.cli import Finished, InputError, reason, tell
+from common.training import combinations
 
 ROOT = Path(__file__).parents[2]
 NOT_GIVEN = object()
@@ -27,6 +28,7 @@ def parse_args(parser, argv, experiment, may_grow=()):
         weights = Path(getattr(args, "weights", "none"))
         if (found := runs.resolve(weights, own_runs, "--weights", "model.keras")) != weights:
             args.weights = str(found)  # which the next run's `latest` is not
+        combinations.check(parser, args)
         return args
     own_runs_given = runs.is_latest(args.resume)
     args.resume = runs.resolve(args.resume, own_runs, "--resume")

@@ -1,6 +1,7 @@
 """How bad input is tried: in a folder of its own, with little time and memory, without Keras; nothing may be changed by it."""
 
 import os
+import re
 import signal
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from contract import check_line, descriptor_2, has_control, little_memory
 from makers import state
 
-from common import backend
+from common import backend, cli
 
 SECONDS = 20
 NOBODY = 65534
@@ -56,6 +57,8 @@ def refused(watched, tmp_path):
         before = state(folder)
         code, out, err = watched(main, *arguments)
         check_line(err, *names)
+        advised = re.findall(r"(?<![\w-])(?<!\.py )--[a-z][a-z-]*", err)
+        assert all(flag in cli.own_flags or any(str(word).startswith(flag) for word in arguments) for flag in advised), err
         assert code == 2 and not has_control(out)
         assert state(folder) == before
         return err

@@ -122,6 +122,26 @@ OF_ONE_SCRIPT = {
     "momentum of Adam": ("resnet152v2", ["--momentum", ".9"], "--momentum 0.9"),
     "warm-up without a cosine": ("resnet152v2", ["--warmup-epochs", "1"], "--warmup-epochs 1"),
     "warm-up that takes all": ("efficientnetb7", ["--schedule", "cosine", "--warmup-epochs", "27"], "--warmup-epochs 27"),
+    "views of one image": ("vgg19", ["--views", "8"], "--views 8 has no effect without --augment"),
+    "views without a cache": ("resnet152v2", ["--views", "8", "--no-cache"], "--views 8 has no effect with --no-cache"),
+    "views where all is trained": ("resnet152v2", ["--views", "8", "--unfreeze-last", "all"], "--views 8 has no effect"),
+    "lowest rate of a cosine": ("resnet152v2", ["--schedule", "cosine", "--min-lr", ".001"], "--min-lr 0.001 has no effect"),
+    "plateau of a cosine": ("vgg19_finetune", ["--schedule", "cosine", "--lr-patience", "9"], "--lr-patience 9 has no effect"),
+    "factor of a cosine": ("vgg19_finetune", ["--schedule", "cosine", "--lr-factor", ".5"], "--lr-factor 0.5 has no effect"),
+    "rate of no head": ("vgg19_finetune", ["--head-lr", ".01"], "--head-lr 0.01 has no effect without --head-epochs"),
+    "cutout of no epoch": (
+        "vgg19_finetune",
+        ["--head-epochs", "2", "--finetune-epochs", "0", "--cutout", "4"],
+        "--cutout 4 has no effect with --finetune-epochs 0",
+    ),
+    "interpolation of images as they are": (
+        "efficientnetb7",
+        ["--no-resize", "--interpolation", "area"],
+        "no effect with --no-",
+    ),
+    "rates of an exact head": ("efficientnetb7", ["--head", "logistic", "--lr", ".1", ".2"], "--lr 0.1 0.2 has no effect"),
+    "augmentation of an exact head": ("vgg19", ["--head", "logistic", "--augment"], "--augment has no effect with --head"),
+    "backbone of an exact head": ("resnet152v2", ["--head", "logistic", "--no-cache"], "--no-cache has no effect with --head"),
     "unknown interpolation": ("vgg19", ["--interpolation", "sharp"], "--interpolation"),
     "interpolation of 5,000 letters": ("resnet152v2", ["--interpolation", "x" * 5000], "--interpolation"),
     "interpolation with an escape": ("efficientnetb7", ["--interpolation", ESCAPE], "--interpolation"),
@@ -151,6 +171,11 @@ OF_ONE_SCRIPT = {
 def test_what_one_script_can_not_do(refused, case):
     script, flags, name = OF_ONE_SCRIPT[case]
     refused(*command(script, "digits"), *flags, names=[name])
+
+
+@pytest.mark.parametrize("flags", ["--unfreeze-last all --views 1", "--no-cache --views 1", "--head logistic --no-augment"])
+def test_a_flag_that_asks_for_nothing_is_taken(refused, flags):
+    refused(*command("resnet152v2", "nowhere"), *flags.split(), names=["--data nowhere"])
 
 
 @pytest.mark.parametrize("size", [20_000, 1_000_000])

@@ -1,6 +1,7 @@
 """The downloads' names, addresses and hashes are those that the installed Keras itself would use."""
 
 import tarfile
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import keras
@@ -54,6 +55,16 @@ def test_the_cifar10_archive_is_that_of_keras(monkeypatch, tmp_path):
         pass
     keras.utils.get_file(**options | {"origin": archive.as_uri(), "file_hash": None, "cache_dir": tmp_path})
     assert (tmp_path / "datasets" / cifar10.KERAS_NAME).is_file()
+
+
+@pytest.mark.parametrize("name, words", [("x.py", "needs the package"), ("x/__init__.py", "not the published file")])
+def test_what_is_not_the_package_of_lite0_is_one_line(monkeypatch, tmp_path, name, words):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    packaged = replace(weights.PACKAGED["efficientnet-lite0"], module="x")
+    with pytest.raises(cli.InputError, match=words):
+        weights._packaged(packaged)
 
 
 def test_only_the_fully_connected_layers_of_imagenet_need_their_own_size(monkeypatch, tmp_path):

@@ -250,7 +250,7 @@ BAD = {
     "no environment": ("environment.json", None, "damaged, environment.json can't be read (No such file"),
     "no history": (HISTORY, None, "damaged, history.csv can't be read (No such file"),
     "interrupted": (RESULTS, {"status": "interrupted"}, "unfinished, it was interrupted"),
-    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, --resume brings it to its end"),
+    "made longer": ("checkpoint/made_of.json", "{}", "unfinished, train_resnet152v2.py --resume brings it to its end"),
     "dry run": (RESULTS, {"dry_run": True}, "a dry run, its numbers mean nothing"),
     "half a JSON": (RESULTS, '{"experiment": "vgg', "damaged, results.json can't be read (Unterminated string"),
     "no text": ("args.json", b"\xff\xfe\x00", "damaged, args.json can't be read ('utf-8'"),
@@ -396,13 +396,13 @@ def test_published_runs_are_tested_as_the_runs_themselves(call):
 
     first = make_run("runs/r/1", args={"name": "one"})
     second = make_run("runs/r/2", wrong=range(2, 12), args={"name": "two", "lr": 0.01})
-    published = [publishing.publish(run, Path("plots")) for run in (first, second)]
+    published = publishing.publish([first, second], Path("plots"))
     assert "p = 0.0386" in p_of(*published) and p_of(*published) == p_of(first, second)
     assert not list(Path("plots").rglob("predictions.csv"))
     (packed,) = published[0].glob("predictions.csv.gz")
     assert gzip.decompress(packed.read_bytes()) == (first / "predictions.csv").read_bytes()
     again = packed.read_bytes()
-    assert publishing.publish(published[0], Path("plots")) == published[0] and packed.read_bytes() == again
+    assert publishing.publish(published[:1], Path("plots")) == published[:1] and packed.read_bytes() == again
     packed.write_bytes(files.packed(bytes(2**26)))
     said = call(compare.main, *published, "--no-figure")[1]
     assert "No paired test: damaged, predictions.csv.gz can't be read (it holds over 17 MB)." in said
@@ -415,7 +415,7 @@ def test_the_predictions_of_each_of_several_models_are_published():
     files.write_json(folder / "results.json", results)
     files.write_json(folder / "args.json", files.read_json(folder / "args.json") | {"name": "default"})
     write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
-    published = publishing.publish(folder, Path("plots"))
+    (published,) = publishing.publish([folder], Path("plots"))
     packed = {path.relative_to(published) for path in published.rglob("*.gz")}
     assert packed == {Path("predictions.csv.gz"), Path("a/predictions.csv.gz")}
     for record, original in zip(records.read(published), records.read(folder), strict=True):

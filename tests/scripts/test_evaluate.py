@@ -88,6 +88,15 @@ def test_classes_are_matched_by_name_and_differences_are_said(model, tmp_path, c
     assert "No images of blue." in told and "all 9 images of data" in told
 
 
+@pytest.mark.parametrize("folder", ["data/red", "data/train/red", "data/test/red"])
+def test_images_of_one_class_are_scored(model, tmp_path, capsys, folder):
+    paint(tmp_path / "data" / "train" / "red", ["blue"]) if "test" in folder else None
+    paint(tmp_path / folder, ["red", "blue", "red", "red"])
+    results = scores(model, "--data", "data", "--output-dir", "out")
+    assert results["test_accuracy"] == 0.75 and results["confusion_matrix"] == [[3, 0, 1], [0, 0, 0], [0, 0, 0]]
+    assert "No images of green, blue." in capsys.readouterr().out and (tmp_path / "out" / "confusion_matrix.png").is_file()
+
+
 def test_data_with_other_classes_is_refused(model, call):
     code, _, told = call(evaluate.main, model, "--classes", *COLOURS, "--data", "digits")
     assert code == cli.EXIT_BAD_INPUT and told.count("\n") == 1

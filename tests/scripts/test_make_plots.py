@@ -1,5 +1,6 @@
 """Publishing a run; that the README's figures come from what is published is for test_readme.py."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import make_plots
 from common import cli, files, flags
 from common.figures import comparisons
-from common.results import publishing
+from common.results import publishing, readme
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "plots" / "results"
@@ -53,7 +54,7 @@ def test_only_small_texts_and_copied_figures_of_a_run_are_published_in_place_of_
         ("results.json", None, "unfinished, it holds no results.json"),
         ("results.json", {"status": "interrupted"}, "unfinished, it was interrupted"),
         ("results.json", {"dry_run": True}, "a dry run, its numbers mean nothing"),
-        ("args.json", {"name": None}, "start runs for publication with --name"),
+        ("args.json", {"name": None}, "start such a run with train_resnet152v2.py --name"),
         ("args.json", "{", "damaged, args.json can't be read"),
         ("predictions.csv", "true,predicted\ncat,cat\n", "has 1 right of 1, which is not what results.json says"),
         ("predictions.csv.gz", "true,predicted\ncat,cat\n", "damaged, predictions.csv.gz can't be read"),
@@ -69,6 +70,53 @@ def test_what_is_no_finished_run_with_a_name_is_refused_and_replaces_nothing(run
         (run_dir / file).unlink()
     with pytest.raises(cli.InputError, match=complaint):
         make_plots.main([str(PUBLISHED / "resnet152v2" / "control"), str(run_dir)])
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("word, number", [("mkdir", 1), ("write_bytes", 1), ("write_bytes", 9), ("rename", 1), ("replace", 1)])
+def test_publishing_that_fails_changes_nothing(tmp_path, monkeypatch, run_dir, word, number):
+    plots = tmp_path / "plots"
+    shutil.copytree(PUBLISHED, plots / "results")
+    (run_dir / "accuracy_by_samples.csv").write_text("new")
+    before = contents(plots)
+    function, calls = getattr(Path, word), []
+
+    def fail_once(path, *args, **options):
+        calls.append(path)
+        if len(calls) == number:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return function(path, *args, **options)
+
+    run_dirs = [run_dir, PUBLISHED / "ab_split" / "default"]
+    with monkeypatch.context() as full:
+        full.setattr(Path, word, fail_once)
+        with pytest.raises(OSError, match="No space left"):
+            publishing.publish(run_dirs, plots)
+    assert contents(plots) == before
+    with pytest.raises(cli.InputError, match="published as resnet152v2/control"):
+        publishing.publish([run_dir, plots / "results" / "resnet152v2" / "control"], plots)
+    assert contents(plots) == before
+    publishing.publish(run_dirs, plots)
+    new = ("results/resnet152v2/control/accuracy_by_samples.csv", "resnet152v2/pipeline.png")
+    assert contents(plots).keys() - before.keys() == {plots / name for name in new}
+
+
+@pytest.mark.parametrize("place, is_ours", [("plots", True), ("./x/../plots", True), ("link", True), ("figures", False)])
+def test_the_readme_is_rewritten_with_its_figures_wherever_they_are_called(tmp_path, monkeypatch, place, is_ours):
+    monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
+    monkeypatch.setattr(make_plots, "DRAW", {})
+    monkeypatch.setattr(readme, "FILES", ("README.md",))
+    monkeypatch.setattr(readme, "update", lambda text, results: "new")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "link").symlink_to("plots")
+    (tmp_path / "README.md").write_text("old")
+    make_plots.main(["--output-dir", place])
+    assert (tmp_path / "README.md").read_text() == ("new" if is_ours else "old")
 
 
 def test_studies_are_drawn_from_their_points(tmp_path, monkeypatch):

@@ -14,13 +14,18 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from support import EXPERIMENT, make_args
+from support import EXPERIMENT, make_args, small_backbone
 
+import train_ab_split
+import train_efficientnetb7
+import train_resnet152v2
+import train_vgg19
+import train_vgg19_finetune
 from benchmarks.kill_and_resume import count_differences, numbers
 from common import backend, cli, files
 from common.data.dataset import Dataset, Samples
 from common.figures import calibration, confusion, curves, galleries, maps
-from common.models import feature_file, features
+from common.models import backbones, feature_file, features, initialise
 from common.results import report
 from common.training import checkpoints, fit, folder, history, resume
 from common.training.run import Run
@@ -186,6 +191,55 @@ def test_every_write_may_fail(tmp_path, unbroken, call, shift):
     assert content(finished) == before
 
 
+LARGE = {
+    train_ab_split: ["a/model.keras", "b-scratch/model.keras", "b-last-fc/model.keras", "model.keras"],
+    train_vgg19: ["model.keras"],
+    train_vgg19_finetune: ["model.keras"],
+    train_resnet152v2: ["model.keras"],
+    train_efficientnetb7: ["model.keras", "cifar10.h5"],
+}
+
+
+@pytest.mark.parametrize("script", LARGE, ids=lambda script: script.__name__)
+def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, call, empty_figures, script):
+    """It is full once at each: the next `--resume` comes to the next one, and the last one to the end."""
+    monkeypatch.setattr(backbones, "build", small_backbone)
+    monkeypatch.setattr(initialise, "fit_to_images", lambda backbone, images: None)
+    save, begun = keras.Model.save, []
+
+    def fill_the_disk(model, path):
+        if (whole := path.with_name(path.name.split("-", 1)[1])) in begun:
+            return save(model, path)
+        begun.append(whole)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(keras.Model, "save", fill_the_disk)
+    weights = () if script is train_ab_split else ("--weights", "none", "--image-size", "32")
+    folders = ("--output-dir", tmp_path / "runs", "--cache-dir", tmp_path / "cache")
+    flags = ("--data", "digits", *weights, "--dry-run")
+    for name in LARGE[script]:
+        code, out, err = call(script.main, *flags, *folders)
+        (run,) = (tmp_path / "runs").glob("*/*")
+        assert code == 1 and err.count("\n") == 1 and f"--resume {run}" in err and "the scores are saved" in err, err
+        results = files.read_json((run / name).with_name("results.json"))
+        assert f"test accuracy {results['test_accuracy']:.4f}" in out and begun[-1] == run / name
+        flags = ("--resume", run)
+    assert call(script.main, *flags, *folders)[0] == 0 and all(path.is_file() for path in begun)
+
+
+@pytest.mark.parametrize("spare", [1, 2, 5, 15])
+def test_too_few_open_files_leave_no_folder(tmp_path, call, spare):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest := os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, before[1]))
+    try:
+        code, _, err = call(lambda: train(args_for(tmp_path)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (code, err.count("\n"), run_folder(tmp_path)) == (1, 1, None) and "ulimit -n" in err
+
+
 def test_a_cache_that_vanishes_in_the_middle_of_a_run_costs_nothing(tmp_path, unbroken, call):
     remove = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: shutil.rmtree(tmp_path / "cache"))
     code, _, err = call(lambda: train(args_for(tmp_path), [remove]))
@@ -266,5 +320,6 @@ def allocate():
 
 
 def test_memory_that_runs_out_is_one_line(call):
+    train_vgg19.parse_args([])
     code, _, err = call(allocate)
     assert code == 1 and err.count("\n") == 1 and "out of memory" in err and "--batch-size or --image-size" in err
