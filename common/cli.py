@@ -108,7 +108,8 @@ def one_line(message):
 
 def shortened(text, length=60):
     """Text of at most `length` characters: of a longer one its beginning and its end."""
-    return text if len(text) <= length else f"{text[: length - 18]}...{text[-15:]}"
+    end = min(15, length // 3)
+    return text if len(text) <= length else f"{text[: length - end - 3]}...{text[-end:]}"
 
 
 def reason(error):

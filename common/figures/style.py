@@ -3,6 +3,8 @@
 The palette is seaborn's colour-blind one.
 """
 
+import contextlib
+import functools
 import warnings
 
 import matplotlib
@@ -11,6 +13,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import seaborn as sns  # noqa: E402
+from matplotlib import font_manager  # noqa: E402
+from matplotlib.text import Text  # noqa: E402
 
 from common import files  # noqa: E402
 from common.cli import printable, shortened  # noqa: E402
@@ -20,7 +24,10 @@ COLOURS = {"train": PALETTE[0], "val": PALETTE[1], "test": PALETTE[2]}  # where 
 MARKERS = "osD^vP"
 LINE_STYLES = ("-", "--", ":", "-.")
 DPI = 110
+LATIN = "\u024f"  # the last letter of Latin
 
+# A class name in a script that no font has, or whose letters matplotlib does not join.
+warnings.filterwarnings("ignore", "Glyph .* missing|Matplotlib currently does not support")
 sns.set_theme(
     style="whitegrid",
     rc={
@@ -39,8 +46,27 @@ def shown(text, length=120):
 
 def save(figure, path):
     """Write a figure as PNG, whole or not at all, and close it. Returns the path."""
-    with files.whole(path) as part, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a class name in a script that the font lacks
+    texts = figure.findobj(Text)
+    letters = frozenset(char for text in texts for char in text.get_text() if char > LATIN)
+    if letters and (families := _families_with(letters)):
+        for text in texts:
+            text.set_fontfamily([*text.get_fontfamily(), *families])
+    with files.whole(path) as part:
         figure.savefig(part, dpi=DPI, bbox_inches="tight", format="png")
     plt.close(figure)
     return path
+
+
+@functools.cache
+def _families_with(letters):
+    """Families of fonts of the system that have those letters that matplotlib's own font lacks, as far as there are some."""
+    letters = {ord(char) for char in letters} - font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap().keys()
+    families, paths = [], font_manager.findSystemFonts() if letters else ()
+    paths = (path for path in paths if "LastResort" not in path)  # which has a box for every letter
+    for path in sorted(paths, key=lambda path: ("Regular" not in path, "Sans" not in path, path)):
+        with contextlib.suppress(Exception):  # a font that FreeType can't read
+            if letters and letters & (letters_there := font_manager.get_font(path).get_charmap().keys()):
+                font_manager.fontManager.addfont(path)
+                families.append(font_manager.FontProperties(fname=path).get_name())
+                letters = letters - letters_there
+    return families
