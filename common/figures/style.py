@@ -24,7 +24,6 @@ COLOURS = {"train": PALETTE[0], "val": PALETTE[1], "test": PALETTE[2]}  # where 
 MARKERS = "osD^vP"
 LINE_STYLES = ("-", "--", ":", "-.")
 DPI = 110
-LATIN = "\u024f"  # the last letter of Latin
 
 # A class name in a script that no font has, or whose letters matplotlib does not join.
 warnings.filterwarnings("ignore", "Glyph .* missing|Matplotlib currently does not support")
@@ -47,8 +46,8 @@ def shown(text, length=120):
 def save(figure, path):
     """Write a figure as PNG, whole or not at all, and close it. Returns the path."""
     texts = figure.findobj(Text)
-    letters = frozenset(char for text in texts for char in text.get_text() if char > LATIN)
-    if letters and (families := _families_with(letters)):
+    letters = frozenset(char for text in texts for char in text.get_text() if char > "\u024f")  # not Latin
+    if families := _families_with(letters):
         for text in texts:
             text.set_fontfamily([*text.get_fontfamily(), *families])
     with files.whole(path) as part:
@@ -62,10 +61,9 @@ def _families_with(letters):
     """Families of fonts of the system that have those letters that matplotlib's own font lacks, as far as there are some."""
     letters = {ord(char) for char in letters} - font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap().keys()
     families, paths = [], font_manager.findSystemFonts() if letters else ()
-    paths = (path for path in paths if "LastResort" not in path)  # which has a box for every letter
     for path in sorted(paths, key=lambda path: ("Regular" not in path, "Sans" not in path, path)):
         with contextlib.suppress(Exception):  # a font that FreeType can't read
-            if letters and letters & (letters_there := font_manager.get_font(path).get_charmap().keys()):
+            if letters & (letters_there := font_manager.get_font(path).get_charmap().keys()) and "LastResort" not in path:
                 font_manager.fontManager.addfont(path)
                 families.append(font_manager.FontProperties(fname=path).get_name())
                 letters = letters - letters_there
