@@ -39,22 +39,23 @@ def _of_many(matrix, class_names, path, title):
     block = -(-num_classes // MAX_BLOCKS)
     starts = np.arange(0, num_classes, block)
     blocks = np.add.reduceat(np.add.reduceat(matrix, starts, axis=0), starts, axis=1)
-    figure, (axis, below) = plt.subplots(1, 2, figsize=(13, 5.6), width_ratios=(5, 4))
-    extent, norm = (-0.5, num_classes - 0.5, num_classes - 0.5, -0.5), PowerNorm(0.5, 0, 1)  # small shares are seen, too
-    image = axis.imshow(_shares(blocks), cmap="cividis", norm=norm, extent=extent, interpolation="nearest")
+    figure, (axis, beside) = plt.subplots(1, 2, figsize=(13, 5.6), width_ratios=(5, 4))
+    end, norm = block * len(blocks) - 0.5, PowerNorm(0.5, 0, 1)  # small shares are seen, too
+    image = axis.imshow(_shares(blocks), "cividis", norm, extent=(-0.5, end, end, -0.5), interpolation="nearest")
     axis.grid(False)
     axis.set(xlabel="predicted, the class's number", ylabel="true", title=f"by blocks of {block} classes" if block > 1 else "")
-    figure.colorbar(image, ax=axis, label="share of the true class" if block == 1 else "share of the true classes")
+    figure.colorbar(image, ax=axis, label="share of the true class")
 
     wrong = matrix - np.diag(np.diag(matrix))
     places = [divmod(place, num_classes) for place in np.argsort(-wrong, axis=None, kind="stable")[:NUM_PAIRS]]
     pairs = [place for place in places if wrong[place]]
-    below.barh(range(len(pairs)), [wrong[pair] for pair in pairs], color=PALETTE[0])
-    below.set_yticks(range(len(pairs)), [" taken for ".join(shown(class_names[label], 24) for label in pair) for pair in pairs])
-    below.set(xlabel="images", title="most confused" if pairs else "none is confused")
-    below.xaxis.get_major_locator().set_params(integer=True)
-    below.grid(False, axis="y")
-    below.invert_yaxis()
+    beside.barh(range(len(pairs)), [wrong[pair] for pair in pairs], color=PALETTE[0])
+    names = [" taken for ".join(shown(class_names[label], 24) for label in pair) for pair in pairs]
+    beside.set_yticks(range(len(pairs)), names)
+    beside.set(xlabel="images", title="most confused" if pairs else "none is confused")
+    beside.xaxis.get_major_locator().set_params(integer=True)
+    beside.grid(False, axis="y")
+    beside.invert_yaxis()
     figure.suptitle(shown(title))
     return save(figure, path)
 

@@ -64,7 +64,8 @@ def test_of_many_classes_blocks_and_the_most_confused_pairs_are_drawn(figure, co
     assert [bar.get_width() for bar in pairs.patches] == [7, 5, 5] and pairs.get_ylim()[0] > pairs.get_ylim()[1]
     shares, side, row = axis.images[0].get_array(), -(-count // block), matrix[40 // block * block :][:block]
     assert shares.shape == (side, side) and shares[40 // block, 2 // block] == pytest.approx(7 / row.sum())
-    assert not axis.texts and axis.images[0].get_extent() == [-0.5, count - 0.5, count - 0.5, -0.5]
+    end = side * block - 0.5
+    assert not axis.texts and axis.images[0].get_extent() == [-0.5, end, end, -0.5]
     assert not figure(confusion.confusion_matrix, 0 * matrix, list(map(str, range(count))), title="t").axes[1].patches
 
 
