@@ -87,12 +87,6 @@ def among_own_flags(*names):
     return " or ".join(name for name in names if name in own_flags)
 
 
-def size(num_bytes):
-    """A number of bytes for people: in kB, MB or GB."""
-    unit, name = next(((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB")) if num_bytes >= unit), (1e3, "kB"))
-    return f"{num_bytes / unit:,.1f} {name}"
-
-
 def printable(text):
     r"""Text with its control characters escaped, line breaks too, as in `\x1b` and `\n`; letters of any language stay."""
     if text.isprintable():
@@ -108,7 +102,8 @@ def one_line(message):
 
 def shortened(text, length=60):
     """Text of at most `length` characters: of a longer one its beginning and its end."""
-    return text if len(text) <= length else f"{text[: length - 18]}...{text[-15:]}"
+    end = min(15, length // 3)
+    return text if len(text) <= length else f"{text[: length - end - 3]}...{text[-end:]}"
 
 
 def listed(items, count=None, separator="; "):

@@ -77,7 +77,7 @@ def sweep(rows_by_point, path, title):
     line style for each dropout rate.
     """
     rates, dropouts = (sorted({point[place] for point in rows_by_point}) for place in (0, 1))
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8 + 0.2 * max(0, len(rows_by_point) // 4 - 2)))  # with room for the legend
     for axis, metric in zip(axes, ("accuracy", "loss"), strict=True):
         for (rate, dropout), rows in rows_by_point.items():
             number, style = rates.index(rate), dropouts.index(dropout)

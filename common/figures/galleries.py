@@ -31,7 +31,7 @@ def examples(samples, predicted, confidence, class_names, path, title):
 
     A wrong one has a thick frame and a cross.
     """
-    class_names = [shown(name, 40) for name in class_names]
+    class_names = [shown(name, 18) for name in class_names]  # what fits above an image
     count = min(25, len(samples))
     columns = min(5, count)
     lines = -(-count // columns)

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from common import backend, devices, files, hosts
-from common.cli import InputError, among_own_flags, reason, size, tell
+from common.cli import InputError, among_own_flags, reason, tell
 
 FORMAT = 2
 BATCHES_PER_CHUNK = 16
@@ -139,7 +139,7 @@ class FeatureFile:
         if not self.part.exists():
             needed, free = 4 * self.shape[0] * self.shape[1], shutil.disk_usage(self.part.parent).free
             if needed > free:
-                raise OSError(f"{size(needed)} are needed, {size(free)} are free")
+                raise OSError(f"{needed / 1e6:,.2f} MB are needed, {free / 1e6:,.2f} MB are free")
             files.write_json(self.note, {"made_of": self.made_of, "checksums": checksums})
             np.lib.format.open_memmap(self.part, "w+", np.float32, self.shape).flush()
         offset, width = np.load(self.part, mmap_mode="r").offset, self.shape[1]

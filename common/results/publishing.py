@@ -47,42 +47,36 @@ def check(run_dir, experiments):
 def publish(run_dirs, plots):
     """Copy the files of runs that `check` has let pass, and their figures in `COPIED`, to the folder `plots`.
 
-    Predictions are packed. Each folder takes the place of what was published under its name, once all are whole. Returns the
-    folders. Raises InputError for two runs of one name.
+    Predictions are packed. What was published under their names is replaced when all is whole. Returns the folders.
     """
-    contents, figures = {}, {}
-    for run_dir in run_dirs:
-        experiment, name, content = _content(run_dir)
-        target = plots / "results" / experiment / name
-        if target in contents:
-            raise cli.InputError(f"{run_dir}: two of these runs would be published as {experiment}/{name}; give one of them")
-        contents[target] = content
-        for figure, run_name in COPIED.items():
-            source = run_dir / "plots" / Path(figure).name
-            if (Path(figure).parent.name, run_name) == (experiment, name) and source.is_file():
-                figures[plots / figure] = source
-    with contextlib.ExitStack() as stack:  # which replaces the last first
-        for path, source in figures.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, stack.enter_context(files.whole(path)))
-        for target, content in contents.items():
-            part = stack.enter_context(_replacing(target))
-            for path, text in content.items():
+    targets = []
+    with contextlib.ExitStack() as stack:  # at its end everything new takes its place
+        for run_dir in run_dirs:
+            all_records = records.read(run_dir)
+            experiment, name = all_records[0].results["experiment"], all_records[0].args["name"]
+            targets.append(plots / "results" / experiment / name)
+            if targets[-1] in targets[:-1]:
+                raise cli.InputError(f"{run_dir}: two of these runs would be published as {experiment}/{name}; give one")
+            for figure, run_name in COPIED.items():
+                source = run_dir / "plots" / Path(figure).name
+                if (Path(figure).parent.name, run_name) == (experiment, name) and source.is_file():
+                    (plots / experiment).mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, stack.enter_context(files.whole(plots / figure)))
+            part = stack.enter_context(_replacing(targets[-1]))
+            for path, content in _contents(run_dir, all_records):
                 (part / path).parent.mkdir(parents=True, exist_ok=True)
-                (part / path).write_bytes(text)
-    return list(contents)
+                (part / path).write_bytes(content)
+    return targets
 
 
-def _content(run_dir):
-    """A run's experiment, its name, and what is published of it: bytes by path in its folder."""
-    all_records = records.read(run_dir)
-    paths = [path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))]
-    content = {path.relative_to(run_dir): files.read(path, files.MAX_TEXT) for path in paths}
+def _contents(run_dir, all_records):
+    """What is published of a run: a path in its folder and the file's content, for each."""
+    for path in (path for text in TEXTS for path in (*run_dir.glob(text), *run_dir.glob(f"*/{text}"))):
+        yield path.relative_to(run_dir), files.read(path, files.MAX_TEXT)
     for path in {record.predictions_file for record in all_records if record.has_predictions}:
-        text = files.read(path, files.MAX_UNPACKED)
-        packed = text if path.suffix == ".gz" else files.packed(text)
-        content[path.relative_to(run_dir).with_name(records.PACKED_PREDICTIONS)] = packed
-    return all_records[0].results["experiment"], all_records[0].args["name"], content
+        content = files.read(path, files.MAX_UNPACKED)
+        packed = content if path.suffix == ".gz" else files.packed(content)
+        yield path.relative_to(run_dir).with_name(records.PACKED_PREDICTIONS), packed
 
 
 @contextlib.contextmanager

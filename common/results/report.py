@@ -7,7 +7,7 @@ import math
 import shutil
 
 from common import devices, files
-from common.cli import size, tell
+from common.cli import tell
 from common.data.dataset import fingerprint
 from common.figures import curves, galleries
 from common.results import closing, run_page, scoring, tables
@@ -28,7 +28,7 @@ def score(model, test, batch_size=scoring.BATCH_SIZE):
 def finish(run, model, dataset, phases, *, scores=None, extra=None, h5=None):
     """End a run of one model: what `write` does, learning curves, report.html, the closing block. Returns the results.
 
-    `h5` is a second model and the name of its file, for `save_h5`, which comes after the scores.
+    `h5` is a second model and its file's name, for `save_h5`.
     """
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
@@ -113,16 +113,16 @@ def _save(model, path):
 def _room_for(model, path):
     """Around saving a model: where the disk has no room, an OSError that says how much the file needs."""
     needed = sum(math.prod(variable.shape) * 4 for variable in (*model.weights, *model.optimizer.variables))
+    full = f"the scores are saved, but {path.name} needs {needed / 1e6:,.2f} MB and {{:,.2f}} MB are free; make room there"
     free = shutil.disk_usage(path.parent).free
-    full = f"the scores are saved, but {path.name} needs {size(needed)} and {size(free)} are free; make room there"
     if needed > free:
-        raise OSError(errno.ENOSPC, full, str(path))
+        raise OSError(errno.ENOSPC, full.format(free / 1e6), str(path))
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise OSError(error.errno, full, str(path)) from error
+        raise OSError(error.errno, full.format(free / 1e6), str(path)) from error
 
 
 def draw_pipeline(run, extractor, images, augmentation=None):

@@ -1,38 +1,30 @@
 """Flags that have no effect beside others, which a user would not notice: they are refused."""
 
-HEAD = (  # how a head is trained
-    "augment", "dropout", "epochs", "lr", "lr_factor", "lr_patience", "min_lr", "momentum", "no_cache", "optimizer", "patience",
-    "samples_per_epoch", "schedule", "smoothing", "unfreeze_last", "views", "warmup_epochs", "weight_decay",
+PLATEAU = ("lr_factor", "lr_patience", "min_lr")
+TRAINING = (*PLATEAU, "patience", "schedule")
+HEAD = (
+    *TRAINING, "augment", "dropout", "epochs", "lr", "momentum", "no_cache", "optimizer", "samples_per_epoch", "smoothing",
+    "unfreeze_last", "views", "warmup_epochs", "weight_decay",
 )  # fmt: skip
-FINETUNE = ("crop_padding", "cutout", "finetune_lr", "lr_factor", "lr_patience", "patience", "schedule")
 
 
 def check(parser, args):
-    """End with one line where a flag is given, that is, differs from its default, and has no effect beside the others."""
-    values = vars(args)
-    for beside, names in _without_effect(values).items():
-        for name in names:
-            value = values.get(name)
-            if name in values and value is not False and value != parser.get_default(name):
-                given = [] if value is True else value if isinstance(value, list) else [value]
-                flag = " ".join(map(str, [f"--{name.replace('_', '-')}", *given]))
-                parser.error(f"{flag} has no effect {beside}: leave it out")
-
-
-def _without_effect(values):
-    """The names of the arguments without effect, by the reason."""
-    given = values.get
-    draws_anew = given("no_cache") or given("unfreeze_last")
+    """End with one line where a flag asks for something that is not the default, and has no effect beside the others."""
+    given = vars(args).get
+    draws_anew, asks_for_views = given("no_cache") or given("unfreeze_last"), given("views") != 1
     has_head = given("weights") != "none" if given("head_epochs") is None else given("head_epochs")
-    reasons = {
-        "with --head logistic": (given("head") == "logistic", HEAD),
-        "with --schedule cosine": (given("schedule") == "cosine", ("lr_factor", "lr_patience", "min_lr")),
-        "without --schedule cosine": (given("schedule") != "cosine", ("warmup_epochs",)),
-        "without --optimizer sgd": (given("optimizer") != "sgd", ("momentum",)),
-        "without --augment": (not given("augment"), ("crop_padding", "cutout", *(["views"] if given("views") != 1 else []))),
-        "with --no-cache or --unfreeze-last": (draws_anew and given("views") != 1, ("views",)),
-        "with --no-resize": (given("no_resize"), ("interpolation",)),
-        "with --finetune-epochs 0": (given("finetune_epochs") == 0, FINETUNE),
-        "without --head-epochs": (not has_head, ("head_lr",)),
+    without_effect = {
+        "with --head logistic": given("head") == "logistic" and HEAD,
+        "with --schedule cosine": given("schedule") == "cosine" and PLATEAU,
+        "without --schedule cosine": given("schedule") != "cosine" and ["warmup_epochs"],
+        "without --optimizer sgd": given("optimizer") != "sgd" and ["momentum"],
+        "without --augment": not given("augment") and ["crop_padding", "cutout", *["views"] * asks_for_views],
+        "with --no-cache or --unfreeze-last": draws_anew and asks_for_views and ["views"],
+        "with --no-resize": given("no_resize") and ["interpolation"],
+        "with --finetune-epochs 0": given("finetune_epochs") == 0 and [*TRAINING, "crop_padding", "cutout", "finetune_lr"],
+        "without --head-epochs": not has_head and ["head_lr"],
     }
-    return {beside: names for beside, (is_so, names) in reasons.items() if is_so}
+    for beside, names in without_effect.items():
+        for name in names or ():
+            if given(name) and given(name) != parser.get_default(name):
+                parser.error(f"--{name.replace('_', '-')} has no effect {beside}: leave it out")

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -6,6 +11,7 @@ from common.data.dataset import Samples
 from common.figures import calibration, comparisons, confusion, curves, galleries, maps, style
 from common.results import metrics
 
+ROOT = Path(__file__).parents[2]
 ROWS = [
     {"epoch": 1.0, "learning_rate": 0.1, "loss": 2.0, "accuracy": 0.2, "val_loss": 2.1, "val_accuracy": 0.15},
     {"epoch": 2.0, "learning_rate": 0.01, "loss": 1.0, "accuracy": 0.6, "val_loss": 1.4, "val_accuracy": 0.45},
@@ -36,6 +42,56 @@ def test_confusion_matrix_has_true_rows_and_predicted_columns(figure):
     assert axis.get_ylim() == (2, 0)  # row 0 is on top
     assert [label.get_text() for label in axis.get_xticklabels()] == ["cat", "dog"]
     np.testing.assert_allclose(axis.collections[0].get_array(), [[5 / 8, 3 / 8], [0, 1]])
+
+
+@pytest.mark.parametrize("count", [2, 4, 10, 40])
+@pytest.mark.parametrize("name", ["cat {}", "a long name of a class, number {}"])
+def test_nothing_runs_over_the_title_of_a_confusion_matrix_and_no_label_over_the_next(figure, count, name):
+    drawn = figure(confusion.confusion_matrix, np.eye(count, dtype=int), list(map(name.format, range(count))), title="x " * 60)
+    drawn.canvas.draw()
+    axis, bar = drawn.axes
+    assert axis.title.get_window_extent().x1 < bar.get_tightbbox().x0
+    labels = axis.get_xticklabels()
+    assert len(labels) == count and 0.7 * axis.bbox.width / count > labels[0].get_fontsize() * drawn.dpi / 72  # at 45 degrees
+
+
+@pytest.mark.parametrize("count, block", [(41, 1), (100, 1), (250, 3), (1000, 10)])
+def test_of_many_classes_blocks_and_the_most_confused_pairs_are_drawn(figure, count, block):
+    matrix = 10 * np.eye(count, dtype=int)
+    matrix[40, 2], matrix[3, 4], matrix[0, 39] = 7, 5, 5
+    axis, pairs, _ = figure(confusion.confusion_matrix, matrix, list(map(str, range(count))), title="t").axes
+    assert [label.get_text() for label in pairs.get_yticklabels()] == ["40 taken for 2", "0 taken for 39", "3 taken for 4"]
+    assert [bar.get_width() for bar in pairs.patches] == [7, 5, 5] and pairs.get_ylim()[0] > pairs.get_ylim()[1]
+    shares, side, row = axis.images[0].get_array(), -(-count // block), matrix[40 // block * block :][:block]
+    assert shares.shape == (side, side) and shares[40 // block, 2 // block] == pytest.approx(7 / row.sum())
+    end = side * block - 0.5
+    assert not axis.texts and axis.images[0].get_extent() == [-0.5, end, end, -0.5]
+    assert not figure(confusion.confusion_matrix, 0 * matrix, list(map(str, range(count))), title="t").axes[1].patches
+
+
+def test_letters_that_a_font_lacks_come_from_the_fonts_of_the_system_without_a_warning(tmp_path, monkeypatch):
+    fonts = sorted(map(str, Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf")))
+    monkeypatch.setattr(style.font_manager, "findSystemFonts", lambda: fonts)
+    assert style._families_with(frozenset("é→✗")) == []  # matplotlib's own font has them
+    assert style._families_with(frozenset("\ue000猫")) == ["STIXNonUnicode"]
+    monkeypatch.setattr(style, "_families_with", lambda letters: ["STIXGeneral"] * ("→" in letters))
+    drawn = plt.figure()
+    texts = [drawn.suptitle("→"), drawn.text(0, 0, "cat")]
+    style.save(drawn, tmp_path / "x.png")
+    assert all(text.get_fontfamily() == ["sans-serif", "STIXGeneral"] for text in texts)
+    code = "import sys; from common.figures import confusion, style; style.font_manager.findSystemFonts = list;"
+    code += "confusion.confusion_matrix(__import__('numpy').eye(3, dtype=int), ['猫', 'कुत्ता', 'แมว'], sys.argv[1], '강아지')"
+    ended = subprocess.run([sys.executable, "-c", code, tmp_path / "y.png"], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "") and (tmp_path / "y.png").is_file()
+
+
+def test_long_names_keep_to_their_image(figure):
+    samples = Samples(np.zeros((25, 8, 8, 3), np.uint8), np.arange(25) % 2)
+    names = ["Phalacrocorax carbo sinensis", "a name of a class that goes on"]
+    drawn = figure(galleries.examples, samples, 1 - samples.labels, np.ones(25), names, title="t")
+    drawn.canvas.draw()
+    boxes = [axis.title.get_window_extent() for axis in drawn.axes]
+    assert all(one.x1 < other.x0 for one, other in zip(boxes[:4], boxes[1:5], strict=True))
 
 
 def test_learning_curves_read_columns_by_name(figure):

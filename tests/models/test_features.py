@@ -247,7 +247,7 @@ def test_no_room_and_no_right_to_write_are_one_line(tmp_path, monkeypatch):
             extract(make_extractor(), [make_images(5)], tmp_path / "file")
         assert "\n" not in str(failed.value)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(cli.InputError, match=r"\(0\.1 kB are needed, 0\.0 kB are free\)"):
+    with pytest.raises(cli.InputError, match=r"\(0\.00 MB are needed, 0\.00 MB are free\)"):
         extract(make_extractor(), [make_images(5)], tmp_path)
 
 

@@ -511,7 +511,7 @@ def block_output(folder):
         (break_nothing, ["--epochs", "0"], "--epochs"),
         (break_nothing, ["--lr", "-1"], "--lr"),
         (break_nothing, ["--lr", "nan"], "--lr"),
-        (break_nothing, ["--momentum", "0.9"], "--momentum 0.9 has no effect without --optimizer sgd"),
+        (break_nothing, ["--momentum", "0.9"], "--momentum has no effect without --optimizer sgd"),
         (break_nothing, ["--weight-decay", "1.1"], "--weight-decay"),
         (break_nothing, ["--validation-split", "1"], "--validation-split"),
         (break_nothing, ["--image-size", "3"], "--image-size 3"),

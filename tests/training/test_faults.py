@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -191,17 +192,13 @@ def test_every_write_may_fail(tmp_path, unbroken, call, shift):
     assert content(finished) == before
 
 
-LARGE = {
-    train_ab_split: ["a/model.keras", "b-scratch/model.keras", "b-last-fc/model.keras", "model.keras"],
-    train_vgg19: ["model.keras"],
-    train_vgg19_finetune: ["model.keras"],
-    train_resnet152v2: ["model.keras"],
-    train_efficientnetb7: ["model.keras", "cifar10.h5"],
-}
+AB_MODELS = ("a/model.keras", "b-scratch/model.keras", "b-last-fc/model.keras", "model.keras")
+LARGE = [(train_ab_split, AB_MODELS), (train_efficientnetb7, ("model.keras", "cifar10.h5"))]
+LARGE += [(script, ("model.keras",)) for script in (train_vgg19, train_vgg19_finetune, train_resnet152v2)]
 
 
-@pytest.mark.parametrize("script", LARGE, ids=lambda script: script.__name__)
-def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, call, empty_figures, script):
+@pytest.mark.parametrize("script, names", LARGE, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, call, empty_figures, script, names):
     """It is full once at each: the next `--resume` comes to the next one, and the last one to the end."""
     monkeypatch.setattr(backbones, "build", small_backbone)
     monkeypatch.setattr(initialise, "fit_to_images", lambda backbone, images: None)
@@ -214,10 +211,10 @@ def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, ca
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(keras.Model, "save", fill_the_disk)
-    weights = () if script is train_ab_split else ("--weights", "none", "--image-size", "32")
     folders = ("--output-dir", tmp_path / "runs", "--cache-dir", tmp_path / "cache")
+    weights = () if script is train_ab_split else ("--weights", "none", "--image-size", "32")
     flags = ("--data", "digits", *weights, "--dry-run")
-    for name in LARGE[script]:
+    for name in names:
         code, out, err = call(script.main, *flags, *folders)
         (run,) = (tmp_path / "runs").glob("*/*")
         assert code == 1 and err.count("\n") == 1 and f"--resume {run}" in err and "the scores are saved" in err, err
@@ -227,9 +224,8 @@ def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, ca
     assert call(script.main, *flags, *folders)[0] == 0 and all(path.is_file() for path in begun)
 
 
-@pytest.mark.parametrize("spare", [1, 2, 5, 15])
+@pytest.mark.parametrize("spare", [1, 5, 15])
 def test_too_few_open_files_leave_no_folder(tmp_path, call, spare):
-    resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     os.close(lowest := os.open(os.devnull, os.O_RDONLY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, before[1]))
@@ -237,7 +233,7 @@ def test_too_few_open_files_leave_no_folder(tmp_path, call, spare):
         code, _, err = call(lambda: train(args_for(tmp_path)))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert (code, err.count("\n"), run_folder(tmp_path)) == (1, 1, None) and "ulimit -n" in err
+    assert (code, err.count("\n"), run_folder(tmp_path)) == (1, 1, None) and "Too many open files" in err
 
 
 def test_a_cache_that_vanishes_in_the_middle_of_a_run_costs_nothing(tmp_path, unbroken, call):
