@@ -71,22 +71,24 @@ class Checkpoint(keras.callbacks.Callback):
             torch.manual_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
 
     def on_train_batch_begin(self, batch, logs=None):
-        if not cli.terminated:
-            return
-        step = self._skipped + batch
-        if self.can_stop_within_epoch if step else hosts.is_main() and self._epoch > self._saved:
-            self._write_or_tell(self._epoch, step)
-        raise cli.Terminated
+        if cli.stopped_by is cli.Terminated:
+            step = self._skipped + batch
+            if self.can_stop_within_epoch if step else hosts.is_main() and self._epoch > self._saved:
+                self._write_or_tell(self._epoch, step)
+        _raise_if_stopped()
+
+    def on_test_batch_begin(self, batch, logs=None):
+        if cli.stopped_by is KeyboardInterrupt:  # val can take minutes; without it the epoch does not count
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch, logs=None):
         is_last = self.model.stop_training or epoch + 1 == self.epochs
         now = time.perf_counter()
-        if hosts.is_main() and (is_last or cli.terminated or now - self._written >= self._write_seconds / SHARE):
+        if hosts.is_main() and (is_last or cli.stopped_by or now - self._written >= self._write_seconds / SHARE):
             self._write_or_tell(epoch + 1, 0)
             self._written = time.perf_counter()
             self._write_seconds = self._written - now
-        if cli.terminated:
-            raise cli.Terminated
+        _raise_if_stopped()
 
     def _write_or_tell(self, epochs_done, step):
         try:
@@ -145,6 +147,11 @@ class Checkpoint(keras.callbacks.Callback):
         """For each of the model's weights, in the order of `get_weights`, whether training changes it."""
         changing = {id(variable) for variable in self._variables}
         return [id(weight) in changing for weight in self.model.weights]
+
+
+def _raise_if_stopped():
+    if cli.stopped_by:
+        raise cli.stopped_by
 
 
 def _newest(phase, *candidates, whole_epochs=False):

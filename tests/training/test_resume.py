@@ -146,12 +146,8 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def sigterm(monkeypatch):
-    """SIGTERM as `cli.run` handles it."""
-    monkeypatch.setattr(cli, "terminated", False)
-    before = cli.catch_sigterm()
-    yield lambda: signal.raise_signal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, before)
+def sigterm(signals):
+    return lambda: signal.raise_signal(signal.SIGTERM)
 
 
 # What happens for the number-th time, and how many steps are in an execution.
@@ -179,9 +175,35 @@ def test_sigterm_ends_after_the_step_and_loses_nothing(tmp_path, monkeypatch, un
         train(args, callbacks=[terminate])
     (folder,) = (tmp_path / "runs" / "experiment").iterdir()
     assert cli.run_folder == folder
-    monkeypatch.setattr(cli, "terminated", False)
     assert numbers(*train(argparse.Namespace(**vars(args) | {"resume": folder}))) == unbroken
     assert len(steps) == STEPS_IN_ALL, "no step is computed twice"
+
+
+# Where in its hooks Ctrl-C comes for the number-th time, and how many epochs are whole then.
+PRESSES = [("on_train_batch_end", 5, 1), ("on_epoch_begin", 3, 2), ("on_test_batch_begin", 5, 1), ("on_test_batch_end", 9, 3)]
+PRESSES += [("on_epoch_end", 2, 2), ("on_train_end", 1, EPOCHS)]
+
+
+@pytest.mark.parametrize("press", PRESSES, ids=str)
+def test_ctrl_c_ends_training_after_whole_epochs_and_resumes_as_if_unbroken(tmp_path, monkeypatch, signals, press):
+    def train_one(args, callbacks=()):
+        with Run(EXPERIMENT, args, DATASET) as run:
+            model = build_model()
+            fit_phase(run, model, "first", EPOCHS, EPOCHS, callbacks)
+        return run, model
+
+    hook, number, epochs = press
+    monkeypatch.setattr(fit, "num_steps", lambda model, train: 1)
+    (tmp_path / "unbroken").mkdir()
+    unbroken = numbers(*train_one(make_args(tmp_path / "unbroken")))
+    count, ctrl_c = itertools.count(1), keras.callbacks.LambdaCallback()
+    setattr(ctrl_c, hook, lambda *_, **__: next(count) == number and signal.raise_signal(signal.SIGINT))
+    args = make_args(tmp_path)
+    run, model = train_one(args, [ctrl_c])
+    assert run.status == "interrupted" and numbers(run, model)[0] == unbroken[0][:epochs]
+    assert model.evaluate(X, Y, verbose=0)[1] == pytest.approx(max(row["val_accuracy"] for row in unbroken[0][:epochs]))
+    assert not (run.folder / "checkpoint" / "finished.json").exists()
+    assert numbers(*train_one(argparse.Namespace(**vars(args) | {"resume": run.folder}))) == unbroken
 
 
 class KilledWaiting(keras.callbacks.Callback):
@@ -551,7 +573,6 @@ def test_sigterm_between_two_epochs_writes_the_checkpoint_that_was_left_out(tmp_
         train(args, callbacks=[begin])
     state, _ = checkpoints._newest("first", cli.run_folder / "checkpoint" / "first.npz")
     assert (state["epochs_done"], state["step"]) == (3, 0)
-    monkeypatch.setattr(cli, "terminated", False)
     assert numbers(*train(argparse.Namespace(**vars(args) | {"resume": cli.run_folder}))) == unbroken
 
 
