@@ -19,6 +19,8 @@ BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no
 def import_keras():
     """Import Keras for the backend that `KERAS_BACKEND` or keras.json names (TensorFlow by default) and return it.
 
+    What else a user's keras.json and variables ask for is overruled: it would change the network, its numbers or its epochs.
+
     TensorFlow writes its start-up messages (oneDNN, no CUDA driver ...) straight to file descriptor 2, and no setting silences
     all of them. They are held back during the import and shown only if it fails.
     """
@@ -35,6 +37,16 @@ def import_keras():
 
                 tf.config.list_physical_devices()  # look for a GPU now, while messages are held back
                 tf.get_logger().setLevel("ERROR")
+            elif keras.backend.backend() == "jax":
+                import jax
+
+                jax.config.update("jax_enable_x64", False)
+            keras.config.set_image_data_format("channels_last")
+            keras.config.set_floatx("float32")
+            keras.config.set_dtype_policy("float32")
+            keras.config.set_epsilon(1e-7)
+            keras.config.set_max_epochs(None)
+            keras.config.set_max_steps_per_epoch(None)
             absl.logging.set_verbosity("error")  # otherwise Keras warns about every .h5 file
     return sys.modules["keras"]
 

@@ -1,5 +1,6 @@
-"""Compiled programs are kept for the next process, where the backend can do it."""
+"""What the user has set for Keras changes no number, and compiled programs are kept for the next process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,34 @@ def test_compiled_programs_lie_under_the_cache_folder(tmp_path, name):
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert [path for path in (tmp_path / "cache" / "compiled").rglob("*") if path.is_file()]
+
+
+FIT = """
+from common import backend
+keras = backend.import_keras()
+keras.utils.set_random_seed(0)
+layers = [keras.Input((9, 9, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+model = keras.Sequential([*layers, keras.layers.Dropout(0.5)])
+model.compile("adam", "categorical_crossentropy")
+x, y = keras.ops.ones((32, 9, 9, 3)), keras.ops.ones((32, 2))
+model.fit(x, y, 4, epochs=2, verbose=0)
+print(model.get_weights())
+"""
+
+
+@pytest.mark.parametrize("name", ["jax", "tensorflow"])
+def test_a_keras_json_and_variables_of_the_user_change_no_number(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    other = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.01}
+    (tmp_path / "mine" / "keras.json").write_text(json.dumps(other))
+    mine = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "JAX_ENABLE_X64": "1"}
+    weights = []
+    for home, variables in (("none", {}), ("mine", mine)):
+        environment = os.environ | {"KERAS_BACKEND": name, "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path / home)} | variables
+        ended = subprocess.run([sys.executable, "-c", FIT], env=environment, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        weights.append(ended.stdout)
+    assert weights[0] == weights[1]
 
 
 def test_what_the_user_set_stays_and_no_right_to_write_costs_only_time(tmp_path, monkeypatch):
