@@ -49,8 +49,8 @@ def test_a_keras_json_and_variables_of_the_user_change_no_number(tmp_path, name)
     mine = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "JAX_ENABLE_X64": "1"}
     weights = []
     for home, variables in (("none", {}), ("mine", mine)):
-        environment = os.environ | {"KERAS_BACKEND": name, "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path / home)} | variables
-        ended = subprocess.run([sys.executable, "-c", FIT], env=environment, capture_output=True, text=True)
+        variables |= {"KERAS_BACKEND": name, "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path / home)}
+        ended = subprocess.run([sys.executable, "-c", FIT], env=os.environ | variables, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         weights.append(ended.stdout)
     assert weights[0] == weights[1]
