@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from common import files
 from common.cli import InputError
 
 BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no faster
@@ -51,27 +52,25 @@ def import_keras():
     return sys.modules["keras"]
 
 
-def start(amp, cache_dir=None):
-    """Import Keras and set the precision: mixed bfloat16 with `amp`, which needs no loss scaling, else float32.
-
-    Compiled programs are kept under `cache_dir`, where later runs find them: JAX's, and XLA's on TensorFlow, which uses XLA
-    on a GPU only.
-    """
-    if cache_dir:
-        _keep_compiled_programs(Path(cache_dir).absolute() / "compiled")
+def start(amp):
+    """Import Keras and set the precision: mixed bfloat16 with `amp`, which needs no loss scaling, else float32."""
     keras = import_keras()
     keras.config.set_dtype_policy("mixed_bfloat16" if amp else "float32")
     return keras
 
 
-def _keep_compiled_programs(folder):
-    """By environment variables, since JAX and TensorFlow read them when they are imported. Those that the user set stay."""
+def keep_compiled_programs(cache_dir):
+    """Have compiled programs kept under `cache_dir` for later runs: JAX's, and XLA's, which TensorFlow uses on a GPU only.
+
+    Comes before anything imports Keras: JAX and TensorFlow then read these variables. Those that the user set stay.
+    """
+    folder = Path(cache_dir).absolute() / "compiled"
     kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         folder /= f"tensorflow-{importlib.metadata.version('tensorflow')}"  # a folder for each version; JAX's keys contain it
         kept["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
-    with contextlib.suppress(OSError):  # a cache that can't be written costs only time
-        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(InputError):  # a cache that can't be written costs only time
+        files.need_writable(folder, "--cache-dir")
         for name, value in kept.items():
             os.environ.setdefault(name, str(value))
 

@@ -18,8 +18,9 @@ COMPILE = {
 
 
 @pytest.mark.parametrize("name", COMPILE)
-def test_compiled_programs_lie_under_the_cache_folder(tmp_path, name):
-    program = f"from common import backend; backend.start(False, 'cache'); {COMPILE[name]}"
+def test_compiled_programs_of_a_dry_run_lie_under_the_cache_folder(tmp_path, name):
+    program = "import train_ab_split as script; args = script.parse_args(['--data', 'digits', '--dry-run']);"
+    program += f"script.folder.check(args); script.data.load(args); {COMPILE[name]}"  # the data's size depends on the device
     kept = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "TF_XLA_FLAGS")
     environment = {key: value for key, value in os.environ.items() if key not in kept}
     environment |= {"KERAS_BACKEND": name, "PYTHONPATH": str(ROOT)}
@@ -60,9 +61,9 @@ def test_what_the_user_set_stays_and_no_right_to_write_costs_only_time(tmp_path,
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
     monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
     (tmp_path / "file").touch()
-    backend._keep_compiled_programs(tmp_path / "file" / "compiled")
+    backend.keep_compiled_programs(tmp_path / "file")
     assert "TF_XLA_FLAGS" not in os.environ
-    backend._keep_compiled_programs(tmp_path / "compiled")
+    backend.keep_compiled_programs(tmp_path)
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
     assert str(tmp_path / "compiled") in os.environ.pop("TF_XLA_FLAGS")
 

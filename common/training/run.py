@@ -50,7 +50,7 @@ class Run:
         for scripts with a backbone. Raises InputError for a resumed run that was started with something else, or that another
         process is training.
         """
-        backend.start(args.amp, args.cache_dir)
+        backend.start(args.amp)
         self.experiment, self.args = experiment, args
         self.status, self.started = "finished", time.perf_counter()
         self.samples_per_epoch, self.passes, self.planned_epochs = {}, {}, {}  # by phase
