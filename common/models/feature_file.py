@@ -53,7 +53,7 @@ class FeatureFile:
             return np.load(self.whole, mmap_mode="r"), computed
         except OSError as error:
             raise InputError(
-                f"--cache-dir: features can't be kept in {self.whole.parent} ({reason(error)}); "
+                f"--cache-dir: features can't be kept in or read from {self.whole.parent} ({reason(error)}); "
                 "give another folder, or --no-cache"
             ) from error
 
@@ -94,6 +94,9 @@ class FeatureFile:
         except Timeout:
             tell(f"{title}: another run is computing these features; waiting for it")
             self.lock.acquire()
+        except OSError:
+            if not self.whole.exists():  # else it can be read where nothing can be written
+                raise
         try:
             yield
         finally:
@@ -127,6 +130,8 @@ class FeatureFile:
                 damaged = sum(new is None and old is not None for new, old in zip(checksums, note["checksums"], strict=True))
                 complaint = f"{damaged} of its {len(missing)} chunks are damaged" if damaged else None
             except Exception as error:  # a damaged file can raise anything
+                if isinstance(error, (OSError, MemoryError)) and not isinstance(error, FileNotFoundError):
+                    raise  # not damage: the file can't be read, or not now
                 checksums, complaint = missing, reason(error)
                 path.unlink()
         if complaint:

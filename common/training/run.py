@@ -172,7 +172,7 @@ class Run:
         try:
             kept = files.read_json(path)
             stored.check_result(kept, phase, names)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             tell(f"{path} is damaged ({reason(error)}): training this phase again")
             return None
         tell(f"{phase}: already done")
