@@ -18,7 +18,7 @@ import time
 import keras
 import numpy as np
 
-from common import cli, devices, files, hosts
+from common import backend, cli, devices, files, hosts
 from common.cli import InputError, reason, tell
 from common.training import stored
 
@@ -39,7 +39,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.can_stop_within_epoch = devices.count() == 1 and keras.backend.backend() != "torch"
         name = files.stem(phase)
         self.path, self.before = folder / f"{name}.npz", folder / f"{name}.previous.npz"
-        self.epochs, self.seed, self.note = epochs, seed, note
+        self.phase, self.epochs, self.seed, self.note = phase, epochs, seed, note
         self.others = [callback for callback in others if hasattr(callback, "wait")]
         with hosts.main_first(f"checkpoint of {phase}"):
             self.state, self._arrays = _newest(phase, self.path, self.before, whole_epochs=not self.can_stop_within_epoch)
@@ -66,9 +66,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._skipped:
             _assign(self.model.metrics_variables, self._metrics, "metric")
         if keras.backend.backend() == "torch":  # its dropout uses torch's own generator, which is not a variable
-            import torch
-
-            torch.manual_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
+            backend.set_seed(self.seed, f"{self.phase}, epoch {epoch}")
 
     def on_train_batch_begin(self, batch, logs=None):
         if cli.stopped_by is cli.Terminated:

@@ -37,7 +37,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     run.planned_epochs[phase] = len(epochs)
     recorder = Recorder(phase, run.history.append)
     checkpoint = Checkpoint(
-        run.checkpoints, phase, epochs.stop, callbacks, run.args.seed,
+        run.checkpoints, phase, epochs.stop, callbacks, train.seed,
         note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds, "epoch_seconds": recorder.seconds},
     )  # fmt: skip
     _need_memory(model, train.batch_size)

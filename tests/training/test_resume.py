@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -595,3 +596,16 @@ def test_a_checkpoint_of_other_epochs_does_not_fit(tmp_path, monkeypatch, change
     checkpoint.first_step = checkpoint.state["step"]
     with pytest.raises(cli.InputError, match="does not fit the epochs of this script"):
         checkpoint.check_fits(range(EPOCHS), 3)
+
+
+def test_on_torch_dropout_depends_on_phase_seed_of_the_model_and_epoch_alone(tmp_path, monkeypatch):
+    drawn, model, run, samples = [], build_model(), make_run(tmp_path), Samples(X, Y)
+    torch = SimpleNamespace(backend=lambda: "torch")  # alone in checkpoints.py
+    monkeypatch.setattr(checkpoints, "keras", SimpleNamespace(**vars(keras) | {"backend": torch}))
+    monkeypatch.setattr(keras.utils, "set_random_seed", drawn.append)
+    for phase, seed in itertools.product("ab", (0, 1)):
+        run.fit(f"{phase} {seed}", model, run.batches(samples, seed=seed), samples, epochs=3)
+    run.fit("a", model, run.batches(samples, seed=1), samples, epochs=3)
+    assert len(set(drawn)) == 15
+    make_run(tmp_path).fit("a", model, run.batches(samples, seed=1), samples, epochs=3, initial_epoch=1)
+    assert drawn[15:] == drawn[13:15]
