@@ -451,6 +451,10 @@ def test_a_damaged_result_of_a_phase_is_found_out_again(tmp_path, capsys):
         (run.folder / "checkpoint" / "one_phase.json").write_text(content if content == "{" else json.dumps(content))
         assert run.result("one phase", ["x"]) is None and "is damaged" in capsys.readouterr().out
         assert len(run.history) == 0
+    (run.folder / "checkpoint" / "one_phase.json").unlink()
+    (run.folder / "checkpoint" / "one_phase.json").mkdir()  # what can't be read need not be damaged
+    with pytest.raises(OSError, match="not a regular file"):
+        run.result("one phase")
 
 
 def test_a_full_disk_does_not_end_training(tmp_path, monkeypatch, capsys, unbroken):
