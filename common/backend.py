@@ -11,7 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import files
 from common.cli import InputError
 
 BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no faster
@@ -69,8 +68,8 @@ def keep_compiled_programs(cache_dir):
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         folder /= f"tensorflow-{importlib.metadata.version('tensorflow')}"  # a folder for each version; JAX's keys contain it
         kept["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
-    with contextlib.suppress(InputError):  # a cache that can't be written costs only time
-        files.need_writable(folder, "--cache-dir")
+    existing = next((path for path in (folder, *folder.parents) if os.access(path, os.F_OK)), folder)
+    if os.access(existing, os.W_OK | os.X_OK):  # a cache that can't be written costs only time
         for name, value in kept.items():
             os.environ.setdefault(name, str(value))
 

@@ -112,9 +112,8 @@ class FeatureFile:
 
     def _verified(self):
         """The checksum of each chunk, None for one that is missing or damaged and has to be computed."""
-        missing = [None] * self._num_chunks
-        path = self.whole if self.whole.exists() else self.part
-        checksums, complaint = missing, None
+        checksums = missing = [None] * self._num_chunks
+        path, complaint = self.whole if self.whole.exists() else self.part, None
         if path.exists():
             try:
                 note = files.read_json(self.note)
@@ -181,8 +180,7 @@ class _Progress:
         now = time.monotonic()
         if self.bar.disable and now - self.printed > SECONDS_BETWEEN_LINES:
             self.printed = now
-            rate = self.computed / (now - self.started)
-            reached = self.done + self.computed
+            rate, reached = self.computed / (now - self.started), self.done + self.computed
             left = tqdm.format_interval((self.total - reached) / rate)
             tell(f"{self.title}: {reached:,} of {self.total:,} images, {rate:.1f} images/s, {left} left")
 

@@ -61,6 +61,8 @@ def train(args, epochs=EPOCHS, patience=3, callbacks=()):
         model = build_model()
         for phase in ("first", "second phase"):
             fit_phase(run, model, phase, epochs, patience, callbacks)
+            if run.status == "interrupted":
+                break
     return run, model
 
 
@@ -186,25 +188,16 @@ PRESSES += [("on_epoch_end", 2, 2), ("on_train_end", 1, EPOCHS)]
 
 
 @pytest.mark.parametrize("press", PRESSES, ids=str)
-def test_ctrl_c_ends_training_after_whole_epochs_and_resumes_as_if_unbroken(tmp_path, monkeypatch, signals, press):
-    def train_one(args, callbacks=()):
-        with Run(EXPERIMENT, args, DATASET) as run:
-            model = build_model()
-            fit_phase(run, model, "first", EPOCHS, EPOCHS, callbacks)
-        return run, model
-
+def test_ctrl_c_ends_training_after_whole_epochs_and_resumes_as_if_unbroken(tmp_path, monkeypatch, unbroken, signals, press):
     hook, number, epochs = press
     monkeypatch.setattr(fit, "num_steps", lambda model, train: 1)
-    (tmp_path / "unbroken").mkdir()
-    unbroken = numbers(*train_one(make_args(tmp_path / "unbroken")))
-    count, ctrl_c = itertools.count(1), keras.callbacks.LambdaCallback()
+    count, ctrl_c, args = itertools.count(1), keras.callbacks.LambdaCallback(), make_args(tmp_path)
     setattr(ctrl_c, hook, lambda *_, **__: next(count) == number and signal.raise_signal(signal.SIGINT))
-    args = make_args(tmp_path)
-    run, model = train_one(args, [ctrl_c])
-    assert run.status == "interrupted" and numbers(run, model)[0] == unbroken[0][:epochs]
-    assert model.evaluate(X, Y, verbose=0)[1] == pytest.approx(max(row["val_accuracy"] for row in unbroken[0][:epochs]))
-    assert not (run.folder / "checkpoint" / "finished.json").exists()
-    assert numbers(*train_one(argparse.Namespace(**vars(args) | {"resume": run.folder}))) == unbroken
+    run, model = train(args, callbacks=[ctrl_c])
+    rows = [row for row in unbroken[0] if row["phase"] == "first"][:epochs]
+    assert numbers(run, model)[0] == rows and not (run.folder / "checkpoint" / "finished.json").exists()
+    assert model.evaluate(X, Y, verbose=0)[1] == pytest.approx(max(row["val_accuracy"] for row in rows))
+    assert numbers(*train(argparse.Namespace(**vars(args) | {"resume": run.folder}))) == unbroken
 
 
 class KilledWaiting(keras.callbacks.Callback):
