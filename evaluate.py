@@ -155,13 +155,14 @@ def score(args, run, model, images):
 
 def main(argv=None):
     args = parse_args(argv)
+    backend.keep_compiled_programs(args.cache_dir)
     run = finished.find(args.run_dir, args.classes)
     if args.output_dir:
         check_output_dir(args.output_dir)
     model = None if run.results else run.load()  # only the model knows its image size
     images, notes = load_images(args, run, run.results["image_size"] if run.results else model.input_shape[1])
     if not model:
-        backend.start("bfloat16" in (run.recorded("environment.json", "precision") or ""), args.cache_dir)
+        backend.start("bfloat16" in (run.recorded("environment.json", "precision") or ""))
         model = run.load()
     remarks = sys.stderr if args.json or args.csv else sys.stdout
     cli.tell(run.title, f"Data: {images.description}.", *notes, file=remarks)

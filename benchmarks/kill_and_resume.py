@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Kill every script with SIGKILL or SIGTERM at random moments, resume it until it is done, and count the numbers that differ.
+"""End every script by SIGKILL, SIGTERM or Ctrl-C at random moments, resume it until it is done, and count what differs.
 
     python benchmarks/kill_and_resume.py                             # all five scripts on digits, 10 kills each: half an hour
     python benchmarks/kill_and_resume.py --scripts vgg19 --kills 3
     python benchmarks/kill_and_resume.py --signal TERM               # as SLURM ends a job: within an epoch
+    python benchmarks/kill_and_resume.py --signal INT                # Ctrl-C: the best weights so far are scored
 
 Each script runs once unbroken, then killed and resumed with `--resume` until it has been killed often enough and has come to
 its end, if need be in several runs. Compared are history, results, predictions, weights and optimizer state of both, bit for
@@ -45,7 +46,7 @@ def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
     parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="without train_")
     parser.add_argument("--kills", type=flags.positive_int, default=10, metavar="N", help="of each script")
-    parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL", help="what ends the process")
+    parser.add_argument("--signal", choices=("KILL", "TERM", "INT"), default="KILL", help="what ends the process")
     parser.add_argument("--seed", type=flags.seed, default=0, metavar="N", help="of the moments")
     return parser.parse_args(argv)
 
@@ -85,14 +86,24 @@ def kill_until_done(name, flags, folder, delays, number=signal.SIGKILL):
             process.wait(delay)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
-            process.wait()
-            kills += run_folder(folder) is not None  # before that it was Python that was killed, not a run
+            output, _ = process.communicate()
+            if run_folder(folder):  # before that it was Python that was killed, not a run
+                check_ending(process.returncode, output, number)
+                kills += 1
             continue
         finish(process)
         break
     else:
         finish(start(name, resuming(folder) or flags, folder))
     return kills
+
+
+def check_ending(code, output, number):
+    """Raise RuntimeError for a run that a signal did not end as it should, or one that Ctrl-C ended without scores."""
+    expected = {signal.SIGTERM: cli.EXIT_TERMINATED, signal.SIGINT: cli.EXIT_INTERRUPTED}.get(number, -number)
+    is_scored = "test accuracy" in output or "interrupted; --resume" in output  # which is said before one whole epoch
+    if code not in (expected, cli.EXIT_DONE) or (number == signal.SIGINT and not is_scored):
+        raise RuntimeError(f"after {number.name} a script left with {code}:\n{output}")
 
 
 def numbers(folder):

@@ -213,7 +213,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.output_dir == RESULTS and (Path(args.data).name != "cifar10" or args.image_size != 224):
         raise cli.InputError("what is published is CIFAR-10 at 224x224: give another --output-dir")
-    backend.start(amp=False, cache_dir=args.cache_dir)
+    backend.keep_compiled_programs(args.cache_dir)
+    backend.start(amp=False)
     STUDIES[args.study](args, Points(args.output_dir / args.study / "points.csv", args))
 
 

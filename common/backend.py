@@ -19,6 +19,8 @@ BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no
 def import_keras():
     """Import Keras for the backend that `KERAS_BACKEND` or keras.json names (TensorFlow by default) and return it.
 
+    What else a user's keras.json and variables ask for is overruled: it would change the network, its numbers or its epochs.
+
     TensorFlow writes its start-up messages (oneDNN, no CUDA driver ...) straight to file descriptor 2, and no setting silences
     all of them. They are held back during the import and shown only if it fails.
     """
@@ -35,31 +37,39 @@ def import_keras():
 
                 tf.config.list_physical_devices()  # look for a GPU now, while messages are held back
                 tf.get_logger().setLevel("ERROR")
+            elif keras.backend.backend() == "jax":
+                import jax
+
+                jax.config.update("jax_enable_x64", False)
+            keras.config.set_image_data_format("channels_last")
+            keras.config.set_floatx("float32")
+            keras.config.set_dtype_policy("float32")
+            keras.config.set_epsilon(1e-7)
+            keras.config.set_max_epochs(None)
+            keras.config.set_max_steps_per_epoch(None)
             absl.logging.set_verbosity("error")  # otherwise Keras warns about every .h5 file
     return sys.modules["keras"]
 
 
-def start(amp, cache_dir=None):
-    """Import Keras and set the precision: mixed bfloat16 with `amp`, which needs no loss scaling, else float32.
-
-    Compiled programs are kept under `cache_dir`, where later runs find them: JAX's, and XLA's on TensorFlow, which uses XLA
-    on a GPU only.
-    """
-    if cache_dir:
-        _keep_compiled_programs(Path(cache_dir).absolute() / "compiled")
+def start(amp):
+    """Import Keras and set the precision: mixed bfloat16 with `amp`, which needs no loss scaling, else float32."""
     keras = import_keras()
     keras.config.set_dtype_policy("mixed_bfloat16" if amp else "float32")
     return keras
 
 
-def _keep_compiled_programs(folder):
-    """By environment variables, since JAX and TensorFlow read them when they are imported. Those that the user set stay."""
+def keep_compiled_programs(cache_dir):
+    """Have compiled programs kept under `cache_dir` for later runs: JAX's, and XLA's, which TensorFlow uses on a GPU only.
+
+    Comes before anything imports Keras: JAX and TensorFlow then read these variables. Those that the user set stay.
+    """
+    folder = Path(cache_dir).absolute() / "compiled"
     kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         folder /= f"tensorflow-{importlib.metadata.version('tensorflow')}"  # a folder for each version; JAX's keys contain it
         kept["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
-    with contextlib.suppress(OSError):  # a cache that can't be written costs only time
-        folder.mkdir(parents=True, exist_ok=True)
+    existing = next((path for path in (folder, *folder.parents) if os.access(path, os.F_OK)), folder)
+    if os.access(existing, os.W_OK | os.X_OK):  # a cache that can't be written costs only time
         for name, value in kept.items():
             os.environ.setdefault(name, str(value))
 

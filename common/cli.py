@@ -1,4 +1,4 @@
-"""How a script speaks and ends: one line for an error, exit codes, Ctrl-C and SIGTERM, and text that is safe to print.
+"""How a script speaks and ends: one line for an error, exit codes, Ctrl-C, SIGTERM, SIGHUP, and text that is safe to print.
 
 Standard library only, so that `--help` and a mistyped flag are answered at once.
 """
@@ -21,7 +21,7 @@ MAX_WORD, MAX_LINE = 80, 1400  # characters of a message
 leave = sys.exit  # how `run` exits; one of several processes has its own way
 run_folder = None  # of the run under way, which `--resume` continues
 own_flags = ()  # of the program under way
-terminated = False  # whether SIGTERM has come
+stopped_by = None  # what a signal that has come during `fit` raises: KeyboardInterrupt or Terminated
 
 _ends_steps = False
 
@@ -43,19 +43,19 @@ class Finished(Exception):  # noqa: N818  not an error
 
 
 class Terminated(BaseException):  # noqa: N818  like KeyboardInterrupt
-    """SIGTERM, as `kill`, SLURM and `docker stop` send it."""
+    """SIGTERM, as `kill`, SLURM and `docker stop` send it, or SIGHUP, as a closed terminal does."""
 
 
 def run(main):
     """Call a script's `main()` and exit.
 
     0 done, 1 training, an export or the machine failed, 2 unusable input, 130 Ctrl-C, 141 nobody reads the output any more
-    (silent), 143 SIGTERM. An error is one line on stderr, without a traceback; only an error in this code has one.
+    (silent), 143 SIGTERM or SIGHUP. An error is one line on stderr, without a traceback; only an error in this code has one.
     """
-    global run_folder, terminated
-    run_folder, terminated = None, False
+    global run_folder, stopped_by
+    run_folder, stopped_by = None, None
     _make_streams_safe()
-    before = catch_sigterm()
+    before = catch_signals()
     try:
         results = _call(main)
     except BaseException as error:
@@ -65,7 +65,8 @@ def run(main):
         _give_up_stdout_if_unusable()
         (leave_at_once if is_out_of_memory(error) else leave)(code)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     leave(EXIT_INTERRUPTED if isinstance(results, dict) and results.get("status") == "interrupted" else EXIT_DONE)
 
 
@@ -120,20 +121,28 @@ def reason(error):
 
 @contextlib.contextmanager
 def ending_steps():
-    """Inside, SIGTERM only sets `terminated`: who trains must look at it after each step, and raise Terminated."""
-    global _ends_steps
+    """Inside, a signal only sets `stopped_by`: who trains must look at it after each step, and raise that.
+
+    Raised at once, Ctrl-C could be lost: on JAX, Keras catches everything where it waits for the logs of a step.
+    """
+    global _ends_steps, stopped_by
     _ends_steps = True
     try:
         yield
     finally:
         _ends_steps = False
-    if terminated:
-        raise Terminated
+        error, stopped_by = stopped_by, None
+        if error:
+            raise error
 
 
-def catch_sigterm():
-    """Let SIGTERM raise Terminated, but a second one end the process at once. Returns what handled it before."""
-    return signal.signal(signal.SIGTERM, _on_sigterm)
+def catch_signals():
+    """Let Ctrl-C raise KeyboardInterrupt, SIGTERM and SIGHUP Terminated, but a second Ctrl-C or SIGTERM end at once.
+
+    What the process was started to ignore, as by `nohup`, stays ignored. Returns what handled each signal before, a dict.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has two
+    return {number: signal.signal(number, _on_signal) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
 
 
 def is_out_of_memory(error):
@@ -154,14 +163,22 @@ def _call(main):
     return results
 
 
-def _on_sigterm(number, frame):
-    global terminated
-    if terminated:  # once is enough for an orderly end
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    terminated = True
+def _on_signal(number, frame):
+    global stopped_by
+    is_hangup = number not in (signal.SIGINT, signal.SIGTERM)  # of which a terminal that is closed sends several
+    signal.signal(number, signal.SIG_IGN if is_hangup else signal.SIG_DFL)
+    for descriptor in (1, 2) if is_hangup else ():
+        try:
+            os.write(descriptor, b"")
+        except OSError:  # the terminal is gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    error = KeyboardInterrupt if number == signal.SIGINT else Terminated
     if not _ends_steps:
-        raise Terminated
+        raise error
+    stopped_by = stopped_by if stopped_by is Terminated else error
+    if error is KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nCtrl-C: training ends after this step; once more ends the process at once\n")
 
 
 def _ending(error):

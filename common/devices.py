@@ -25,7 +25,7 @@ def start(args):
         raise InputError(
             f"--devices {wanted}: this is one of several processes, as the environment says: they need --devices all"
         )
-    backend.start(args.amp, args.cache_dir)
+    backend.start(args.amp)
     if backend.name() == "jax":
         import jax
 

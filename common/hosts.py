@@ -42,7 +42,7 @@ def join():
         names = ", ".join(("JAX_COORDINATOR_ADDRESS", *NUMBERS.values()))
         raise cli.InputError(f"--devices: the processes can't be connected ({cli.reason(error)}); check {names}") from error
     cli.leave, sys.excepthook = _leave, _end_after_error
-    cli.catch_sigterm()  # JAX has just taken the signal for itself
+    cli.catch_signals()  # JAX has just taken the signal for itself
     wait_for_all("start")  # now, since the first such call fails if a process comes half a minute late
     if not is_main():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  for as long as the process lives

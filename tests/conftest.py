@@ -1,5 +1,6 @@
 """Small real data for the tests, and a way to call a script as the shell does."""
 
+import signal
 import sys
 import tarfile
 from pathlib import Path
@@ -47,6 +48,15 @@ def image_folder(tmp_path):
 def empty_figures(monkeypatch):
     """Figures are files without content: a run of several models draws thirty, which takes seconds."""
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: path.touch())
+
+
+@pytest.fixture
+def signals():
+    """Signals as `cli.run` handles them."""
+    before = cli.catch_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

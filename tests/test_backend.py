@@ -1,5 +1,6 @@
-"""Compiled programs are kept for the next process, where the backend can do it."""
+"""What the user has set for Keras changes no number, and compiled programs are kept for the next process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,8 +18,9 @@ COMPILE = {
 
 
 @pytest.mark.parametrize("name", COMPILE)
-def test_compiled_programs_lie_under_the_cache_folder(tmp_path, name):
-    program = f"from common import backend; backend.start(False, 'cache'); {COMPILE[name]}"
+def test_compiled_programs_of_a_dry_run_lie_under_the_cache_folder(tmp_path, name):
+    program = "import train_ab_split as script; args = script.parse_args(['--data', 'digits', '--dry-run']);"
+    program += f"script.folder.check(args); script.data.load(args); {COMPILE[name]}"  # the data's size depends on the device
     kept = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "TF_XLA_FLAGS")
     environment = {key: value for key, value in os.environ.items() if key not in kept}
     environment |= {"KERAS_BACKEND": name, "PYTHONPATH": str(ROOT)}
@@ -27,13 +29,41 @@ def test_compiled_programs_lie_under_the_cache_folder(tmp_path, name):
     assert [path for path in (tmp_path / "cache" / "compiled").rglob("*") if path.is_file()]
 
 
+FIT = """
+from common import backend
+keras = backend.import_keras()
+keras.utils.set_random_seed(0)
+layers = [keras.Input((9, 9, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+model = keras.Sequential([*layers, keras.layers.Dropout(0.5)])
+model.compile("adam", "categorical_crossentropy")
+x, y = keras.ops.ones((32, 9, 9, 3)), keras.ops.ones((32, 2))
+model.fit(x, y, 4, epochs=2, verbose=0)
+print(model.get_weights())
+"""
+
+
+@pytest.mark.parametrize("name", ["jax", "tensorflow"])
+def test_a_keras_json_and_variables_of_the_user_change_no_number(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    other = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.01}
+    (tmp_path / "mine" / "keras.json").write_text(json.dumps(other))
+    mine = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "JAX_ENABLE_X64": "1"}
+    weights = []
+    for home, variables in (("none", {}), ("mine", mine)):
+        variables |= {"KERAS_BACKEND": name, "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path / home)}
+        ended = subprocess.run([sys.executable, "-c", FIT], env=os.environ | variables, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        weights.append(ended.stdout)
+    assert weights[0] == weights[1]
+
+
 def test_what_the_user_set_stays_and_no_right_to_write_costs_only_time(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
     monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
     (tmp_path / "file").touch()
-    backend._keep_compiled_programs(tmp_path / "file" / "compiled")
+    backend.keep_compiled_programs(tmp_path / "file")
     assert "TF_XLA_FLAGS" not in os.environ
-    backend._keep_compiled_programs(tmp_path / "compiled")
+    backend.keep_compiled_programs(tmp_path)
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
     assert str(tmp_path / "compiled") in os.environ.pop("TF_XLA_FLAGS")
 

@@ -142,31 +142,44 @@ def test_what_ends_a_run_says_how_to_go_on(call, tmp_path, error, before, after,
     assert call(fails_with(error, tmp_path)) == (after, "", expected)
 
 
-def test_sigterm_waits_for_the_end_of_a_step_and_ends_anything_else_at_once(monkeypatch):
-    monkeypatch.setattr(cli, "terminated", False)
-    before = cli.catch_sigterm()
-    try:
-        with cli.ending_steps():
-            pass
-        done = []
-        with pytest.raises(cli.Terminated), cli.ending_steps():
-            signal.raise_signal(signal.SIGTERM)
-            done.append("step")
-        cli.terminated = False
-        with pytest.raises(cli.Terminated):
-            signal.raise_signal(signal.SIGTERM)
-            done.append("never")
-        assert done == ["step"]
-    finally:
-        signal.signal(signal.SIGTERM, before)
+SIGNALS = [  # what comes during a step, what is raised after it
+    ("INT", KeyboardInterrupt),
+    ("TERM", cli.Terminated),
+    ("HUP HUP", cli.Terminated),  # a terminal that is closed sends several
+    ("INT TERM", cli.Terminated),
+    ("TERM INT", cli.Terminated),
+]
 
 
-def test_a_second_sigterm_ends_the_process_at_once():
-    program = "import signal; from common import cli; cli.catch_sigterm();"
-    program += "steps = cli.ending_steps(); steps.__enter__(); signal.raise_signal(signal.SIGTERM);"
-    program += "print('goes on', flush=True); signal.raise_signal(signal.SIGTERM)"
+@pytest.mark.parametrize("names, error", SIGNALS)
+def test_a_signal_during_a_step_waits_for_its_end(capfd, signals, names, error):
+    with cli.ending_steps():
+        pass
+    done = []
+    with pytest.raises(error), cli.ending_steps():
+        for name in names.split():
+            signal.raise_signal(getattr(signal, f"SIG{name}"))
+            done.append(name)
+    assert done == names.split()
+
+
+@pytest.mark.parametrize("names, error", SIGNALS[:3])
+def test_a_signal_ends_anything_else_at_once_unless_it_is_ignored_from_the_start(signals, names, error):
+    number = getattr(signal, f"SIG{names[:4].strip()}")
+    with pytest.raises(error):
+        signal.raise_signal(number)
+    signal.signal(number, signal.SIG_IGN)
+    assert number not in cli.catch_signals()
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_a_second_signal_ends_the_process_at_once(name):
+    program = "import signal; from common import cli; cli.catch_signals();"
+    program += f"steps = cli.ending_steps(); steps.__enter__(); signal.raise_signal(signal.SIG{name});"
+    program += f"print('goes on', flush=True); signal.raise_signal(signal.SIG{name})"
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, "goes on\n", "")
+    assert (ended.returncode, ended.stdout) == (-getattr(signal, f"SIG{name}"), "goes on\n")
+    assert ("once more ends the process at once" in ended.stderr) == (name == "INT")
 
 
 WORDS = [  # of Python, JAX, TensorFlow, torch on a GPU and on a CPU

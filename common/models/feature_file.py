@@ -53,7 +53,7 @@ class FeatureFile:
             return np.load(self.whole, mmap_mode="r"), computed
         except OSError as error:
             raise InputError(
-                f"--cache-dir: features can't be kept in {self.whole.parent} ({reason(error)}); "
+                f"--cache-dir: features can't be kept in or read from {self.whole.parent} ({reason(error)}); "
                 f"give another folder{', or --no-cache' * bool(among_own_flags('--no-cache'))}"
             ) from error
 
@@ -94,6 +94,9 @@ class FeatureFile:
         except Timeout:
             tell(f"{title}: another run is computing these features; waiting for it")
             self.lock.acquire()
+        except OSError:
+            if not self.whole.exists():  # else it can be read where nothing can be written
+                raise
         try:
             yield
         finally:
@@ -109,9 +112,8 @@ class FeatureFile:
 
     def _verified(self):
         """The checksum of each chunk, None for one that is missing or damaged and has to be computed."""
-        missing = [None] * self._num_chunks
-        path = self.whole if self.whole.exists() else self.part
-        checksums, complaint = missing, None
+        checksums = missing = [None] * self._num_chunks
+        path, complaint = self.whole if self.whole.exists() else self.part, None
         if path.exists():
             try:
                 note = files.read_json(self.note)
@@ -127,6 +129,8 @@ class FeatureFile:
                 damaged = sum(new is None and old is not None for new, old in zip(checksums, note["checksums"], strict=True))
                 complaint = f"{damaged} of its {len(missing)} chunks are damaged" if damaged else None
             except Exception as error:  # a damaged file can raise anything
+                if isinstance(error, (OSError, MemoryError)) and not isinstance(error, FileNotFoundError):
+                    raise  # not damage: the file can't be read, or not now
                 checksums, complaint = missing, reason(error)
                 path.unlink()
         if complaint:
@@ -176,8 +180,7 @@ class _Progress:
         now = time.monotonic()
         if self.bar.disable and now - self.printed > SECONDS_BETWEEN_LINES:
             self.printed = now
-            rate = self.computed / (now - self.started)
-            reached = self.done + self.computed
+            rate, reached = self.computed / (now - self.started), self.done + self.computed
             left = tqdm.format_interval((self.total - reached) / rate)
             tell(f"{self.title}: {reached:,} of {self.total:,} images, {rate:.1f} images/s, {left} left")
 

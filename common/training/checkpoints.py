@@ -18,7 +18,7 @@ import time
 import keras
 import numpy as np
 
-from common import cli, devices, files, hosts
+from common import backend, cli, devices, files, hosts
 from common.cli import InputError, reason, tell
 from common.training import stored
 
@@ -39,7 +39,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.can_stop_within_epoch = devices.count() == 1 and keras.backend.backend() != "torch"
         name = files.stem(phase)
         self.path, self.before = folder / f"{name}.npz", folder / f"{name}.previous.npz"
-        self.epochs, self.seed, self.note = epochs, seed, note
+        self.phase, self.epochs, self.seed, self.note = phase, epochs, seed, note
         self.others = [callback for callback in others if hasattr(callback, "wait")]
         with hosts.main_first(f"checkpoint of {phase}"):
             self.state, self._arrays = _newest(phase, self.path, self.before, whole_epochs=not self.can_stop_within_epoch)
@@ -66,27 +66,27 @@ class Checkpoint(keras.callbacks.Callback):
         if self._skipped:
             _assign(self.model.metrics_variables, self._metrics, "metric")
         if keras.backend.backend() == "torch":  # its dropout uses torch's own generator, which is not a variable
-            import torch
-
-            torch.manual_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**31)))
+            backend.set_seed(self.seed, f"{self.phase}, epoch {epoch}")
 
     def on_train_batch_begin(self, batch, logs=None):
-        if not cli.terminated:
-            return
-        step = self._skipped + batch
-        if self.can_stop_within_epoch if step else hosts.is_main() and self._epoch > self._saved:
-            self._write_or_tell(self._epoch, step)
-        raise cli.Terminated
+        if cli.stopped_by is cli.Terminated:
+            step = self._skipped + batch
+            if self.can_stop_within_epoch if step else hosts.is_main() and self._epoch > self._saved:
+                self._write_or_tell(self._epoch, step)
+        _raise_if_stopped()
+
+    def on_test_batch_begin(self, batch, logs=None):
+        if cli.stopped_by is KeyboardInterrupt:  # val can take minutes; without it the epoch does not count
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch, logs=None):
         is_last = self.model.stop_training or epoch + 1 == self.epochs
         now = time.perf_counter()
-        if hosts.is_main() and (is_last or cli.terminated or now - self._written >= self._write_seconds / SHARE):
+        if hosts.is_main() and (is_last or cli.stopped_by or now - self._written >= self._write_seconds / SHARE):
             self._write_or_tell(epoch + 1, 0)
             self._written = time.perf_counter()
             self._write_seconds = self._written - now
-        if cli.terminated:
-            raise cli.Terminated
+        _raise_if_stopped()
 
     def _write_or_tell(self, epochs_done, step):
         try:
@@ -145,6 +145,11 @@ class Checkpoint(keras.callbacks.Callback):
         """For each of the model's weights, in the order of `get_weights`, whether training changes it."""
         changing = {id(variable) for variable in self._variables}
         return [id(weight) in changing for weight in self.model.weights]
+
+
+def _raise_if_stopped():
+    if cli.stopped_by:
+        raise cli.stopped_by
 
 
 def _newest(phase, *candidates, whole_epochs=False):

@@ -28,16 +28,16 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     validation. `callbacks` are the recipe's; without them and without validation, training is silent. A resumed run continues
     after the newest checkpoint; a phase that is done trains no epoch and gets its weights back.
 
-    Ctrl-C after one whole epoch or more ends the phase quietly: `run.status` becomes `interrupted`, and the callbacks see the
-    end of training, so EarlyStopping restores the best weights. Before that, KeyboardInterrupt is raised. A loss that is not
-    a finite number raises TrainingError.
+    Ctrl-C waits for the end of the step. After one whole epoch or more it ends the phase quietly: `run.status` becomes
+    `interrupted`, and the callbacks see the end of training, so EarlyStopping restores the best weights. Before that,
+    KeyboardInterrupt is raised. A loss that is not a finite number raises TrainingError.
     """
     run.samples_per_epoch[phase] = train.steps * train.batch_size
     run.passes[phase] = train.passes
     run.planned_epochs[phase] = len(epochs)
     recorder = Recorder(phase, run.history.append)
     checkpoint = Checkpoint(
-        run.checkpoints, phase, epochs.stop, callbacks, run.args.seed,
+        run.checkpoints, phase, epochs.stop, callbacks, train.seed,
         note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds, "epoch_seconds": recorder.seconds},
     )  # fmt: skip
     _need_memory(model, train.batch_size)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common import devices, files, hosts
+from common import backend, devices, files, hosts
 from common.cli import InputError, reason
 from common.training import resume
 
@@ -20,6 +20,7 @@ def check(args):
     Connects the processes where there are several. Raises InputError for flags that can't work, and Finished where `--resume`
     names a finished run.
     """
+    backend.keep_compiled_programs(args.cache_dir)  # reading the data may import Keras
     if args.resume:
         resume.check(args)
         devices.start(args)

@@ -58,7 +58,7 @@ class Run:
         for scripts with a backbone. Raises InputError for a resumed run that was started with something else, or that another
         process is training.
         """
-        backend.start(args.amp, args.cache_dir)
+        backend.start(args.amp)
         self.experiment, self.args = replace(experiment, documented=experiment.documented_on(dataset.class_names)), args
         self.experiment = replace(self.experiment, title=self.titled(experiment.title))
         self.status, self.started = "finished", time.perf_counter()
@@ -187,7 +187,7 @@ class Run:
         try:
             kept = files.read_json(path)
             stored.check_result(kept, phase, names)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             tell(f"{path} is damaged ({reason(error)}): training this phase again")
             return None
         tell(f"{phase}: already done")

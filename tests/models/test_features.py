@@ -1,5 +1,6 @@
 """The feature cache with a small convolution in place of a base: what is kept, what is computed again, and when."""
 
+import errno
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -18,7 +20,7 @@ from keras import layers
 
 import evaluate
 import train_vgg19
-from common import backend, cli
+from common import backend, cli, files
 from common.data import dataset as data
 from common.data.augment import flip_and_shift
 from common.models import feature_file, features
@@ -297,3 +299,25 @@ def test_two_runs_that_fill_one_cache_compute_it_once(tmp_path, capsys):
         results = [run.result(20) for run in runs]
     assert sorted(computed) == list(range(40)) and sorted(count for _, count in results) == [0, 40]
     assert all((array == right).all() for array, _ in results)
+
+
+NO_DAMAGE = [(files, "read_json", errno.EACCES), (files, "read_json", errno.ESTALE), (np, "load", errno.EMFILE)]
+
+
+@pytest.mark.parametrize("module, name, number", NO_DAMAGE)
+def test_an_error_that_is_no_damage_ends_in_one_line_and_deletes_nothing(tmp_path, monkeypatch, module, name, number):
+    extractor, images = make_extractor(), make_images(5)
+    extract(extractor, [images], tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(cli.InputError, match=f"read from .*{os.strerror(number)}"):
+        patch.setattr(module, name, Mock(side_effect=OSError(number, os.strerror(number))))
+        extract(extractor, [images], tmp_path)
+    assert extract(extractor, [images], tmp_path)[1]["computed"] == 0
+
+
+def test_a_complete_cache_serves_where_nothing_can_be_written(tmp_path, monkeypatch):
+    extractor, images = make_extractor(), make_images(5)
+    extract(extractor, [images], tmp_path)
+    monkeypatch.setattr(feature_file.FileLock, "acquire", Mock(side_effect=OSError(errno.EROFS, "Read-only file system")))
+    assert extract(extractor, [images], tmp_path)[1]["computed"] == 0
+    with pytest.raises(cli.InputError, match="Read-only file system"):
+        extract(extractor, [images[:3]], tmp_path)

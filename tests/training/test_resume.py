@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -60,6 +61,8 @@ def train(args, epochs=EPOCHS, patience=3, callbacks=()):
         model = build_model()
         for phase in ("first", "second phase"):
             fit_phase(run, model, phase, epochs, patience, callbacks)
+            if run.status == "interrupted":
+                break
     return run, model
 
 
@@ -146,12 +149,8 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def sigterm(monkeypatch):
-    """SIGTERM as `cli.run` handles it."""
-    monkeypatch.setattr(cli, "terminated", False)
-    before = cli.catch_sigterm()
-    yield lambda: signal.raise_signal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, before)
+def sigterm(signals):
+    return lambda: signal.raise_signal(signal.SIGTERM)
 
 
 # What happens for the number-th time, and how many steps are in an execution.
@@ -179,9 +178,26 @@ def test_sigterm_ends_after_the_step_and_loses_nothing(tmp_path, monkeypatch, un
         train(args, callbacks=[terminate])
     (folder,) = (tmp_path / "runs" / "experiment").iterdir()
     assert cli.run_folder == folder
-    monkeypatch.setattr(cli, "terminated", False)
     assert numbers(*train(argparse.Namespace(**vars(args) | {"resume": folder}))) == unbroken
     assert len(steps) == STEPS_IN_ALL, "no step is computed twice"
+
+
+# Where in its hooks Ctrl-C comes for the number-th time, and how many epochs are whole then.
+PRESSES = [("on_train_batch_end", 5, 1), ("on_epoch_begin", 3, 2), ("on_test_batch_begin", 5, 1), ("on_test_batch_end", 9, 3)]
+PRESSES += [("on_epoch_end", 2, 2), ("on_train_end", 1, EPOCHS)]
+
+
+@pytest.mark.parametrize("press", PRESSES, ids=str)
+def test_ctrl_c_ends_training_after_whole_epochs_and_resumes_as_if_unbroken(tmp_path, monkeypatch, unbroken, signals, press):
+    hook, number, epochs = press
+    monkeypatch.setattr(fit, "num_steps", lambda model, train: 1)
+    count, ctrl_c, args = itertools.count(1), keras.callbacks.LambdaCallback(), make_args(tmp_path)
+    setattr(ctrl_c, hook, lambda *_, **__: next(count) == number and signal.raise_signal(signal.SIGINT))
+    run, model = train(args, callbacks=[ctrl_c])
+    rows = [row for row in unbroken[0] if row["phase"] == "first"][:epochs]
+    assert numbers(run, model)[0] == rows and not (run.folder / "checkpoint" / "finished.json").exists()
+    assert model.evaluate(X, Y, verbose=0)[1] == pytest.approx(max(row["val_accuracy"] for row in rows))
+    assert numbers(*train(argparse.Namespace(**vars(args) | {"resume": run.folder}))) == unbroken
 
 
 class KilledWaiting(keras.callbacks.Callback):
@@ -431,6 +447,10 @@ def test_a_damaged_result_of_a_phase_is_found_out_again(tmp_path, capsys):
         (run.folder / "checkpoint" / "one_phase.json").write_text(content if content == "{" else json.dumps(content))
         assert run.result("one phase", ["x"]) is None and "is damaged" in capsys.readouterr().out
         assert len(run.history) == 0
+    (run.folder / "checkpoint" / "one_phase.json").unlink()
+    (run.folder / "checkpoint" / "one_phase.json").mkdir()  # what can't be read need not be damaged
+    with pytest.raises(OSError, match="not a regular file"):
+        run.result("one phase")
 
 
 def test_a_full_disk_does_not_end_training(tmp_path, monkeypatch, capsys, unbroken):
@@ -554,7 +574,6 @@ def test_sigterm_between_two_epochs_writes_the_checkpoint_that_was_left_out(tmp_
         train(args, callbacks=[begin])
     state, _ = checkpoints._newest("first", cli.run_folder / "checkpoint" / "first.npz")
     assert (state["epochs_done"], state["step"]) == (3, 0)
-    monkeypatch.setattr(cli, "terminated", False)
     assert numbers(*train(argparse.Namespace(**vars(args) | {"resume": cli.run_folder}))) == unbroken
 
 
@@ -577,3 +596,16 @@ def test_a_checkpoint_of_other_epochs_does_not_fit(tmp_path, monkeypatch, change
     checkpoint.first_step = checkpoint.state["step"]
     with pytest.raises(cli.InputError, match="does not fit the epochs of this script"):
         checkpoint.check_fits(range(EPOCHS), 3)
+
+
+def test_on_torch_dropout_depends_on_phase_seed_of_the_model_and_epoch_alone(tmp_path, monkeypatch):
+    drawn, model, run, samples = [], build_model(), make_run(tmp_path), Samples(X, Y)
+    torch = SimpleNamespace(backend=lambda: "torch")  # alone in checkpoints.py
+    monkeypatch.setattr(checkpoints, "keras", SimpleNamespace(**vars(keras) | {"backend": torch}))
+    monkeypatch.setattr(keras.utils, "set_random_seed", drawn.append)
+    for phase, seed in itertools.product("ab", (0, 1)):
+        run.fit(f"{phase} {seed}", model, run.batches(samples, seed=seed), samples, epochs=3)
+    run.fit("a", model, run.batches(samples, seed=1), samples, epochs=3)
+    assert len(set(drawn)) == 15
+    make_run(tmp_path).fit("a", model, run.batches(samples, seed=1), samples, epochs=3, initial_epoch=1)
+    assert drawn[15:] == drawn[13:15]

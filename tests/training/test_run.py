@@ -164,7 +164,7 @@ def test_an_output_folder_that_cant_be_made_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(cli.InputError, match="--output-dir"):
         folder.check(make_args(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "cache"}
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
 @pytest.mark.parametrize("is_terminal, verbose", [(True, 1), (False, 2)])
