@@ -90,9 +90,9 @@ def load_images(args, run, image_size):
 
 def compared(results, images, is_own):
     """A line on whether Labelled images are the test images of a run, by its `results`."""
-    from common.data import dataset
+    from common.data import splits
 
-    if results.get("test_images") == dataset.fingerprint(results["class_names"], images.samples):
+    if results.get("test_images") == splits.fingerprint(results["class_names"], images.samples):
         return "These are the run's own test images."
     if is_own:
         changed = f"The data have changed since the run, which was scored on {results['test_size']:,} images"

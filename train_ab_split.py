@@ -23,8 +23,9 @@ from dataclasses import replace
 from common import backend, cli, flags
 from common.data import dataset as data
 from common.training import folder, resume
+from common.training.experiment import Experiment
 from common.training.job import Job
-from common.training.run import Experiment, Run
+from common.training.run import Run
 
 MODELS = {
     "a": "A from scratch",

@@ -26,7 +26,8 @@ from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
 from common.training import folder, logistic, resume
-from common.training.run import Experiment, Run
+from common.training.experiment import Experiment
+from common.training.run import Run
 
 BASES = {"efficientnetb7": "EfficientNetB7", "efficientnet-lite0": "EfficientNet-Lite0"}
 

@@ -19,7 +19,8 @@ from common.data import augment, classes
 from common.data import dataset as data
 from common.models import weights as pretrained
 from common.training import folder, logistic, resume
-from common.training.run import Experiment, Run
+from common.training.experiment import Experiment
+from common.training.run import Run
 
 
 def parse_args(argv=None):

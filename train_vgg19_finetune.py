@@ -24,7 +24,8 @@ from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
 from common.training import folder, resume
-from common.training.run import Experiment, Run
+from common.training.experiment import Experiment
+from common.training.run import Run
 
 # Dropout is too much noise for a random backbone: 200 steps of 64 images end with val accuracy .40 at a rate of 0.05, .50 at 0.
 # SGD with each weight's gradient clipped to norm 1, chosen on val. From scratch those 200 steps end with a train loss of 1.59
@@ -205,6 +206,7 @@ def main(argv=None):
     folder.check(args)
     weights = pretrained.find(args.weights, "vgg19", args.image_size)
     dataset = data.load(args)
+    phases = {"head": args.head_epochs, "all layers": args.finetune_epochs}
     experiment = Experiment(
         name="vgg19_finetune",
         title=f"VGG19 at {args.image_size}x{args.image_size}, {weights.label if weights.path else 'from scratch'}",
@@ -213,7 +215,7 @@ def main(argv=None):
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
         comparable=dataset.is_cifar10 and weights.is_imagenet,
         monitor="val_loss",
-        trained=", then ".join(["head"] * (args.head_epochs > 0) + ["all layers"] * (args.finetune_epochs > 0)),
+        trained=", then ".join(name for name, epochs in phases.items() if epochs),
     )
     with Run(experiment, args, dataset, weights) as run:
         return train(run, dataset, weights)

@@ -34,7 +34,8 @@ from common.data.dataset import Dataset, Samples
 from common.models import weights
 from common.results import tables
 from common.training.environment import environment
-from common.training.run import Experiment, Run
+from common.training.experiment import Experiment
+from common.training.run import Run
 
 ROOT = Path(__file__).parents[1]
 NUM_IMAGES = {"cpu": 128, "gpu": 8192}  # to extract

@@ -90,8 +90,6 @@ def among_own_flags(*names):
 
 def printable(text):
     r"""Text with its control characters escaped, line breaks too, as in `\x1b` and `\n`; letters of any language stay."""
-    if text.isprintable():
-        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -193,10 +191,9 @@ def _ending(error):
     if isinstance(error, BrokenPipeError):
         return "", EXIT_PIPE_CLOSED
     if is_out_of_memory(error):
-        smaller = among_own_flags("--batch-size", "--image-size")
-        if not smaller or isinstance(error, ImportError):  # a library did not fit
-            return f"out of memory ({reason(error)}): free some, or use a machine that has more", EXIT_FAILED
-        return f"out of memory ({reason(error)}): give a smaller {smaller}", EXIT_FAILED
+        smaller = "" if isinstance(error, ImportError) else among_own_flags("--batch-size", "--image-size")
+        advice = f"give a smaller {smaller}" if smaller else "free some, or use a machine that has more"
+        return f"out of memory ({reason(error)}): {advice}", EXIT_FAILED
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("common"):
         return f"{error.name} is not installed: python -m pip install -r requirements.txt", EXIT_FAILED
     if isinstance(error, OSError):

@@ -11,7 +11,8 @@ from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.training import folder, resume
-from common.training.run import Experiment, Run
+from common.training.experiment import Experiment
+from common.training.run import Run
 
 
 def parse_args(argv=None):

@@ -10,7 +10,8 @@ import evaluate
 from common import files
 from common.data.dataset import Dataset, Samples
 from common.models import backbones
-from common.training.run import Experiment, Run
+from common.training.experiment import Experiment
+from common.training.run import Run
 
 SAMPLES = Samples(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))
 DATASET = Dataset("two", ("no", "yes"), SAMPLES, SAMPLES, SAMPLES)

@@ -1,12 +1,9 @@
 """`--data` as one frozen dataclass: train, val and test, each with uint8 NHWC images and integer labels; class names.
 
 Val is the data set's own, or a seeded part of the training images, which may be empty. Test is the data set's own, or a fifth,
-which does not depend on `--seed`, so that runs with different seeds are scored on the same images. What is held out is drawn
-by a hash of each image's pixels: an image keeps its part when others come, go or are renamed, and when the folder moves, so no
-model is scored on images that it was trained on. A part has about its share of the images of each class, not exactly.
+which does not depend on `--seed`, so that runs with different seeds are scored on the same images. `splits.py` draws both.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +11,8 @@ import numpy as np
 
 from common import backend, files, hosts
 from common.cli import InputError, shortened, tell
-from common.data import cifar10, digits, duplicates, folders
+from common.data import cifar10, digits, duplicates, folders, splits
 from common.data.images import need_memory, resize_all
-
-TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
@@ -70,29 +65,9 @@ class Dataset:
         is_whole = len(self.test) == 10_000 and len(self.train) + len(self.val) == 50_000
         return is_whole and self.class_names == cifar10.CLASS_NAMES
 
-    def compared(self, results):
-        """A line on whether these are the images that a finished run was trained on, by its `results`, as in results.json."""
-        if results.get("all_images") == self.all_images:
-            return "The weights come from a run on the same images, which held out the same test images."
-        run = f"The weights come from a run on {shortened(results['data'])}"
-        if results["data"] != self.name:
-            return f"{run}, other images than these."
-        if self.holds_out_test and results.get("holds_out_test"):
-            return f"{run} before its images changed; none of the test images here was trained on."
-        return f"{run} before its images changed; test accuracy is too high if some have moved into the test part since."
-
     def fingerprint(self):
         """A hash of class names, images and labels, by part."""
-        return " ".join(fingerprint(self.class_names, part) for part in (self.train, self.val, self.test))
-
-
-def fingerprint(class_names, *parts):
-    """A hash of labelled images, `Samples`, whatever their order, their split and their files' names."""
-    digests = [duplicates.digests(part.images) if part.digests is None else part.digests for part in parts]
-    whole = Samples(None, np.concatenate([part.labels for part in parts]), np.concatenate(digests))
-    whole = whole.take(whole.order())
-    content = whole.digests.tobytes() + whole.labels.tobytes() + "/".join(class_names).encode()
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+        return " ".join(splits.fingerprint(self.class_names, part) for part in (self.train, self.val, self.test))
 
 
 def class_names(source, at_least=2):
@@ -123,15 +98,15 @@ def load(args, upscaled_later=False):
     with hosts.main_first("data"):
         train, val, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
     train, val, test = (part and part.take(part.order()) for part in (train, val, test))
-    all_images = fingerprint(names, *(part for part in (train, val, test) if part is not None))
+    all_images = splits.fingerprint(names, *(part for part in (train, val, test) if part is not None))
     if holds_out_test := test is None:
-        train, test = _hold_out(train, "test", TEST_FRACTION, names, f"--data {args.data}")
+        train, test = splits.hold_out(train, "test", splits.TEST_FRACTION, names, f"--data {args.data}")
         notes.append(f"{args.data} has no test part: {len(test)} images, about a fifth, are held out as test.")
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     if val is None:
         flag = f"--validation-split {args.validation_split:g}"
-        train, val = _hold_out(train, f"val {args.seed}", args.validation_split, names, flag)
+        train, val = splits.hold_out(train, f"val {args.seed}", args.validation_split, names, flag)
     tell(*notes, *duplicates.of_test(train.digests, val.digests, test.digests))
     dataset = Dataset(name(args.data), names, train, val, test, all_images, holds_out_test)
     if args.dry_run:
@@ -142,12 +117,6 @@ def load(args, upscaled_later=False):
 def name(source):
     """What `--data SOURCE` is called: its word, or the name of its folder or file."""
     return source if source in ("cifar10", "digits") else Path(source).resolve().name
-
-
-def held_out(digests, part="test", share=TEST_FRACTION):
-    """Which images, by their digests `(n,)`, are in a `part` that is held out: bool `(n,)`, about a `share` of them."""
-    hashes = [hashlib.blake2b(digest, digest_size=8, key=part.encode()).digest() for digest in digests]
-    return np.frombuffer(b"".join(hashes), ">u8") < share * 2.0**64
 
 
 def choose_samples(labels, num_samples, seed, flag):
@@ -240,18 +209,3 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
         parts = [(resize_all(images, image_size), labels) for images, labels in parts]
     train, test = [*(Samples(*part, digest) for part, digest in zip(parts, digests, strict=True)), None][:2]
     return train, None, test, notes
-
-
-def _hold_out(samples, part, share, class_names, flag):
-    """Split samples into those that stay in train and the `part` that is `held_out`. Raises InputError, naming `flag`."""
-    if not share:
-        return samples, samples.take([])
-    is_out, part = held_out(samples.digests, part, share), part.split()[0]
-    kept, out = samples.take(~is_out), samples.take(is_out)
-    if not len(out):
-        raise InputError(f"{flag}: of {len(samples)} images none is drawn as {part}; add images, or put some into {part}/")
-    if missing := [name for label, name in enumerate(class_names) if label not in kept.labels]:
-        count = np.sum(samples.labels == class_names.index(missing[0]))
-        has = f"{shortened(missing[0])} has {count} of {len(samples)} images, all drawn as {part}"
-        raise InputError(f"{flag}: {has}; add images of it, or put some of each class into {part}/")
-    return kept, out

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import InputError, shortened
-from common.data import dataset, duplicates, folders, images
+from common.data import dataset, duplicates, folders, images, splits
 from common.data.dataset import Samples
 
 MAX_NAMED = 12  # classes in a message
@@ -44,9 +44,9 @@ def load(source, image_size, cache_dir, part=None, results=None, is_own=False):
     samples = Samples(*arrays)
     labelled = Labelled(samples, paths, f"all {len(samples):,} images of {source}").take(samples.order())
     results = results or {}
-    is_same = results.get("all_images") == dataset.fingerprint(names, samples)
+    is_same = results.get("all_images") == splits.fingerprint(names, samples)
     if is_drawn and (part == "test" or (results.get("holds_out_test") and (is_same or is_own))):
-        drawn = labelled.take(dataset.held_out(labelled.samples.digests))
+        drawn = labelled.take(splits.held_out(labelled.samples.digests))
         how = f"{len(drawn.samples):,} images of {source}, about a fifth, held out as in training"
         return replace(drawn, description=how, is_held_out=bool(results.get("holds_out_test")))
     if chosen == ["test"]:

@@ -8,7 +8,7 @@ import shutil
 
 from common import devices, files
 from common.cli import tell
-from common.data.dataset import fingerprint
+from common.data.splits import fingerprint
 from common.figures import curves, galleries
 from common.results import closing, run_page, scoring, tables
 from common.results.predictions import Predictions

@@ -10,7 +10,7 @@ from images import load
 from sklearn.datasets import load_digits
 
 from common import cli
-from common.data import cifar10
+from common.data import cifar10, splits
 from common.data import dataset as data
 
 
@@ -103,7 +103,7 @@ def test_the_same_images_are_the_same_data_whatever_their_files_are_called(tmp_p
     ],
 )
 def test_what_is_too_little_to_be_split_is_named(tmp_path, image_folder, counts, flags, words, monkeypatch):
-    monkeypatch.setattr(data, "held_out", lambda digests, part, share: np.arange(len(digests)) < (part == "test"))
+    monkeypatch.setattr(splits, "held_out", lambda digests, part, share: np.arange(len(digests)) < (part == "test"))
     monkeypatch.setattr(data.Samples, "order", lambda samples: np.arange(len(samples)))
     with pytest.raises(cli.InputError) as refused:
         load(image_folder(counts, parts=("train",)), tmp_path, **flags)

@@ -19,7 +19,7 @@ from test_escaping import WORDS
 import compare
 from common import files
 from common.results import page, run_figures, run_page, tables
-from common.training.run import Experiment
+from common.training.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "plots" / "results"

@@ -17,7 +17,7 @@ from support import check_evaluation, small_backbone
 import evaluate
 import train_vgg19
 from common import cli, files
-from common.data import dataset, duplicates, images
+from common.data import duplicates, images, splits
 from common.models import backbones
 
 PUBLISHED = Path(__file__).parents[2] / "plots" / "results" / "vgg19" / "control"
@@ -143,7 +143,7 @@ def run(model, tmp_path):
     results = files.read_json(PUBLISHED / "results.json")
     changes = {"class_names": sorted(COLOURS), "image_size": 8, "test_size": len(whole.test), "data": "data"}
     changes |= {"all_images": whole.all_images, "holds_out_test": True}
-    changes["test_images"] = dataset.fingerprint(whole.class_names, whole.test)
+    changes["test_images"] = splits.fingerprint(whole.class_names, whole.test)
     (tmp_path / "run").mkdir()
     files.write_json(tmp_path / "run" / "results.json", results | changes)
     files.write_json(tmp_path / "run" / "args.json", {"data": "data"})
