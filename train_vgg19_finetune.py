@@ -170,8 +170,7 @@ def train_all_layers(run, dataset, model):
     learning_rate, rate_callbacks = schedule(args, len(batches), first_epoch, epochs)
     keep_best = callbacks.EarlyStopping("val_loss", patience=args.patience, restore_best_weights=True)
     with better_of(run, model, "head", "finetune", keep_best):
-        for layer in model.get_layer("vgg19").layers:
-            layer.trainable = True
+        model.get_layer("vgg19").trainable = True
         compile_model(model, learning_rate, args.weight_decay)
         run.fit(
             "finetune", model, batches, dataset.val.one_hot(num_classes),

@@ -105,6 +105,8 @@ def _freeze(base, unfreeze_last, is_random):
         layer.trainable = number >= first and (from_scratch or not isinstance(layer, layers.BatchNormalization))
         if isinstance(layer, layers.Dropout) and number < first:
             layer.rate = 0
+    if unfreeze_last == 0:  # its own flag too, or Keras on TensorFlow drops a user's `base.trainable = True` as no change
+        base.trainable = False
 
 
 def _load(base, name, weights):

@@ -1,11 +1,15 @@
 """Models and weights from anyone: nothing in them runs, no other file is read, none fills the memory; others load."""
 
+import argparse
 import contextlib
 import io
 import json
 import os
 import pickle
+import re
 import shutil
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,9 +21,14 @@ import numpy as np
 import pytest
 from keras import layers
 from keras.src.legacy.saving import legacy_h5_format
+from support import small_backbone
 
 import predict
+import train_ab_split
+import train_efficientnetb7
 import train_resnet152v2
+import train_vgg19
+import train_vgg19_finetune
 from common import cli, files
 from common.data import folders
 from common.models import backbones, features, saved, upscale, weights
@@ -566,3 +575,68 @@ def test_a_harmless_model_loads_as_it_was(tmp_path, name, end):
     again = saved.load(tmp_path / f"model{end}")
     assert all(map(np.array_equal, model.get_weights(), again.get_weights())) and not again.compiled
     assert saved.load(tmp_path / "model.weights.h5") is None
+
+
+# Trained further
+
+USING = (Path(__file__).parents[2] / "docs" / "using.md").read_text(encoding="utf-8")
+(FURTHER,) = (code for code in re.findall(r"```python\n(.*?)```", USING, re.DOTALL) if "model.fit" in code)
+MODEL_FILE = re.search(r'load_model\("(.*)"\)', FURTHER)[1]
+CHECKED = """
+import os, sys
+import numpy as np
+code, path, *kinds = sys.argv[1:]
+images = np.random.default_rng(0).uniform(0, 8, (8, 32, 32, 3))  # dark: of bright ones untrained models are too sure to learn
+labels = np.arange(8) % 3
+for kind in kinds:
+    os.chdir(kind)
+    exec(code)
+    before = keras.models.load_model(path).get_layer(base.name)
+    moved = [new.path for old, new in zip(before.weights, base.weights) if not np.array_equal(old, new)]
+    assert [path for path in moved if "kernel" in path] == [new.path for new in base.weights if "kernel" in new.path], kind
+"""
+
+
+def model_of(script):
+    """The compiled model of a script before it is trained: VGG19 at 32x32 as it is, the others with a small backbone."""
+    args = argparse.Namespace(
+        image_size=32, interpolation="bicubic", seed=0, unfreeze_last=0, no_resize=False, base="efficientnetb7"
+    )
+    is_small, shape = script is not train_vgg19_finetune, (32, 32, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "build", small_backbone if is_small else backbones.build)
+        images = shape if is_small else np.random.default_rng(0).integers(0, 256, (8, *shape), np.uint8)
+        extractor = script.build_extractor(args, weights.Weights(None, False, ""), images)
+    model = keras.Model(extractor.input, script.build_head(extractor.output_shape[-1], 3, 0.25)(extractor.output))
+    script.compile_model(model, 0.1)
+    return model
+
+
+def last_layer_of_b():
+    """The compiled model of the A/B split of which only the last layer was trained."""
+    convolutions, head = train_ab_split.build_convolutions(32), train_ab_split.build_head(4096, 3, 0.4)
+    convolutions.trainable = head.get_layer("fc1").trainable = False
+    model = train_ab_split.join(convolutions, head)
+    train_ab_split.compile_model(model, 0.1)
+    return model
+
+
+@pytest.fixture(scope="module")
+def of_each_script(tmp_path_factory):
+    """Folders with a saved model of each script, in order of size."""
+    folder = tmp_path_factory.mktemp("further")
+    with_backbone = (train_vgg19, train_resnet152v2, train_efficientnetb7, train_vgg19_finetune)
+    for number, model in enumerate((last_layer_of_b(), *map(model_of, with_backbone))):
+        path = folder / str(number) / MODEL_FILE
+        path.parent.mkdir(parents=True)
+        model.save(path)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_code_of_the_page_trains_a_saved_model_further(of_each_script, backend):
+    environment = os.environ | {"KERAS_BACKEND": pytest.importorskip(backend).__name__}
+    folders = of_each_script if backend == "tensorflow" else of_each_script[:-1]  # compiling VGG19 takes JAX half a minute
+    command = [sys.executable, "-I", "-c", CHECKED, FURTHER, MODEL_FILE, *folders]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
