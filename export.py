@@ -130,7 +130,8 @@ def main(argv=None):
     os.environ["KERAS_BACKEND"] = "tensorflow"  # a model loads on every backend; only this one writes all formats
     model = found.load()
     cli.tell(found.title)
-    difference = export(model, target, args)
+    with found.blamed():
+        difference = export(model, target, args)
     size, num_bytes = model.input_shape[1], size_on_disk(target)
     cli.tell(
         f"{target}: {num_bytes / 1e6:,.1f} MB",

@@ -23,6 +23,8 @@ from keras import layers
 from keras.src.legacy.saving import legacy_h5_format
 from support import small_backbone
 
+import evaluate
+import export
 import predict
 import train_ab_split
 import train_efficientnetb7
@@ -497,6 +499,51 @@ def test_a_classifier_in_a_file_is_bounded(run_dir, tmp_path):
         replace(file, "layers/dense/vars/0", np.zeros((1, backbones.MAX_CLASSES + 1), np.float32))
     with pytest.raises(cli.InputError, match="its classifier has 100,001 classes"):
         backbones.build("resnet152v2", IMAGE_SIZE, weights.Weights(tmp_path / "top.weights.h5", False, ""), seed=0)
+
+
+def for_one_image(images):
+    return keras.ops.reshape(images, (1, 3072))
+
+
+NOT_COMPUTABLE = {  # a layer, what is replaced in its configuration, and what is said
+    "a name that TensorFlow refuses": (layers.Rescaling(1, name="old"), ("old", r"a b\u0007"), r"'a b\x07' is not a valid"),
+    "an embedding of pixels": (layers.Embedding(4, 1), (), "is not in [0, 4)"),
+    "a shape for one image": (for_one_image, (), "Cannot reshape"),
+    "text as boundaries": (layers.Discretization([1.0, 2.0]), ("1.0", r'"\u0007"'), r"not convert string to float: '\x07'"),
+    "a dict of outputs": (layers.Rescaling(1), (), "too many indices"),
+    "a name in a warning": (layers.Rescaling(1), ("old", r"\u0007"), None),
+}
+
+
+@pytest.mark.filterwarnings("error:The structure of")  # else pytest keeps warnings from stderr
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others refuse other models")
+@pytest.mark.parametrize(("layer", "change", "words"), NOT_COMPUTABLE.values(), ids=NOT_COMPUTABLE)
+def test_a_model_that_loads_and_cannot_be_run_is_refused_in_one_line(tmp_path, image_folder, call, layer, change, words):
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="old" if words is None else "images")
+    outputs = layers.Dense(2, "softmax")(layers.Flatten()(layer(inputs)))
+    model = keras.Model(
+        inputs if words else {"old": inputs}, {"probabilities": outputs} if words == "too many indices" else outputs
+    )
+    model.save(tmp_path / "model.keras")
+    write_config(tmp_path / "model.keras", model.to_json().replace(*change or ("", "")))
+    data = image_folder({"0": 2, "1": 2})
+    classes = ("--classes", "0", "1")
+    for program, arguments in (
+        (predict.main, (data, *classes)),
+        (evaluate.main, ("--data", data, "--cache-dir", tmp_path / "cache", *classes)),
+        (export.main, ("--format", "saved_model")),
+    ):
+        code, out, err = call(program, tmp_path / "model.keras", *arguments)
+        assert "\a" not in out + err and (code, err.count("\n")) == ((2, 1) if words else (0, 0)), err
+        assert not words or (words in err and "model.keras can't be run (" in err), err
+
+
+def test_a_run_that_claims_to_have_a_head_is_refused_in_one_line(run_dir, tmp_path, image_folder, call):
+    results = files.read_json(run_dir / "results.json") | {"scored": {"on": "features", "batch_size": 2}}
+    files.write_json(run_dir / "results.json", results)
+    data = ("--data", image_folder({"no": 2, "yes": 2}), "--cache-dir", tmp_path / "cache")
+    code, _, err = call(evaluate.main, run_dir, *data)
+    assert (code, err.count("\n")) == (2, 1) and "its last layer is not a head" in err, err
 
 
 # Pickles in NumPy's files
