@@ -496,9 +496,55 @@ def test_predict_checks_the_model(run_dir, call, marker, secret, attack):
 def test_a_classifier_in_a_file_is_bounded(run_dir, tmp_path):
     small_application("resnet152v2", keras.Input((224, 224, 3)), True, 5).save_weights(tmp_path / "top.weights.h5")
     with h5py.File(tmp_path / "top.weights.h5", "a") as file:
-        replace(file, "layers/dense/vars/0", np.zeros((1, backbones.MAX_CLASSES + 1), np.float32))
-    with pytest.raises(cli.InputError, match="its classifier has 100,001 classes"):
+        replace(file, "layers/dense/vars/0", np.zeros((1, 99_999), np.uint8))
+    with pytest.raises(cli.InputError, match=r"more weights than the file has bytes: dense.* has \(4, 99999\)"):
         backbones.build("resnet152v2", IMAGE_SIZE, weights.Weights(tmp_path / "top.weights.h5", False, ""), seed=0)
+
+
+SIZE = {"size": 12, "interpolation": "area"}
+
+
+def resized(layer):
+    """A model with a resize layer in front of a convolution."""
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, layers.Conv2D(2, 3)(layer(inputs)))
+
+
+def nested(levels):
+    """A model that calls a model twice, which calls a model twice ..."""
+    model = layers.Rescaling(1)
+    for _ in range(levels):
+        inputs = keras.Input((8, 8, 3))
+        model = keras.Model(inputs, model(model(inputs)))
+    return model
+
+
+RELU = named("keras.layers", "ReLU", {"name": "relu"})
+BEYOND_THE_FILE = {  # a layer, what is replaced in the configuration or all of it, and what is said
+    "a million units": (layers.Dense(7), ('"units": 7', '"units": 1000000'), "more weights than the file has bytes"),
+    "a large image": (layers.Resizing(9, 9), ('th": 9', 'th": 10000000'), "10000000, 3) numbers, and 268,435,456 are allowed"),
+    "an upscale": (upscale.Upscale(**SIZE), ('"size": 12', '"size": 30000'), "(None, 30000, 30000, 3) numbers"),
+    "a Lambda": (
+        layers.Lambda(upscale.upscale, arguments=SIZE),
+        ('"size": 12', '"size": 30000'),
+        "infer the shape of the Lambda",
+    ),
+    "many layers": (
+        layers.ReLU(),
+        named("keras", "Sequential", {"layers": [RELU] * 3001}),
+        "it calls 3,001 layers, and 3,000 are",
+    ),
+    "models in models": (nested(11), ("", ""), "it calls 6,144 layers"),
+}
+
+
+@pytest.mark.parametrize(("layer", "change", "words"), BEYOND_THE_FILE.values(), ids=BEYOND_THE_FILE)
+def test_a_model_asks_for_no_more_than_its_file_brings(tmp_path, layer, change, words):
+    model = resized(layer)
+    model.save(tmp_path / "model.keras")
+    write_config(tmp_path / "model.keras", model.to_json().replace(*change) if isinstance(change, tuple) else change)
+    with pytest.raises((ValueError, NotImplementedError), match=re.escape(words)):
+        saved.load(tmp_path / "model.keras")
 
 
 def for_one_image(images):
@@ -579,12 +625,6 @@ def test_no_pickle_is_read_from_a_cache_or_a_checkpoint(image_folder, tmp_path, 
 # No false alarms
 
 
-def resized(layer):
-    """A model with a resize layer in front of a convolution."""
-    inputs = keras.Input((8, 8, 3))
-    return keras.Model(inputs, layers.Conv2D(2, 3)(layer(inputs)))
-
-
 def with_much_of_keras():
     """What users' own models may hold: augmentation, regularizers, policies, a schedule, a loss of their own."""
     model = keras.Sequential(
@@ -603,7 +643,6 @@ def with_much_of_keras():
     return model
 
 
-SIZE = {"size": 12, "interpolation": "area"}
 HARMLESS = {  # and in what kinds of file Keras itself can read them
     "upscale": (lambda: resized(lambda images: upscale.upscale(images, **SIZE)), [".keras"]),
     "Upscale": (lambda: resized(upscale.Upscale(**SIZE)), [".keras", ".h5"]),
