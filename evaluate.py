@@ -130,9 +130,10 @@ def score(args, run, model, images):
     from common.results import metrics, scoring
     from common.results.predictions import Predictions
 
-    scored, inputs, batch_size = scoring.as_scored(model, images.samples, run.results, args.cache_dir)
     try:
-        scores = scoring.score(scored, inputs, batch_size)
+        with run.blamed():
+            scored, inputs, batch_size = scoring.as_scored(model, images.samples, run.results, args.cache_dir)
+            scores = scoring.score(scored, inputs, batch_size)
     except cli.TrainingError as error:
         raise cli.InputError(f"{run.path} predicts nan: its training failed; give another model") from error
     probabilities = scores.pop("probabilities")
@@ -182,7 +183,9 @@ def main(argv=None):
         predictions.write_tables(args.output_dir)
         files.write_json(args.output_dir / "evaluation.json", results)
         predictions.draw(args.output_dir, title)
-        predictions.draw_maps(make_maps(), args.output_dir, title)
+        with run.blamed():
+            points = make_maps()
+        predictions.draw_maps(points, args.output_dir, title)
         cli.tell("", args.output_dir.resolve(), file=remarks)
     return results
 

@@ -7,8 +7,8 @@
 
 RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a model file alone. The exported model lies beside
 the run's, unless --output says otherwise; nothing is overwritten. It takes raw images of the model's size, 0 to 255, any number
-of them, and returns float32 probabilities. It is then run on 32 images, and removed again if its probabilities are not those of
-Keras to within 1e-3. TensorFlow writes all three formats, whatever the run was trained on.
+of them, returns float32 probabilities, and carries the names of the classes. It is then run on 32 images, and removed again if
+its probabilities are not those of Keras to within 1e-3. TensorFlow writes all three formats, whatever the run was trained on.
 """
 
 import importlib.util
@@ -32,6 +32,9 @@ def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="run folder, RUN_DIR/MODEL, latest, or a model file")
     parser.add_argument("--format", choices=FORMATS, required=True, help="what to write")
+    parser.add_argument(
+        "--classes", nargs="+", metavar="CLASS", help="classes of a model file, in their order: it then carries them"
+    )
     # float32 is what Keras exports, and what the tools around these formats expect; uint8 there means a quantized model.
     parser.add_argument("--input-dtype", choices=("float32", "uint8"), default="float32", help="type of the images, 0 to 255")
     parser.add_argument("--output", type=Path, metavar="PATH", help="file or folder to write, in place of the run folder's")
@@ -88,7 +91,7 @@ def largest_difference(run, images, expected):
     return float(np.max(differences))
 
 
-def export(model, target, args):
+def export(model, target, args, class_names):
     """Write a model and run what was written; returns the largest difference. Raises ExportError, and then leaves no file."""
     from common.models import exports
     from common.results import scoring
@@ -103,7 +106,7 @@ def export(model, target, args):
         difference = problem = None
         with backend.held_back_stderr():  # the converters are talkative
             try:
-                exports.write(model, part, args.format, args.input_dtype)
+                exports.write(model, part, args.format, args.input_dtype, class_names)
                 run = exports.open_exported(part, args.format)
                 difference = largest_difference(run, images.astype(args.input_dtype), expected)
             except Exception as error:  # a converter can raise anything
@@ -125,12 +128,13 @@ def size_on_disk(path):
 def main(argv=None):
     args = parse_args(argv)
     check_packages(args.format)
-    found = finished.find(args.run_dir, needs_classes=False)
+    found = finished.find(args.run_dir, args.classes, needs_classes=False)
     target = find_target(args, found.path)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # a model loads on every backend; only this one writes all formats
     model = found.load()
     cli.tell(found.title)
-    difference = export(model, target, args)
+    with found.blamed():
+        difference = export(model, target, args, found.class_names)
     size, num_bytes = model.input_shape[1], size_on_disk(target)
     cli.tell(
         f"{target}: {num_bytes / 1e6:,.1f} MB",

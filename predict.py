@@ -99,11 +99,12 @@ def predict(run, model, found, total, remarks):
 
         forward = ForwardPass(model, len(first[0]))  # if it is smaller than BATCH_SIZE, there is no other
         named, read = itertools.tee(itertools.chain([first], read))
-        for outputs, (names, _) in zip(forward.over(pixels for _, pixels in read), named, strict=False):
-            outputs = outputs.astype(np.float32)  # a model may compute in less
-            if not np.isfinite(outputs).all():
-                raise cli.InputError(f"{run.path} predicts nan: its training failed; give another model")
-            yield from zip(names, outputs.tolist(), strict=True)
+        with run.blamed():
+            for outputs, (names, _) in zip(forward.over(pixels for _, pixels in read), named, strict=False):
+                outputs = outputs.astype(np.float32)  # a model may compute in less
+                if not np.isfinite(outputs).all():
+                    raise cli.InputError(f"{run.path} predicts nan: its training failed; give another model")
+                yield from zip(names, outputs.tolist(), strict=True)
 
 
 def main(argv=None):

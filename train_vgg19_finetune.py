@@ -171,8 +171,7 @@ def train_all_layers(run, dataset, model):
     learning_rate, rate_callbacks = schedule(args, len(batches), first_epoch, epochs)
     keep_best = callbacks.EarlyStopping("val_loss", patience=args.patience, restore_best_weights=True)
     with better_of(run, model, "head", "finetune", keep_best):
-        for layer in model.get_layer("vgg19").layers:
-            layer.trainable = True
+        model.get_layer("vgg19").trainable = True
         compile_model(model, learning_rate, args.weight_decay)
         run.fit(
             "finetune", model, batches, dataset.val.one_hot(num_classes),
@@ -195,8 +194,7 @@ def train(run, dataset, weights):
         train_all_layers(run, dataset, model)
     phases = [phase for phase in ("head", "finetune") if run.history.rows(phase)]
     if phases == ["head"]:
-        for layer in model.get_layer("vgg19").layers:
-            layer.trainable = False  # Ctrl-C may have come in the first epoch of all layers
+        model.get_layer("vgg19").trainable = False  # Ctrl-C may have come in the first epoch of all layers
         compile_model(model, args.head_lr, args.weight_decay)  # the head was trained alone
     return report.finish(run, model, dataset, phases, extra=extraction)
 

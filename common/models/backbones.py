@@ -20,7 +20,6 @@ from common.models.weights import OFFICIAL
 
 IMAGENET_STDDEV = np.array([0.229, 0.224, 0.225], np.float32)  # of RGB in 0..1, as in keras.applications.efficientnet
 TOP_IMAGE_SIZE = 224  # of the backbones with their classifier
-MAX_CLASSES = 100_000  # of a classifier in a file: more would only fill the memory, and ImageNet-21k has 21,843
 
 
 def build(name, image_size, weights, *, seed, unfreeze_last=0):
@@ -105,6 +104,8 @@ def _freeze(base, unfreeze_last, is_random):
         layer.trainable = number >= first and (from_scratch or not isinstance(layer, layers.BatchNormalization))
         if isinstance(layer, layers.Dropout) and number < first:
             layer.rate = 0
+    if unfreeze_last == 0:  # its own flag too, or Keras on TensorFlow drops a user's `base.trainable = True` as no change
+        base.trainable = False
 
 
 def _load(base, name, weights):
@@ -156,9 +157,8 @@ def _load_weights(base, name, path):
     source = base
     if matrices:  # fully connected layers: the file includes the classifier
         size, classes = base.input_shape[1] if name == "vgg19-fc2" else TOP_IMAGE_SIZE, matrices[-1][1]
-        if classes > MAX_CLASSES:
-            raise ValueError(f"its classifier has {classes:,} classes; allowed are {MAX_CLASSES:,}")
-        source = _application(name, keras.Input((size, size, 3)), include_top=True, classes=classes)
+        with saved.limited_by(path):
+            source = _application(name, keras.Input((size, size, 3)), include_top=True, classes=classes)
     elif name == "vgg19-fc2":
         raise ValueError("it has no fully connected layers; use the file with them, " + OFFICIAL[name].name)
     source.load_weights(path)

@@ -3,10 +3,14 @@
 An exported model takes raw images `(n, size, size, 3)`, RGB, 0 to 255, any number of them, and returns float32 probabilities.
 """
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 
 from common import backend
+from common.cli import printable
 
 INPUT = "images"  # what an exported model calls its input
 
@@ -40,17 +44,25 @@ def in_float32(model):
     return keras.models.clone_model(model, clone_function=float32, recursive=True)
 
 
-def write(model, path, file_format, input_dtype):
+def write(model, path, file_format, input_dtype, class_names=()):
     """Write a float32 model as `onnx`, `saved_model` (a folder) or `litert`; `input_dtype` is float32 or uint8.
 
-    Needs Keras on TensorFlow. What the converters raise can be anything.
+    `class_names` are in ONNX's metadata; a SavedModel has labels.txt in assets.extra/, and LiteRT in a zip archive at the end
+    of the file, as its own metadata has them. Needs Keras on TensorFlow. What the converters raise can be anything.
     """
     if file_format == "onnx":
-        _write_onnx(model, path, input_dtype)
-    else:
-        signature = [keras.InputSpec(input_dtype, (None, *model.input_shape[1:]), name=INPUT)]
-        name = {"saved_model": "tf_saved_model"}.get(file_format, file_format)
-        model.export(str(path), name, verbose=False, input_signature=signature)
+        _write_onnx(model, path, input_dtype, class_names)
+        return
+    signature = [keras.InputSpec(input_dtype, (None, *model.input_shape[1:]), name=INPUT)]
+    name = {"saved_model": "tf_saved_model"}.get(file_format, file_format)
+    model.export(str(path), name, verbose=False, input_signature=signature)
+    labels = "".join(f"{printable(name)}\n" for name in class_names)
+    if labels and file_format == "saved_model":
+        (path / "assets.extra").mkdir()
+        (path / "assets.extra" / "labels.txt").write_text(labels, encoding="utf-8")
+    elif labels:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("labels.txt", labels)
 
 
 def open_exported(path, file_format):
@@ -58,7 +70,7 @@ def open_exported(path, file_format):
     return {"onnx": _onnx, "saved_model": _saved_model, "litert": _litert}[file_format](str(path))
 
 
-def _write_onnx(model, path, input_dtype):
+def _write_onnx(model, path, input_dtype, class_names):
     """As `model.export` does it, but tf2onnx sees weights as inputs of the graph, whose values are filled in at the end.
 
     It copies constants forty times: VGG19 with its fully connected layers, 0.56 GB, would take over 22 GB of memory. And it
@@ -85,6 +97,7 @@ def _write_onnx(model, path, input_dtype):
     for name in sorted(used & values.keys()):
         proto.graph.initializer.append(onnx.numpy_helper.from_array(keras.ops.convert_to_numpy(values[name]), name))
     del proto.graph.input[1:]
+    onnx.helper.set_model_props(proto, {"class_names": json.dumps(class_names)} if class_names else {})
     onnx.save(proto, str(path))
 
 

@@ -70,7 +70,7 @@ def _jax(model):
 def _tensorflow(model):
     import tensorflow as tf
 
-    forward = tf.function(lambda images: model(images, training=False), jit_compile=model.jit_compile)
+    forward = tf.function(lambda images: model(images, training=False), autograph=False, jit_compile=model.jit_compile)
     strategy, count = tf.distribute.get_strategy(), devices.count()
     if count == 1:
         return lambda: forward

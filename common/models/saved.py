@@ -5,6 +5,7 @@ nothing but layers of Keras and of this collection, reads no other file, and has
 compressed: compressed data can grow to more than they declare, and Keras compresses nothing. Importing this imports Keras.
 """
 
+import contextlib
 import io
 import json
 import math
@@ -12,6 +13,7 @@ import re
 import stat
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import keras
@@ -32,6 +34,8 @@ REFUSED = (  # they run foreign code or read files
     "TextVectorization", "TorchModuleWrapper", "TypeSpec",
 )  # fmt: skip
 MAX_CONFIG = 16 << 20  # bytes; EfficientNetB7's has 0.8 MB
+MAX_CALLS = 3000  # of layers and of models in models; EfficientNetB7 has 814
+MAX_OUTPUT = 2**28  # numbers that a layer makes of an image, 1 GiB; in EfficientNetB7 at 600x600 17 million
 
 
 def load(path):
@@ -39,14 +43,45 @@ def load(path):
 
     Raises ValueError as `check` does; what Keras raises of a damaged file can be anything.
     """
-    return keras.models.load_model(path, compile=False, safe_mode=True) if check(path) else None
+    if not check(path):
+        return None
+    with limited_by(path):
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+@contextlib.contextmanager
+def limited_by(path):
+    """Inside, no layer can be built with more weights than the file has bytes, or with outputs that no model needs.
+
+    Keras makes all weights before it reads any, and outputs of any size that the configuration names.
+    """
+    left = Path(path).stat().st_size
+    add_weight, make_tensor = keras.layers.Layer.add_weight, keras.KerasTensor.__init__
+
+    def add_limited(layer, shape=None, *args, **kwargs):
+        nonlocal left
+        left -= math.prod(shape or ())
+        if left < 0:
+            raise ValueError(f"its layers have more weights than the file has bytes: {layer.name} has {shape}")
+        return add_weight(layer, shape, *args, **kwargs)
+
+    def make_limited(tensor, shape, *args, **kwargs):
+        if math.prod(size or 1 for size in shape) > MAX_OUTPUT:
+            raise ValueError(f"a layer turns an image into {shape} numbers, and {MAX_OUTPUT:,} are allowed")
+        make_tensor(tensor, shape, *args, **kwargs)
+
+    with (
+        mock.patch.object(keras.layers.Layer, "add_weight", add_limited),
+        mock.patch.object(keras.KerasTensor, "__init__", make_limited),
+    ):
+        yield
 
 
 def check(path):
     """Whether a .keras, .h5 or .weights.h5 file holds a whole model, and not weights alone.
 
     Raises ValueError, with one line of reason, for a file that is damaged or compressed, or that asks for code, for another
-    file or for more memory than it fills.
+    file or for more than it brings.
     """
     path = Path(path)
     try:
@@ -105,7 +140,10 @@ def _check_config(text):
     """Check the configuration of a model, JSON as `str` or `bytes`, without building anything of it."""
     if len(text) > MAX_CONFIG:
         raise ValueError("its configuration is far too long")
-    waiting = [json.loads(text) | {"compile_config": None}]  # not used: models are loaded without
+    config = json.loads(text) | {"compile_config": None}  # not used: models are loaded without
+    if (num_calls := _num_calls(config)) > MAX_CALLS:
+        raise ValueError(f"it calls {num_calls:,} layers, and {MAX_CALLS:,} are allowed")
+    waiting = [config]
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
@@ -115,6 +153,16 @@ def _check_config(text):
             waiting += item.values()
         elif isinstance(item, list):
             waiting += item
+
+
+def _num_calls(item, is_layer=False):
+    """How often a model calls layers and models, by its configuration: those in a model each time that it is called."""
+    if isinstance(item, list):
+        return sum(_num_calls(part, is_layer=True) for part in item)
+    if not isinstance(item, dict):
+        return 0
+    inner = sum(_num_calls(value) for key, value in item.items() if key != "inbound_nodes")
+    return len(item.get("inbound_nodes") or "1") * (inner + is_layer)
 
 
 def _is_harmless(item):

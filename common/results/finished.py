@@ -1,6 +1,7 @@
 """The model of a finished run: found by its folder or by the model file alone, checked, loaded."""
 
 import contextlib
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,18 +43,26 @@ class TrainedModel:
         backend.import_keras()
         from common.models import saved
 
-        try:
+        with self.blamed("loaded"):
             model = saved.load(self.path)
             if model is None:
                 raise ValueError("it holds weights without a model")
             shapes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
-        except Exception as error:  # Keras raises what the reader of the damaged part raises
-            if cli.is_out_of_memory(error):
-                raise
-            message = f"{self.path} can't be loaded ({cli.reason(error)}): it is damaged, or not of this collection"
-            raise cli.InputError(message) from error
         self._check_shapes(*shapes)
         return model
+
+    @contextlib.contextmanager
+    def blamed(self, verb="run"):
+        """Inside, whatever Keras raises of the model, which may be anyone's, is an InputError, and its warnings are dropped."""
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                yield
+        except Exception as error:
+            is_ours = isinstance(error, (cli.InputError, cli.TrainingError, cli.ExportError))
+            if is_ours or cli.is_out_of_memory(error) or getattr(error, "errno", None):  # HDF5's OSErrors have no number
+                raise
+            message = f"{self.path} can't be {verb} ({cli.reason(error)}): it is damaged, or not of this collection"
+            raise cli.InputError(message) from error
 
     def _check_shapes(self, shape, output_shape):
         """Raise InputError unless a model takes square RGB images and has an output for each class, as results.json says."""

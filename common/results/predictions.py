@@ -61,8 +61,8 @@ class Predictions:
         return results
 
     def write_tables(self, folder):
-        """Write predictions.csv and confusion_matrix.csv."""
-        names, columns = self.class_names, ["index", "true", "predicted", "probability"]
+        """Write predictions.csv and confusion_matrix.csv, safe for spreadsheets."""
+        names, columns = list(map(tables.for_spreadsheets, self.class_names)), ["index", "true", "predicted", "probability"]
         rows = [
             {"index": index, "true": names[true], "predicted": names[guess], "probability": f"{probability:.6f}"}
             for index, (true, guess, probability) in enumerate(
@@ -71,7 +71,7 @@ class Predictions:
         ]
         if self.paths:
             columns.append("path")
-            rows = [row | {"path": tables.for_spreadsheets(path)} for row, path in zip(rows, self.paths, strict=True)]
+            rows = [row | {"path": tables.path_for_spreadsheets(path)} for row, path in zip(rows, self.paths, strict=True)]
         files.write_csv(folder / "predictions.csv", rows, columns)
         corner = "true/predicted"  # no folder, and so no class, can have this name
         counts = [

@@ -37,14 +37,15 @@ def as_text(class_names, top, title):
 def as_csv(class_names):
     """Columns `path`, `class`, the most probable one, and `p(NAME)` for each class, which can't be called as another is.
 
-    Cells are safe for spreadsheets: control characters of a name are escaped, a formula's first character is quoted.
+    Cells are safe for spreadsheets: control characters of a name are escaped, what looks like a formula is quoted, and a path
+    that does begins with `./`.
     """
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["path", "class", *(tables.for_spreadsheets(f"p({name})") for name in class_names)])
 
     def write(path, probabilities):
-        names = path, _most_probable(class_names, probabilities)
-        writer.writerow([*map(tables.for_spreadsheets, names), *probabilities])
+        name = tables.for_spreadsheets(_most_probable(class_names, probabilities))
+        writer.writerow([tables.path_for_spreadsheets(path), name, *probabilities])
         sys.stdout.flush()
 
     yield write

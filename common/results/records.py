@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common import files
 from common.cli import InputError, reason
-from common.results import schema
+from common.results import schema, tables
 from common.training.job import phase_name
 
 DEPTH = 2  # runs/<experiment>/<run>
@@ -67,7 +67,7 @@ class Record:
         if not self.has_predictions:
             raise InputError(f"{path} is missing")
         rows = _read_csv(path, schema.PREDICTIONS, convert=False)
-        true, predicted = ([row[column] for row in rows] for column in schema.PREDICTIONS)
+        true, predicted = ([tables.from_spreadsheets(row[column]) for row in rows] for column in schema.PREDICTIONS)
         right = sum(row["true"] == row["predicted"] for row in rows)
         if len(true) != self.results["test_size"] or abs(right / len(true) - self.results["test_accuracy"]) > 1e-6:
             raise InputError(f"damaged, {path} has {right:,} right of {len(true):,}, which is not what results.json says")

@@ -6,6 +6,8 @@ from collections import Counter
 from common.cli import printable
 from common.data import classes
 
+FORMULA = ("=", "+", "-", "@", "'")  # how a cell begins that is quoted; the quote itself, so that no two texts become one
+
 
 def text(rows, columns):
     """Lines of a text table; `columns` are its headings. Words are aligned left, numbers right."""
@@ -41,7 +43,18 @@ def escaped(text):
 def for_spreadsheets(text):
     """A cell of a CSV file in which no program sees a formula (OWASP, CSV Injection), and without control characters."""
     text = printable(str(text))
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def from_spreadsheets(cell):
+    """The text of such a cell; control characters stay escaped."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
+def path_for_spreadsheets(path):
+    """A path as such a cell, which still leads to its file: `-x.png` becomes `./-x.png`."""
+    text = printable(str(path))
+    return f"./{text}" if text.startswith(FORMULA) else text
 
 
 def accuracy(mean, interval, deviation=None):

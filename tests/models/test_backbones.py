@@ -205,7 +205,8 @@ def trainable(base):
 
 
 def test_what_is_frozen_and_what_unfreeze_last_frees():
-    assert not build("resnet152v2").trainable_weights
+    base = build("resnet152v2")
+    assert not base.trainable_weights and not base.trainable  # the flag too, or a user's True would be no change
     base = build("resnet152v2", unfreeze_last=15)
     free = trainable(base)
     assert free and min(free) >= len(base.layers) - 15

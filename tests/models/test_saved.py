@@ -1,11 +1,15 @@
 """Models and weights from anyone: nothing in them runs, no other file is read, none fills the memory; others load."""
 
+import argparse
 import contextlib
 import io
 import json
 import os
 import pickle
+import re
 import shutil
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,9 +21,16 @@ import numpy as np
 import pytest
 from keras import layers
 from keras.src.legacy.saving import legacy_h5_format
+from support import small_backbone
 
+import evaluate
+import export
 import predict
+import train_ab_split
+import train_efficientnetb7
 import train_resnet152v2
+import train_vgg19
+import train_vgg19_finetune
 from common import cli, files
 from common.data import folders
 from common.models import backbones, features, saved, upscale, weights
@@ -485,9 +496,100 @@ def test_predict_checks_the_model(run_dir, call, marker, secret, attack):
 def test_a_classifier_in_a_file_is_bounded(run_dir, tmp_path):
     small_application("resnet152v2", keras.Input((224, 224, 3)), True, 5).save_weights(tmp_path / "top.weights.h5")
     with h5py.File(tmp_path / "top.weights.h5", "a") as file:
-        replace(file, "layers/dense/vars/0", np.zeros((1, backbones.MAX_CLASSES + 1), np.float32))
-    with pytest.raises(cli.InputError, match="its classifier has 100,001 classes"):
+        replace(file, "layers/dense/vars/0", np.zeros((1, 99_999), np.uint8))
+    with pytest.raises(cli.InputError, match=r"more weights than the file has bytes: dense.* has \(4, 99999\)"):
         backbones.build("resnet152v2", IMAGE_SIZE, weights.Weights(tmp_path / "top.weights.h5", False, ""), seed=0)
+
+
+SIZE = {"size": 12, "interpolation": "area"}
+
+
+def resized(layer):
+    """A model with a resize layer in front of a convolution."""
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, layers.Conv2D(2, 3)(layer(inputs)))
+
+
+def nested(levels):
+    """A model that calls a model twice, which calls a model twice ..."""
+    model = layers.Rescaling(1)
+    for _ in range(levels):
+        inputs = keras.Input((8, 8, 3))
+        model = keras.Model(inputs, model(model(inputs)))
+    return model
+
+
+RELU = named("keras.layers", "ReLU", {"name": "relu"})
+BEYOND_THE_FILE = {  # a layer, what is replaced in the configuration or all of it, and what is said
+    "a million units": (layers.Dense(7), ('"units": 7', '"units": 1000000'), "more weights than the file has bytes"),
+    "a large image": (layers.Resizing(9, 9), ('th": 9', 'th": 10000000'), "10000000, 3) numbers, and 268,435,456 are allowed"),
+    "an upscale": (upscale.Upscale(**SIZE), ('"size": 12', '"size": 30000'), "(None, 30000, 30000, 3) numbers"),
+    "a Lambda": (
+        layers.Lambda(upscale.upscale, arguments=SIZE),
+        ('"size": 12', '"size": 30000'),
+        "infer the shape of the Lambda",
+    ),
+    "many layers": (
+        layers.ReLU(),
+        named("keras", "Sequential", {"layers": [RELU] * 3001}),
+        "it calls 3,001 layers, and 3,000 are",
+    ),
+    "models in models": (nested(11), ("", ""), "it calls 6,144 layers"),
+}
+
+
+@pytest.mark.parametrize(("layer", "change", "words"), BEYOND_THE_FILE.values(), ids=BEYOND_THE_FILE)
+def test_a_model_asks_for_no_more_than_its_file_brings(tmp_path, layer, change, words):
+    model = resized(layer)
+    model.save(tmp_path / "model.keras")
+    write_config(tmp_path / "model.keras", model.to_json().replace(*change) if isinstance(change, tuple) else change)
+    with pytest.raises((ValueError, NotImplementedError), match=re.escape(words)):
+        saved.load(tmp_path / "model.keras")
+
+
+def for_one_image(images):
+    return keras.ops.reshape(images, (1, 3072))
+
+
+NOT_COMPUTABLE = {  # a layer, what is replaced in its configuration, and what is said
+    "a name that TensorFlow refuses": (layers.Rescaling(1, name="old"), ("old", r"a b\u0007"), r"'a b\x07' is not a valid"),
+    "an embedding of pixels": (layers.Embedding(4, 1), (), "is not in [0, 4)"),
+    "a shape for one image": (for_one_image, (), "Cannot reshape"),
+    "text as boundaries": (layers.Discretization([1.0, 2.0]), ("1.0", r'"\u0007"'), r"not convert string to float: '\x07'"),
+    "a dict of outputs": (layers.Rescaling(1), (), "too many indices"),
+    "a name in a warning": (layers.Rescaling(1), ("old", r"\u0007"), None),
+}
+
+
+@pytest.mark.filterwarnings("error:The structure of")  # else pytest keeps warnings from stderr
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others refuse other models")
+@pytest.mark.parametrize(("layer", "change", "words"), NOT_COMPUTABLE.values(), ids=NOT_COMPUTABLE)
+def test_a_model_that_loads_and_cannot_be_run_is_refused_in_one_line(tmp_path, image_folder, call, layer, change, words):
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="old" if words is None else "images")
+    outputs = layers.Dense(2, "softmax")(layers.Flatten()(layer(inputs)))
+    model = keras.Model(
+        inputs if words else {"old": inputs}, {"probabilities": outputs} if words == "too many indices" else outputs
+    )
+    model.save(tmp_path / "model.keras")
+    write_config(tmp_path / "model.keras", model.to_json().replace(*change or ("", "")))
+    data = image_folder({"0": 2, "1": 2})
+    classes = ("--classes", "0", "1")
+    for program, arguments in (
+        (predict.main, (data, *classes)),
+        (evaluate.main, ("--data", data, "--cache-dir", tmp_path / "cache", *classes)),
+        (export.main, ("--format", "saved_model")),
+    ):
+        code, out, err = call(program, tmp_path / "model.keras", *arguments)
+        assert "\a" not in out + err and (code, err.count("\n")) == ((2, 1) if words else (0, 0)), err
+        assert not words or (words in err and "model.keras can't be run (" in err), err
+
+
+def test_a_run_that_claims_to_have_a_head_is_refused_in_one_line(run_dir, tmp_path, image_folder, call):
+    results = files.read_json(run_dir / "results.json") | {"scored": {"on": "features", "batch_size": 2}}
+    files.write_json(run_dir / "results.json", results)
+    data = ("--data", image_folder({"no": 2, "yes": 2}), "--cache-dir", tmp_path / "cache")
+    code, _, err = call(evaluate.main, run_dir, *data)
+    assert (code, err.count("\n")) == (2, 1) and "its last layer is not a head" in err, err
 
 
 # Pickles in NumPy's files
@@ -523,12 +625,6 @@ def test_no_pickle_is_read_from_a_cache_or_a_checkpoint(image_folder, tmp_path, 
 # No false alarms
 
 
-def resized(layer):
-    """A model with a resize layer in front of a convolution."""
-    inputs = keras.Input((8, 8, 3))
-    return keras.Model(inputs, layers.Conv2D(2, 3)(layer(inputs)))
-
-
 def with_much_of_keras():
     """What users' own models may hold: augmentation, regularizers, policies, a schedule, a loss of their own."""
     model = keras.Sequential(
@@ -547,7 +643,6 @@ def with_much_of_keras():
     return model
 
 
-SIZE = {"size": 12, "interpolation": "area"}
 HARMLESS = {  # and in what kinds of file Keras itself can read them
     "upscale": (lambda: resized(lambda images: upscale.upscale(images, **SIZE)), [".keras"]),
     "Upscale": (lambda: resized(upscale.Upscale(**SIZE)), [".keras", ".h5"]),
@@ -566,3 +661,68 @@ def test_a_harmless_model_loads_as_it_was(tmp_path, name, end):
     again = saved.load(tmp_path / f"model{end}")
     assert all(map(np.array_equal, model.get_weights(), again.get_weights())) and not again.compiled
     assert saved.load(tmp_path / "model.weights.h5") is None
+
+
+# Trained further
+
+USING = (Path(__file__).parents[2] / "docs" / "using.md").read_text(encoding="utf-8")
+(FURTHER,) = (code for code in re.findall(r"```python\n(.*?)```", USING, re.DOTALL) if "model.fit" in code)
+MODEL_FILE = re.search(r'load_model\("(.*)"\)', FURTHER)[1]
+CHECKED = """
+import os, sys
+import numpy as np
+code, path, *kinds = sys.argv[1:]
+images = np.random.default_rng(0).uniform(0, 8, (8, 32, 32, 3))  # dark: of bright ones untrained models are too sure to learn
+labels = np.arange(8) % 3
+for kind in kinds:
+    os.chdir(kind)
+    exec(code)
+    before = keras.models.load_model(path).get_layer(base.name)
+    moved = [new.path for old, new in zip(before.weights, base.weights) if not np.array_equal(old, new)]
+    assert [path for path in moved if "kernel" in path] == [new.path for new in base.weights if "kernel" in new.path], kind
+"""
+
+
+def model_of(script):
+    """The compiled model of a script before it is trained: VGG19 at 32x32 as it is, the others with a small backbone."""
+    args = argparse.Namespace(
+        image_size=32, interpolation="bicubic", seed=0, unfreeze_last=0, no_resize=False, base="efficientnetb7"
+    )
+    is_small, shape = script is not train_vgg19_finetune, (32, 32, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "build", small_backbone if is_small else backbones.build)
+        images = shape if is_small else np.random.default_rng(0).integers(0, 256, (8, *shape), np.uint8)
+        extractor = script.build_extractor(args, weights.Weights(None, False, ""), images)
+    model = keras.Model(extractor.input, script.build_head(extractor.output_shape[-1], 3, 0.25)(extractor.output))
+    script.compile_model(model, 0.1)
+    return model
+
+
+def last_layer_of_b():
+    """The compiled model of the A/B split of which only the last layer was trained."""
+    convolutions, head = train_ab_split.build_convolutions(32), train_ab_split.build_head(4096, 3, 0.4)
+    convolutions.trainable = head.get_layer("fc1").trainable = False
+    model = train_ab_split.join(convolutions, head)
+    train_ab_split.compile_model(model, 0.1)
+    return model
+
+
+@pytest.fixture(scope="module")
+def of_each_script(tmp_path_factory):
+    """Folders with a saved model of each script, in order of size."""
+    folder = tmp_path_factory.mktemp("further")
+    with_backbone = (train_vgg19, train_resnet152v2, train_efficientnetb7, train_vgg19_finetune)
+    for number, model in enumerate((last_layer_of_b(), *map(model_of, with_backbone))):
+        path = folder / str(number) / MODEL_FILE
+        path.parent.mkdir(parents=True)
+        model.save(path)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_code_of_the_page_trains_a_saved_model_further(of_each_script, backend):
+    environment = os.environ | {"KERAS_BACKEND": pytest.importorskip(backend).__name__}
+    folders = of_each_script if backend == "tensorflow" else of_each_script[:-1]  # compiling VGG19 takes JAX half a minute
+    command = [sys.executable, "-I", "-c", CHECKED, FURTHER, MODEL_FILE, *folders]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -1,5 +1,8 @@
 """Scores of a model, and the map of what its last layer sees."""
 
+import csv
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from common.cli import TrainingError
 from common.data.dataset import Samples
 from common.results import scoring
 from common.results.predictions import Predictions
+from common.results.records import Record
 
 RANDOM = np.random.default_rng(0)
 
@@ -78,3 +82,26 @@ def test_top_5_is_told_where_it_says_something():
     assert many.results()["test_top5_accuracy"] == 1
     few = Predictions(Samples(np.zeros((2, 4, 4, 3), np.uint8), labels[:2]), tuple("ab"), np.eye(2))
     assert "test_top5_accuracy" not in few.results()
+
+
+def test_the_tables_hold_no_formula_and_lead_to_their_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ("=cmd|' /C calc'!A0", "-1", "'-1", "@a", "plain")
+    paths = ("=x.png", "-x/+y.png", "@x.png", str(tmp_path / "=x.png"), "x.png")
+    for path in map(Path, paths):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    labels = np.arange(5)
+    Predictions(Samples(np.zeros((5, 2)), labels), names, np.eye(5, dtype=np.float32)[[0, 1, 2, 4, 3]], paths).write_tables(
+        tmp_path
+    )
+    for name in ("predictions.csv", "confusion_matrix.csv"):
+        with Path(name).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        cells = [cell for row in rows for cell in (*row, *row.values())]
+        assert not [cell for cell in cells if cell[0] in "=+-@\t\r"] and len(rows) == len(set(map(str, rows))) == 5, name
+        assert all(Path(row["path"]).samefile(path) for row, path in zip(rows, paths, strict=True) if "path" in row)
+    record = Record(tmp_path, None, {}, {}, {"test_size": 5, "test_accuracy": 0.6}, (), {})
+    assert record.predictions() == ([*names], [names[index] for index in (0, 1, 2, 4, 3)])
+    Path("predictions.csv").write_text("true,predicted\n" + "-1,-1\n" * 3 + "-1,=a\n" * 2)  # of an earlier version
+    assert record.predictions() == (["-1"] * 5, ["-1"] * 3 + ["=a"] * 2)

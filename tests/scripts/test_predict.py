@@ -135,7 +135,7 @@ def test_paths_on_stdin_in_any_bytes(run, model, call, on_stdin):
     code, out, err = call(predict.main, run, "-", "--csv")
     assert (code, err) == (0, "") and not UNSHOWABLE.search(out)
     cells = [row["path"] for row in csv.DictReader(io.StringIO(out))]
-    assert cells == ["'=1.png", r"a\nb.png", r"\udcff\udcfe.png", "Größe 猫.png", r"a\x1b[2Jb.png", " x.png", r"a\rb.png"]
+    assert cells == ["./=1.png", r"a\nb.png", r"\udcff\udcfe.png", "Größe 猫.png", r"a\x1b[2Jb.png", " x.png", r"a\rb.png"]
     assert all(row["class"] == "'=1+cmd" or row["class"] in CLASS_NAMES[:3] for row in csv.DictReader(io.StringIO(out)))
 
     lines = [name for name in names if b"\n" not in name]
