@@ -31,7 +31,7 @@ LINES = {
     "train_vgg19.py": 125,
     "train_resnet152v2.py": 145,
     "train_efficientnetb7.py": 195,
-    "train_vgg19_finetune.py": 220,
+    "train_vgg19_finetune.py": 223,
     "train_ab_split.py": 255,
 }
 
