@@ -3,7 +3,7 @@
 
     python benchmarks/kill_and_resume.py                             # all five scripts on digits, 10 kills each: half an hour
     python benchmarks/kill_and_resume.py --scripts vgg19 --kills 3
-    python benchmarks/kill_and_resume.py --signal TERM               # as SLURM ends a job: within an epoch
+    python benchmarks/kill_and_resume.py --signal TERM               # as SLURM ends a job
     python benchmarks/kill_and_resume.py --signal INT                # Ctrl-C: the best weights so far are scored
 
 Each script runs once unbroken, then killed and resumed with `--resume` until it has been killed often enough and has come to

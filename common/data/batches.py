@@ -4,7 +4,6 @@ With a seed, Keras on TensorFlow repeats one order in every epoch, and backends 
 `fit` is called with `shuffle=False`. Importing this imports Keras.
 """
 
-import copy
 import functools
 import math
 import threading
@@ -47,30 +46,18 @@ class Batches(keras.utils.PyDataset):
         self.epoch = 0  # counted from 0
         self._rows = devices.rows(self.batch_size)
         self._order = functools.lru_cache(maxsize=2)(self._draw_order)
-        self.skipped = 0  # batches of an epoch
         self._ahead, self._lock = {}, threading.Lock()
 
-    @property
-    def steps(self):
-        """The batches of a whole epoch."""
+    def __len__(self):
         return max(1, round(self.passes * self.samples / self.batch_size))
 
-    def __len__(self):
-        return self.steps - self.skipped
-
     def __getitem__(self, index):
-        step = self.epoch * self.steps + self.skipped + index
+        step = self.epoch * len(self) + index
         with self._lock:
             steps = range(step, step + 1 + self._num_ahead)
             self._ahead = {step: self._ahead.get(step) or _THREADS.submit(self._make, step) for step in steps}
             batch = self._ahead[step]
         return batch.result()
-
-    def rest(self, skipped):
-        """The same batches, but for the first ones of an epoch that was ended after `skipped` steps."""
-        rest = copy.copy(self)
-        rest.skipped, rest._ahead, rest._lock = skipped, {}, threading.Lock()
-        return rest
 
     def follow_fit(self):
         """The callback that tells these batches which epoch it is."""

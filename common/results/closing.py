@@ -33,8 +33,7 @@ def show(run, models):
     tell(f"{where}, seed {run.args.seed}")
     memory = run.ending()["peak_memory_gib"]
     peak = f", {memory:.1f} GiB of memory at most" if memory else ""
-    kept = (path for path in run.folder.rglob("*") if path.is_file() and not path.name.endswith(".previous.npz"))
-    disk = sum(path.stat().st_size for path in kept) / 1e6
+    disk = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file()) / 1e6
     note = ": a dry run, the numbers mean nothing" if run.args.dry_run else ""
     tell(f"{run.status} after {run.seconds:.0f} s{peak}, {disk:,.0f} MB on disk{note}")
     tell(run.folder.resolve())

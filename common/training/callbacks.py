@@ -43,15 +43,9 @@ class Recorder(keras.callbacks.Callback):
     def __init__(self, phase, write):
         super().__init__()
         self.phase, self.write, self.epochs = phase, write, 0
-        self.earlier_seconds = 0.0  # that an earlier process spent in the epoch that begins
-
-    @property
-    def seconds(self):
-        """Seconds since the epoch began."""
-        return round(time.perf_counter() - self._started, 3)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._started, self.earlier_seconds = time.perf_counter() - self.earlier_seconds, 0.0
+        self._started = time.perf_counter()
         # stored in float32: 0.001, not 0.0010000000474974513
         self._learning_rate = float(f"{float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)):.7g}")
 
@@ -63,29 +57,6 @@ class Recorder(keras.callbacks.Callback):
                     f"{name} became {value} in epoch {epoch + 1} of {self.phase}: "
                     f"try a lower learning rate than {self._learning_rate:g}"
                 )
-        row = {"epoch": epoch + 1, "phase": self.phase, **logs, "learning_rate": self._learning_rate, "seconds": self.seconds}
-        self.write(row)
+        row = {"epoch": epoch + 1, "phase": self.phase, **logs, "learning_rate": self._learning_rate}
+        self.write(row | {"seconds": round(time.perf_counter() - self._started, 3)})
         self.epochs += 1
-
-
-class OverParts(keras.callbacks.CallbackList):
-    """Callbacks that see one training where Keras's `fit` is called for one part of it after the other.
-
-    `options` are those of `CallbackList`: verbose, epochs, steps. `is_over` is whether training has ended.
-    """
-
-    def __init__(self, callbacks, num_parts, model, **options):
-        super().__init__(callbacks, add_history=True, add_progbar=options["verbose"] != 0, model=model, **options)
-        self._num_parts, self._part, self.is_over = num_parts, 0, False
-
-    def on_train_begin(self, logs=None):
-        """At the start of the first part."""
-        self._part += 1
-        if self._part == 1:
-            super().on_train_begin(logs)
-
-    def on_train_end(self, logs=None):
-        """At the end of the last part, or of the one in which a callback stopped training."""
-        self.is_over = self._part == self._num_parts or self._model.stop_training
-        if self.is_over:
-            super().on_train_end(logs)

@@ -1,12 +1,9 @@
-"""Checkpoints of a training phase: written whole or not at all, two generations, with everything that resuming needs.
+"""The checkpoint of a training phase: of a whole epoch, written whole or not at all, with everything that resuming needs.
 
-checkpoint/<phase>.npz            the newest: the model's variables that training changes (weights, batch norm statistics,
-                                  random state), the optimizer's, the callbacks' counters and best weights, the rows of
-                                  history.csv
-checkpoint/<phase>.previous.npz   the one before, in case the newest is damaged
-checkpoint/<phase>.json           replaces both once the phase's result is known and its weights are no longer needed
+checkpoint/<phase>.npz    the model's variables that training changes (weights, batch norm statistics, random state), the
+                          optimizer's, the callbacks' counters and best weights, the rows of history.csv
+checkpoint/<phase>.json   replaces it once the phase's result is known and its weights are no longer needed
 
-After SIGTERM the newest is of a step within an epoch, and also holds the metrics so far.
 A frozen backbone is never written. Keras's BackupAndRestore loses the random state, the callbacks' counters and the history.
 Importing this imports Keras.
 """
@@ -18,40 +15,32 @@ import time
 import keras
 import numpy as np
 
-from common import backend, cli, devices, files, hosts
+from common import backend, cli, files, hosts
 from common.cli import InputError, reason, tell
-from common.training import stored
 
+BEST = ("best", "best_loss")  # of EarlyStopping, ReduceLROnPlateau and BestEpoch, as the following
+COUNTERS = (*BEST, "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
 SHARE = 0.05  # at most this share of the time is spent writing; where an epoch is short, some get no checkpoint
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes checkpoints of one phase during `fit`, and restores the newest when `fit` begins.
+    """Writes the checkpoint of a phase during `fit`, and restores it when `fit` begins.
 
     Comes last in the list of callbacks, after `others`, so that it sees what they decided and restores their counters last.
-    `note()` returns what else to keep, a dict for JSON. `state` is what the newest checkpoint of an earlier process says, or
-    None; `is_over` is whether the phase was done.
+    `note()` returns what else to keep, a dict for JSON. `state` is what the checkpoint of an earlier process says, or None;
+    `is_over` is whether the phase was done.
     """
 
     def __init__(self, folder, phase, epochs, others, seed, note):
         super().__init__()
-        # Several processes are at different steps, and torch's random state is not in a variable.
-        self.can_stop_within_epoch = devices.count() == 1 and keras.backend.backend() != "torch"
-        name = files.stem(phase)
-        self.path, self.before = folder / f"{name}.npz", folder / f"{name}.previous.npz"
+        self.path = folder / f"{files.stem(phase)}.npz"
         self.phase, self.epochs, self.seed, self.note = phase, epochs, seed, note
         self.others = [callback for callback in others if hasattr(callback, "wait")]
         with hosts.main_first(f"checkpoint of {phase}"):
-            self.state, self._arrays = _newest(phase, self.path, self.before, whole_epochs=not self.can_stop_within_epoch)
+            self.state, self._arrays = _read(self.path)
         self.is_over = bool(self.state) and (self.state["stopped"] or self.state["epochs_done"] >= epochs)
-        self.first_step = self.state["step"] if self.state else 0  # of the epoch to resume, counted from 0
         self.is_restored = False
-        self._write_seconds, self._saved = 0.0, None  # how many epochs the newest checkpoint has, or the phase began with
-
-    def check_fits(self, epochs, steps):
-        """Raise InputError for a checkpoint that is not of these `epochs`, a range, of so many steps."""
-        if self.state and (self.state["epochs_done"] < epochs.start or self.first_step >= steps):
-            raise InputError(f"--resume: the checkpoint does not fit the epochs of this script: {self.path}")
+        self._write_seconds = 0.0
 
     def on_train_begin(self, logs=None):
         self.model.optimizer.build(self.model.trainable_variables)
@@ -61,18 +50,10 @@ class Checkpoint(keras.callbacks.Callback):
         self._written = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._skipped = epoch, self.first_step if self.state and epoch == self.state["epochs_done"] else 0
-        self._saved = epoch if self._saved is None else self._saved
-        if self._skipped:
-            _assign(self.model.metrics_variables, self._metrics, "metric")
         if keras.backend.backend() == "torch":  # its dropout uses torch's own generator, which is not a variable
             backend.set_seed(self.seed, f"{self.phase}, epoch {epoch}")
 
     def on_train_batch_begin(self, batch, logs=None):
-        if cli.stopped_by is cli.Terminated:
-            step = self._skipped + batch
-            if self.can_stop_within_epoch if step else hosts.is_main() and self._epoch > self._saved:
-                self._write_or_tell(self._epoch, step)
         _raise_if_stopped()
 
     def on_test_batch_begin(self, batch, logs=None):
@@ -83,54 +64,46 @@ class Checkpoint(keras.callbacks.Callback):
         is_last = self.model.stop_training or epoch + 1 == self.epochs
         now = time.perf_counter()
         if hosts.is_main() and (is_last or cli.stopped_by or now - self._written >= self._write_seconds / SHARE):
-            self._write_or_tell(epoch + 1, 0)
+            self._write_or_tell(epoch + 1)
             self._written = time.perf_counter()
             self._write_seconds = self._written - now
         _raise_if_stopped()
 
-    def _write_or_tell(self, epochs_done, step):
+    def _write_or_tell(self, epochs_done):
         try:
-            self._write(epochs_done, step)
-            self._saved = epochs_done
+            self._write(epochs_done)
         except OSError as error:  # a full disk must not end training
-            tell(f"epoch {self._epoch + 1}: no checkpoint could be written to {self.path.parent} ({reason(error)})")
+            tell(f"epoch {epochs_done}: no checkpoint could be written to {self.path.parent} ({reason(error)})")
 
-    def _write(self, epochs_done, step):
-        model = self.model  # gets the values back from the step that JAX has compiled, within an epoch too
-        arrays = _arrays("model", self._variables) | _arrays("optimizer", model.optimizer.variables)
-        arrays |= _arrays("metric", model.metrics_variables) if step else {}
+    def _write(self, epochs_done):
+        arrays = _arrays("model", self._variables) | _arrays("optimizer", self.model.optimizer.variables)
         counters = []
         for number, callback in enumerate(self.others):
-            values = {name: getattr(callback, name) for name in stored.COUNTERS if hasattr(callback, name)}
+            values = {name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)}
             counters.append({name: None if value is None else float(value) for name, value in values.items()})
-            if getattr(callback, "best_weights", None) is not None and (step or callback.best_epoch != epochs_done - 1):
+            if getattr(callback, "best_weights", None) is not None and callback.best_epoch != epochs_done - 1:
                 kept = [weight for weight, mask in zip(callback.best_weights, self._is_kept(), strict=True) if mask]
                 arrays |= {f"best/{number}/{index}": np.asarray(weight) for index, weight in enumerate(kept)}
         state = {
             "epochs_done": epochs_done,
-            "step": step,
             "stopped": bool(self.model.stop_training),
             "counters": counters,
             "arrays": len(arrays),
             **self.note(),
         }
-        with files.whole(self.path) as part:
-            with part.open("wb") as file:
-                np.savez(file, state=json.dumps(state), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            if self.path.exists():
-                self.path.replace(self.before)
+        with files.whole(self.path) as part, part.open("wb") as file:
+            np.savez(file, state=json.dumps(state), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _restore(self):
         _assign(self._variables, self._arrays, "model")
         _assign(self.model.optimizer.variables, self._arrays, "optimizer")
-        self._metrics = {name: array for name, array in self._arrays.items() if name.startswith("metric/")}
         if len(self.state["counters"]) != len(self.others):
             raise InputError("--resume: the checkpoint does not fit the callbacks that this script has")
         for number, (callback, counters) in enumerate(zip(self.others, self.state["counters"], strict=True)):
             for name, value in counters.items():
-                setattr(callback, name, value if value is None or name in stored.BEST else int(value))
+                setattr(callback, name, value if value is None or name in BEST else int(value))
             if getattr(callback, "restore_best_weights", False):
                 callback.best_weights = self.model.get_weights()  # already right if the last epoch was the best
                 places = [place for place, mask in enumerate(self._is_kept()) if mask]
@@ -152,32 +125,19 @@ def _raise_if_stopped():
         raise cli.stopped_by
 
 
-def _newest(phase, *candidates, whole_epochs=False):
-    """State and arrays of the first undamaged file, or None and None. Says so where a file is damaged.
-
-    With `whole_epochs` a checkpoint within an epoch is passed over.
-    """
-    damaged = None
-    for path in candidates:
-        if not path.exists():
-            continue
-        try:
-            arrays = files.read_arrays(path)
-            state = json.loads(str(arrays.pop("state")))
-            stored.check_state(state, arrays, phase)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            tell(f"{path} is damaged ({reason(error)})")
-            damaged = path
-            path.replace(path.with_suffix(".damaged"))  # so that it does not become the previous one
-            continue
-        if whole_epochs and state["step"]:
-            continue
-        if damaged:
-            tell(f"using the previous checkpoint, of epoch {state['epochs_done']}")
-        return state, arrays
-    if damaged:
-        tell("no previous checkpoint: training this phase again from its first epoch")
-    return None, None
+def _read(path):
+    """State and arrays of a checkpoint, or None and None where there is none. Says so where it is damaged."""
+    if not path.exists():
+        return None, None
+    try:
+        arrays = files.read_arrays(path)
+        state = json.loads(str(arrays.pop("state")))
+        if len(arrays) != state["arrays"]:
+            raise ValueError("it is incomplete")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        tell(f"{path} is damaged ({reason(error)}): training this phase again from its first epoch")
+        return None, None
+    return state, arrays
 
 
 def _changing_variables(model):

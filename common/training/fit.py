@@ -10,12 +10,11 @@ import math
 import time
 
 import keras
-import numpy as np
 
 from common import backend, cli, files, hosts
 from common.cli import TrainingError, tell
 from common.data.batches import whole_batches
-from common.training.callbacks import OverParts, Recorder
+from common.training.callbacks import Recorder
 from common.training.checkpoints import Checkpoint, leaves
 from common.training.fused import fuse, num_steps
 from common.training.parallel import as_on_one_device
@@ -32,19 +31,18 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     `interrupted`, and the callbacks see the end of training, so EarlyStopping restores the best weights. Before that,
     KeyboardInterrupt is raised. A loss that is not a finite number raises TrainingError.
     """
-    run.samples_per_epoch[phase] = train.steps * train.batch_size
+    run.samples_per_epoch[phase] = len(train) * train.batch_size
     run.passes[phase] = train.passes
     run.planned_epochs[phase] = len(epochs)
     recorder = Recorder(phase, run.history.append)
     checkpoint = Checkpoint(
         run.checkpoints, phase, epochs.stop, callbacks, train.seed,
-        note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds, "epoch_seconds": recorder.seconds},
+        note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds},
     )  # fmt: skip
     _need_memory(model, train.batch_size)
-    checkpoint.check_fits(epochs, train.steps)
-    parts = _parts(train, _epochs_to_do(run, phase, checkpoint, recorder, epochs), checkpoint.first_step)
+    epochs_to_do = _epochs_to_do(run, phase, checkpoint, epochs)
     verbose = run.verbose if val is not None or callbacks else 0
-    callbacks = [*(batches.follow_fit() for batches, _ in parts), *callbacks, recorder]
+    callbacks = [train.follow_fit(), *callbacks, recorder]
     validation = {}
     if val is not None:
         if model.get_compile_config()["metrics"]:
@@ -56,23 +54,18 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     if run.args.tensorboard and run.writes:
         callbacks.append(keras.callbacks.TensorBoard(run.folder / "tensorboard" / files.stem(phase)))
     callbacks.append(checkpoint)  # last, so that it sees what the others decided
-    over_parts = OverParts(callbacks, len(parts), model, verbose=verbose, epochs=epochs.stop, steps=train.steps)
     try:
         with as_on_one_device(model, train.batch_size), cli.ending_steps():
             fuse(model, num_steps(model, train))
-            if checkpoint.first_step:
-                _build_metrics(model, train)
-            for batches, part in parts:
-                if over_parts.is_over:
-                    break
-                model.fit(
-                    batches,
-                    epochs=part.stop,
-                    initial_epoch=part.start,
-                    **validation,
-                    callbacks=over_parts,
-                    shuffle=False,  # Batches has its own order, from seed and epoch alone
-                )
+            model.fit(
+                train,
+                epochs=epochs.stop,
+                initial_epoch=epochs_to_do.start,
+                **validation,
+                callbacks=callbacks,
+                verbose=verbose,
+                shuffle=False,  # Batches has its own order, from seed and epoch alone
+            )
     except KeyboardInterrupt:
         if hosts.count() > 1:
             raise  # the others may be at another step: only `--resume` goes on
@@ -118,7 +111,7 @@ def better_of(run, model, before, phase, keep_best):
         model.set_weights(weights)
 
 
-def _epochs_to_do(run, phase, checkpoint, recorder, epochs):
+def _epochs_to_do(run, phase, checkpoint, epochs):
     """Those of `epochs`, a range, that no earlier process has done; a resumed run also says so."""
     if not checkpoint.state:
         if run.args.resume:
@@ -126,13 +119,11 @@ def _epochs_to_do(run, phase, checkpoint, recorder, epochs):
         return epochs
     run.history.extend(checkpoint.state["rows"])
     run.started = min(run.started, time.perf_counter() - checkpoint.state["elapsed"])
-    done, step = checkpoint.state["epochs_done"], checkpoint.first_step
+    done = checkpoint.state["epochs_done"]
     if checkpoint.is_over:
         tell(f"{phase}: already done, {done} epochs")
         return range(epochs.stop, epochs.stop)
-    recorder.earlier_seconds = checkpoint.state["epoch_seconds"] if step else 0.0
-    where = f"epoch {done + 1}, after {step} steps of it" if step else f"epoch {done + 1}"
-    tell(f"{phase}: {done} of {epochs.stop} epochs done, resuming at {where}")
+    tell(f"{phase}: {done} of {epochs.stop} epochs done, resuming at epoch {done + 1}")
     return range(done, epochs.stop)
 
 
@@ -149,16 +140,3 @@ def _need_memory(model, batch_size):
     backend.need_memory(
         num_bytes * outputs * batch_size // hosts.count(), f"--batch-size {batch_size}", "the layers' outputs in a step"
     )
-
-
-def _build_metrics(model, train):
-    """Let a compiled model make the variables of its metrics, which are then restored. Keras makes them in the first step."""
-    x, y = train[0]
-    model.compute_metrics(x[:1], y[:1], np.zeros((1, *model.output_shape[1:]), np.float32))
-
-
-def _parts(train, epochs, first_step):
-    """What to call Keras's `fit` with, `(batches, epochs)`: an epoch that was ended after some steps is a part of its own."""
-    if not first_step:
-        return [(train, epochs)]
-    return [(train.rest(first_step), epochs[:1]), *([(train, epochs[1:])] if len(epochs) > 1 else [])]

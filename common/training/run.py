@@ -15,7 +15,7 @@ from pathlib import Path
 from common import backend, cli, devices, files, hosts
 from common.cli import InputError, reason, tell
 from common.data import splits
-from common.training import folder, resume, stored
+from common.training import folder, resume
 from common.training.environment import environment
 from common.training.history import History
 
@@ -77,7 +77,7 @@ class Run:
         return self
 
     def __exit__(self, kind, error, traceback):
-        """Remove spare checkpoints after the end, and the folder of a run that an error ended before it learned anything."""
+        """Note that the run has come to its end, or remove the folder of one that an error ended before it learned anything."""
         self._scope.__exit__(kind, error, traceback)
         if not self.writes:
             return
@@ -85,8 +85,6 @@ class Run:
             if error is None and self.status != "interrupted":
                 self.history.flush()
                 files.write_json(self.checkpoints / "finished.json", resume.finished_form(self.args))
-                for path in self.checkpoints.glob("*.previous.npz"):
-                    path.unlink()
         finally:
             self._lock_file.release()
             if isinstance(error, (Exception, KeyboardInterrupt, cli.Terminated)):
@@ -158,22 +156,22 @@ class Run:
             return None
         try:
             kept = files.read_json(path)
-            stored.check_result(kept, phase, names)
+            rows, result = kept["rows"], {name: kept["result"][name] for name in names}
         except (ValueError, KeyError, TypeError) as error:
             tell(f"{path} is damaged ({reason(error)}): training this phase again")
             return None
         tell(f"{phase}: already done")
-        self.history.extend(kept["rows"])
+        self.history.extend(rows)
         self.history.flush()
-        self._drop_checkpoints(phase)
-        return kept["result"]
+        self._drop_checkpoint(phase)
+        return result
 
     def keep_result(self, phase, result):
         """Keep the result of a phase in place of its checkpoints, whose weights are no longer needed."""
         path = self.checkpoints / f"{files.stem(phase)}.json"
         if self.writes:
             files.write_json(path, {"rows": self.history.rows(phase), "result": result})
-        self._drop_checkpoints(phase)
+        self._drop_checkpoint(phase)
 
     def interrupt(self, results):
         """Note a Ctrl-C, and raise KeyboardInterrupt again if there are no `results` to report.
@@ -196,9 +194,9 @@ class Run:
             memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
         return {"status": self.status, "total_seconds": self.seconds, "peak_memory_gib": memory}
 
-    def _drop_checkpoints(self, phase):
-        for ending in (".npz", ".previous.npz") if self.writes else ():
-            (self.checkpoints / f"{files.stem(phase)}{ending}").unlink(missing_ok=True)
+    def _drop_checkpoint(self, phase):
+        if self.writes:
+            (self.checkpoints / f"{files.stem(phase)}.npz").unlink(missing_ok=True)
 
     def _remove_if_nothing_was_learned(self):
         learned = len(self.history) or any(self.checkpoints.glob("*.npz"))

@@ -610,7 +610,7 @@ def test_no_pickle_is_read_from_a_cache_or_a_checkpoint(image_folder, tmp_path, 
     assert images.shape == (6, 8, 8, 3) and "is damaged: reading the images again" in capsys.readouterr().out
 
     np.savez(tmp_path / "head.npz", state=attack)
-    assert checkpoints._newest("head", tmp_path / "head.npz") == (None, None)
+    assert checkpoints._read(tmp_path / "head.npz") == (None, None)
 
     inputs = keras.Input((8, 8, 3))
     cache = features.FeatureCache(keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs)), tmp_path / "cache")
