@@ -18,7 +18,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from common import backend, cli, flags
+from common import cli, flags
 from common.data import images, paths
 from common.results import finished, printing
 
@@ -84,8 +84,6 @@ def predict(run, model, found, total, remarks):
     from tqdm import tqdm
 
     image_size = run.results["image_size"] if run.results else model.input_shape[1]
-    what = f"{2 * BATCH_SIZE} images of the model's {image_size}x{image_size}"
-    backend.need_memory(2 * BATCH_SIZE * image_size**2 * 3, run.path, what)
     with (
         images.reading_ahead(found, image_size) as pictures,
         tqdm(pictures, total=total, unit=" images", leave=False, disable=sys.stdout.isatty() or None) as bar,

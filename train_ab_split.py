@@ -216,8 +216,6 @@ def main(argv=None):
     folder.check(args)
     if args.image_size < 4:
         raise cli.InputError(f"--image-size {args.image_size}: two poolings of 2 x 2 need at least 4")
-    fc1_weights = (args.image_size // 4) ** 2 * 64 * 128  # of FC1; Adam and the gradient take as many again
-    backend.need_memory(4 * 4 * fc1_weights, f"--image-size {args.image_size}", "the first fully connected layer")
     class_names = data.class_names(args.data)
     flag = "--classes-b, by default" if args.classes_b is DOCUMENTED_CLASSES_B else "--classes-b"
     classes_b = sorted(data.find_classes(args.classes_b, class_names, flag))

@@ -42,6 +42,7 @@ positive_int_or_all = _whole_number(1, word="all")
 count_or_all = _whole_number(0, word="all")
 seed = _whole_number(0, 2**31 - 1)  # what every backend accepts
 views = _whole_number(1, 1000)
+image_edge = _whole_number(1, 8192)  # pixels; what `upscale` takes
 positive_float = _number(float, lambda value: 0 < value <= 1e38, "a number above 0, up to 1e38")  # what float32 holds
 open_fraction = _number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
 fraction = dropout_rate = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
@@ -98,7 +99,7 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
         "folder or archive",
     )
     group.add_argument(
-        "--image-size", type=positive_int, default=image_size, metavar="N", help="images are resized to N x N pixels"
+        "--image-size", type=image_edge, default=image_size, metavar="N", help="images are resized to N x N pixels"
     )
     group.add_argument(
         "--validation-split",

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import backend, files, hosts
+from common import files, hosts
 from common.cli import InputError, reason
 from common.data import downloads
 
@@ -118,8 +118,6 @@ def find(source, base, image_size):
     """
     if image_size < MIN_IMAGE_SIZE:
         raise InputError(f"--image-size {image_size}: the backbone needs at least {MIN_IMAGE_SIZE}")
-    one_image = 2 * 64 * 4 * image_size**2  # into and out of a first convolution, 64 channels of float32
-    backend.need_memory(one_image, f"--image-size {image_size}", "one image on its way through the backbone")
     if source == "none":
         return Weights(None, False, "random weights (control)")
     if source == "imagenet":

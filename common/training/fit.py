@@ -5,17 +5,15 @@ here: the order of the batches, validation, history, checkpoints, the epoch to r
 """
 
 import contextlib
-import itertools
-import math
 import time
 
 import keras
 
-from common import backend, cli, files, hosts
+from common import cli, files, hosts
 from common.cli import TrainingError, tell
 from common.data.batches import whole_batches
 from common.training.callbacks import Recorder
-from common.training.checkpoints import Checkpoint, leaves
+from common.training.checkpoints import Checkpoint
 from common.training.fused import fuse, num_steps
 from common.training.parallel import as_on_one_device
 
@@ -39,7 +37,6 @@ def fit(run, phase, model, train, val, epochs, callbacks):
         run.checkpoints, phase, epochs.stop, callbacks, train.seed,
         note=lambda: {"rows": run.history.rows(phase), "elapsed": run.seconds},
     )  # fmt: skip
-    _need_memory(model, train.batch_size)
     epochs_to_do = _epochs_to_do(run, phase, checkpoint, epochs)
     verbose = run.verbose if val is not None or callbacks else 0
     callbacks = [train.follow_fit(), *callbacks, recorder]
@@ -125,18 +122,3 @@ def _epochs_to_do(run, phase, checkpoint, epochs):
         return range(epochs.stop, epochs.stop)
     tell(f"{phase}: {done} of {epochs.stop} epochs done, resuming at epoch {done + 1}")
     return range(done, epochs.stop)
-
-
-def _need_memory(model, batch_size):
-    """Raise InputError where the outputs of the layers that a step trains would not fit into memory.
-
-    On a CPU only: a GPU's own error is orderly, but without memory a CPU's process may just be killed.
-    """
-    if backend.kind() != "cpu":
-        return
-    layers = itertools.dropwhile(lambda layer: not layer.trainable_weights, leaves(model))
-    outputs = sum(math.prod(layer.output.shape[1:]) for layer in layers)
-    num_bytes = 2 if keras.config.dtype_policy().compute_dtype == "bfloat16" else 4
-    backend.need_memory(
-        num_bytes * outputs * batch_size // hosts.count(), f"--batch-size {batch_size}", "the layers' outputs in a step"
-    )

@@ -10,7 +10,6 @@ import warnings
 
 import numpy as np
 
-from common import backend
 from common.cli import InputError, TrainingError, tell
 from common.training.history import rank
 
@@ -117,7 +116,6 @@ def _scaled(rows):
     """
     from sklearn.preprocessing import StandardScaler
 
-    backend.need_memory(8 * len(rows) * rows.shape[1], "--head logistic", "the features of the train images in float64")
     scaler = StandardScaler()
     for chunk in _chunks(len(rows)):
         if not np.isfinite(part := rows[chunk]).all():

@@ -301,15 +301,6 @@ def test_a_reader_that_leaves_ends_the_run_without_a_word(tmp_path, monkeypatch,
     assert (run_folder(tmp_path) is not None) == is_kept
 
 
-def test_what_would_fill_the_memory_is_refused_before_the_first_step(tmp_path, monkeypatch, call):
-    # Dropout comes before what is trained; Dense gives 3 numbers of 4 bytes for each of 4 images: 48 bytes.
-    monkeypatch.setattr(backend, "memory", lambda: 48)
-    assert call(lambda: train(args_for(tmp_path / "enough")))[0] == 0
-    monkeypatch.setattr(backend, "memory", lambda: 47)
-    code, _, err = call(lambda: train(args_for(tmp_path)))
-    assert code == 2 and err.count("\n") == 1 and "--batch-size 4" in err
-
-
 def allocate():
     """The backend's own error: no machine has so much."""
     keras.ops.zeros((2**45,)) + 1
