@@ -32,7 +32,8 @@ def run_dir(tmp_path):
 
 def test_only_small_texts_and_copied_figures_of_a_run_are_published_in_place_of_the_old(tmp_path, monkeypatch, run_dir):
     monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
-    shutil.copytree(PUBLISHED, tmp_path / "plots" / "results")
+    monkeypatch.setattr(figures, "DRAW", {"resnet152v2": figures.draw_resnet152v2})
+    shutil.copytree(PUBLISHED / "resnet152v2", tmp_path / "plots" / "results" / "resnet152v2")
     target = tmp_path / "plots" / "results" / "resnet152v2" / "control"
     before = {path.name: path.read_bytes() for path in target.iterdir()}
     (target / "old.csv").touch()
