@@ -60,7 +60,7 @@ TESTS = {  # without common/ and .py: files in tests/, the fastest first
     "results/run_page": "results/test_page",
     "results/schema": "hostile/test_run_folders scripts/test_compare",
     "results/scoring": "results/test_scoring scripts/test_evaluate",
-    "results/tables": "results/test_tables scripts/test_compare hostile/test_escaping test_readme",
+    "results/tables": "results/test_tables scripts/test_compare hostile/test_escaping test_publish",
     "training/checkpoints": "training/test_resume",
     "training/folder": "training/test_run hostile/test_arguments",
     "training/history": "training/test_run training/test_resume",

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMMON = sorted((ROOT / "common").rglob("*.py"))
+PUBLISH = sorted((ROOT / "publish").glob("*.py"))
 SCRIPTS = sorted(ROOT.glob("*.py"))
 ROOMS = ("data", "models", "training", "results", "figures")
 BELOW = {
@@ -55,6 +56,7 @@ def test_imports_go_one_way():
         for name in imports(path):
             first, *rest = name.split(".")
             assert first not in {script.stem for script in SCRIPTS}, f"{path} imports the script {first}"
+            assert first != "publish", f"{path} imports {name}"
             if first == "common" and room != "__init__":
                 assert rest[0] == room or rest[0] in BELOW[room], f"{path} imports {name}"
 
@@ -66,27 +68,29 @@ def test_the_test_would_see_an_import_that_goes_up(tmp_path):
 
 
 def test_what_is_printed_is_escaped():
-    for path in (*COMMON, *SCRIPTS):
+    for path in (*COMMON, *PUBLISH, *SCRIPTS):
         calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         prints = sum(isinstance(function, ast.Name) and function.id == "print" for function in calls)
         assert prints == (2 if path.name == "cli.py" else 0), f"{path}: print with cli.tell"
 
 
-def test_no_script_imports_a_script():
+def test_no_script_imports_a_script_and_only_one_imports_what_publishes():
     names = {script.stem for script in SCRIPTS}
-    for script in SCRIPTS:
-        assert not names & {name.split(".")[0] for name in imports(script)}, script
+    for script in (*PUBLISH, *SCRIPTS):
+        own = {"publish"} if script in PUBLISH or script.name == "make_plots.py" else set()
+        assert not {*names, "publish"} & {name.split(".")[0] for name in imports(script)} - own, script
 
 
 def test_every_room_says_what_belongs_there_and_tests_are_laid_out_alike():
     assert {path.name for path in (ROOT / "common").iterdir() if (path / "__init__.py").is_file()} == set(ROOMS)
-    for room in ROOMS:
-        docstring = ast.get_docstring(ast.parse((ROOT / "common" / room / "__init__.py").read_text()))
+    for room in (*(ROOT / "common" / room for room in ROOMS), ROOT / "publish"):
+        docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
         assert docstring and "Read `" in docstring, room
+    for room in ROOMS:
         assert list((ROOT / "tests" / room).glob("test_*.py")), room
 
 
-@pytest.mark.parametrize("path", [*COMMON, *SCRIPTS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*COMMON, *PUBLISH, *SCRIPTS], ids=lambda path: path.name)
 def test_files_and_parameter_lists_stay_short(path):
     assert len(path.read_text().splitlines()) <= LINES.get(path.name, 220)
     for function in functions(path):

@@ -10,13 +10,14 @@ from makers import ESCAPE, change_json, encoded, make_finished, picture
 import make_plots
 import predict
 from common import files
+from publish import figures
 
 
 @pytest.fixture
 def plots(tmp_path, monkeypatch):
     """Where make_plots.py publishes; it draws nothing here."""
     monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
-    monkeypatch.setattr(make_plots, "DRAW", dict.fromkeys(make_plots.DRAW, lambda results, folder: ()))
+    monkeypatch.setattr(figures, "DRAW", {})
     make_finished(tmp_path / "plots" / "results" / "resnet152v2" / "control")
     return tmp_path / "plots"
 

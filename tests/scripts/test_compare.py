@@ -21,9 +21,10 @@ import compare
 from common import files
 from common.data.dataset import Samples
 from common.figures import curves
-from common.results import comparison, publishing, records
+from common.results import comparison, records
 from common.results.predictions import Predictions
 from common.training.history import COLUMNS as HISTORY_COLUMNS
+from publish import runs
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "plots" / "results"
@@ -396,13 +397,13 @@ def test_published_runs_are_tested_as_the_runs_themselves(call):
 
     first = make_run("runs/r/1", args={"name": "one"})
     second = make_run("runs/r/2", wrong=range(2, 12), args={"name": "two", "lr": 0.01})
-    published = publishing.publish([first, second], Path("plots"))
+    published = runs.publish([first, second], Path("plots"), ["resnet152v2"])
     assert "p = 0.0386" in p_of(*published) and p_of(*published) == p_of(first, second)
     assert not list(Path("plots").rglob("predictions.csv"))
     (packed,) = published[0].glob("predictions.csv.gz")
     assert gzip.decompress(packed.read_bytes()) == (first / "predictions.csv").read_bytes()
     again = packed.read_bytes()
-    assert publishing.publish(published[:1], Path("plots")) == published[:1] and packed.read_bytes() == again
+    assert runs.publish(published[:1], Path("plots"), ["resnet152v2"]) == published[:1] and packed.read_bytes() == again
     packed.write_bytes(files.packed(bytes(2**26)))
     said = call(compare.main, *published, "--no-figure")[1]
     assert "No paired test: damaged, predictions.csv.gz can't be read (it holds over 17 MB)." in said
@@ -415,7 +416,7 @@ def test_the_predictions_of_each_of_several_models_are_published():
     files.write_json(folder / "results.json", results)
     files.write_json(folder / "args.json", files.read_json(folder / "args.json") | {"name": "default"})
     write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
-    (published,) = publishing.publish([folder], Path("plots"))
+    (published,) = runs.publish([folder], Path("plots"), ["ab_split"])
     packed = {path.relative_to(published) for path in published.rglob("*.gz")}
     assert packed == {Path("predictions.csv.gz"), Path("a/predictions.csv.gz")}
     for record, original in zip(records.read(published), records.read(folder), strict=True):

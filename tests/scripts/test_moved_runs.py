@@ -18,6 +18,7 @@ import predict
 import train_vgg19
 from common import cli, files
 from common.models import backbones, weights
+from publish import figures
 
 SMALL = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "120", "--batch-size", "32")
 
@@ -45,7 +46,7 @@ def moved(trained, tmp_path, monkeypatch, empty_figures):
     monkeypatch.chdir(tmp_path)
     Path("link").symlink_to("kept/best one")
     monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
-    monkeypatch.setattr(make_plots, "DRAW", dict.fromkeys(make_plots.DRAW, lambda results, folder: ()))
+    monkeypatch.setattr(figures, "DRAW", {})
     return tmp_path / "kept" / "best one"
 
 

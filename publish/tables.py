@@ -9,14 +9,15 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from common import files
-from common.results import elsewhere, metrics, tables
+from common.results import metrics
+from common.results.tables import accuracy, documented, markdown
 
 FILES = ("README.md", "docs/experiments.md")  # those with markers
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: a published run, or the A/B split's four models; what was trained; a key of `elsewhere.PUBLISHED`.
+    """A row of a table: a published run, or the A/B split's four models; what was trained; a key of literature.csv.
 
     The same with other seeds is published beside the run as <run>-1, <run>-2 ... and is part of the row.
     """
@@ -24,10 +25,6 @@ class Row:
     run: str
     what: str = ""  # after the names that the A/B split's models have of their own
     external: str = ""
-
-    def runs(self, published):
-        """The folders of its runs, one for each seed."""
-        return with_seeds(published / self.run)
 
 
 def with_seeds(run):
@@ -76,15 +73,11 @@ MAX_LINE = 100  # characters of a command; the rest goes to a line of its own
 
 def update(text, published):
     """`text` with its tables and commands as the files under `published`, plots/results/, have them."""
-    parts = {
-        "results": results, "controls": controls, "elsewhere": others, "commands": commands, "sizes": sizes,
-        "transfer": transfer, "settings": settings,
-    }  # fmt: skip
-    for name, make_lines in parts.items():
+    for name, make_lines in PARTS.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        if begin in text:
-            before, rest = text.split(begin)
-            text = "\n".join([before + begin, *make_lines(published), end + rest.split(end)[1]])
+        before, marker, rest = text.partition(begin)
+        if end in rest:
+            text = "\n".join([before + marker, *make_lines(published), end + rest.partition(end)[2]])
     return text
 
 
@@ -98,10 +91,19 @@ def controls(published):
     return _table(CONTROLS, published, "../plots/results")
 
 
-def others(published):
-    """The table of what is published elsewhere."""
-    rows = [(one.link, one.source, one.protocol) for one in elsewhere.PUBLISHED.values()]
-    return tables.markdown(rows, ("accuracy", "source", "how it was measured"))
+def literature():
+    """Accuracies on CIFAR-10's test images that others have published, each read in the source that its address leads to.
+
+    They are rows of literature.csv by key. Source and protocol are Markdown, `link` is the accuracy, which leads to the source.
+    """
+    rows = files.read_csv(Path(__file__).with_name("literature.csv"), convert=False)
+    return {row["key"]: row | {"link": f"[{row['accuracy']}]({row['address']})"} for row in rows}
+
+
+def elsewhere(published):
+    """The table of literature.csv."""
+    rows = [(row["link"], row["source"], row["protocol"]) for row in literature().values()]
+    return markdown(rows, ("accuracy", "source", "how it was measured"))
 
 
 def commands(published):
@@ -126,22 +128,20 @@ def wrap(command):
     return lines
 
 
-def study(published):
-    """A dict for each model and number of B's images in the A/B split's study, as `metrics.spread_by` has it."""
-    points = files.read_csv(published / "ab_split" / "study" / "points.csv")
-    return metrics.spread_by(points, ("model", "samples"), "test_accuracy")
+def study(folder):
+    """A dict for each model and number of images in a published study, as `metrics.spread_by` has it."""
+    return metrics.spread_by(files.read_csv(folder / "points.csv"), ("model", "samples"), "test_accuracy")
 
 
 def sizes(published):
-    """The table of the study: a row for each number of B's images, a column for each way to train B."""
+    """The table of the A/B split's study: a row for each number of B's images, a column for each way to train B."""
     columns = {"b-scratch": "B from scratch", "b-last-fc": "B, last FC layer", "b-both-fc": "B, both FC layers"}
-    return _by_size(study(published), "training images of B", columns)
+    return _by_size(study(published / "ab_split" / "study"), "training images of B", columns)
 
 
 def transfer(published):
     """The table of the transfer study: a row for each number of training images, a column for each model in `TRANSFER`."""
-    points = files.read_csv(published / "transfer" / "points.csv")
-    spread = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
+    spread = study(published / "transfer")
     columns = {model: title for model, title in TRANSFER.items() if any(row["model"] == model for row in spread)}
     return _by_size(spread, "training images", columns)
 
@@ -149,9 +149,18 @@ def transfer(published):
 def settings(published):
     """The table of VGG19's settings that val chose from: a row for each, with the flags in which they differ."""
     rows = files.read_csv(published / "vgg19_settings" / "points.csv")
-    flags = [re.search(r" -b \d+(.*) --amp ", row["command"])[1].strip() for row in rows]
-    cells = [(f"`{own}`" if own else "none", f"{row['val accuracy']:.4f}") for own, row in zip(flags, rows, strict=True)]
-    return tables.markdown(cells, ("flags", "val accuracy"))
+    rows = [(setting(row["command"]), f"{row['val accuracy']:.4f}") for row in rows]
+    cells = [(f"`{flags}`" if flags else "none", val_accuracy) for flags, val_accuracy in rows]
+    return markdown(cells, ("flags", "val accuracy"))
+
+
+def setting(command):
+    """The flags of a command of VGG19 in which its settings differ."""
+    return re.search(r" -b \d+(?: --seed 0)?(.*) --amp ", command)[1].strip()
+
+
+# What makes the lines between two markers, by their name.
+PARTS = {part.__name__: part for part in (results, controls, elsewhere, commands, sizes, transfer, settings)}
 
 
 def _by_size(spread, first, columns):
@@ -166,17 +175,16 @@ def _by_size(spread, first, columns):
             cell += f" ({row['runs']} {'seed' if row['runs'] == 1 else 'seeds'})" if row["runs"] < most else ""
             by_size.setdefault(row["samples"], {})[row["model"]] = cell
     rows = [[f"{size:,.0f}", *(by_size[size].get(model, "-") for model in columns)] for size in sorted(by_size)]
-    return tables.markdown(rows, (first, *columns.values()))
+    return markdown(rows, (first, *columns.values()))
 
 
 def _table(rows, published, folder):
     """Lines of a table, with links to the runs in `folder`."""
-    cells = []
+    cells, others = [], literature()
     for row in rows:
-        by_seed = [files.read_json(run / "results.json") for run in row.runs(published)]
+        by_seed = [files.read_json(run / "results.json") for run in with_seeds(published / row.run)]
         device = files.read_json(published / row.run / "environment.json")["devices"][0]
         title = TITLES[row.run.split("/")[0]].replace(" ", NO_BREAK)
-        external = elsewhere.PUBLISHED[row.external].link if row.external else "-"
         for name, first in by_seed[0].get("models", {"": by_seed[0]}).items():
             seconds = first["seconds"] if name else first["total_seconds"]
             time = f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
@@ -184,17 +192,17 @@ def _table(rows, published, folder):
                 f"[{title}]({folder}/{row.run})",
                 ", ".join(filter(None, (name and first["model"], row.what))),
                 _accuracy([results["models"][name] if name else results for results in by_seed]),
-                tables.documented(first),
-                external,
+                documented(first),
+                others[row.external]["link"] if row.external else "-",
                 f"{time.replace(' ', NO_BREAK)}, {_device(device)}",
             ))  # fmt: skip
-    return tables.markdown(cells, COLUMNS)
+    return markdown(cells, COLUMNS)
 
 
 def _accuracy(by_seed):
     """A cell: the accuracy of one seed with its interval, or the mean of several with their deviation."""
     if len(by_seed) == 1:
-        text = tables.accuracy(by_seed[0]["test_accuracy"], by_seed[0]["test_accuracy_interval"])
+        text = accuracy(by_seed[0]["test_accuracy"], by_seed[0]["test_accuracy_interval"])
         return text.replace(", ", f",{NO_BREAK}")
     mean, deviation = metrics.spread([results["test_accuracy"] for results in by_seed])
     return f"{mean:.4f} ± {deviation:.4f} ({len(by_seed)} seeds)".replace(" ", NO_BREAK)
