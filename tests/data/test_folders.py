@@ -210,20 +210,6 @@ def test_val_is_upscaled_later_or_resized_as_train_is(tmp_path, shades, capsys):
     assert "1 images were resized to 8x8." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "part, message",
-    [
-        ("validation/cat", "val and .*validation would both be val"),
-        ("val/wolf", "val/ has classes that train/ lacks: wolf"),
-        ("test", "test/ holds no images"),
-    ],
-)
-def test_a_val_that_fits_nothing_is_refused(tmp_path, shades, part, message):
-    folder = shades(TRAIN | {"val/cat": [40]} | {part: []})
-    with pytest.raises(cli.InputError, match=message):
-        load(folder, tmp_path, image_size=8)
-
-
 def test_test_images_that_are_in_train_or_val_are_counted_by_their_pixels(tmp_path, shades, capsys):
     inside = {"val/cat": [40, 41, 5], "test/cat": [3, 41, 60], "test/dog": [4, 100, 160, 161]}  # 4 is a cat in train
     folder = shades(TRAIN | inside)
