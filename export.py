@@ -68,9 +68,9 @@ def make_images(image_size):
     """Images `(NUM_IMAGES, image_size, image_size, 3)` uint8: scans of digits, with noise in all channels."""
     import numpy as np
 
-    from common.data import digits, images
+    from common.data import dataset, images
 
-    scans = images.resize_all(digits.read()[0][:NUM_IMAGES], image_size)
+    scans = images.resize_all(dataset.read_digits()[0][:NUM_IMAGES], image_size)
     noise = np.random.default_rng(0).integers(-64, 65, scans.shape)
     return np.clip(scans + noise, 0, 255).astype(np.uint8)
 

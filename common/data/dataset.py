@@ -11,15 +11,16 @@ import numpy as np
 
 from common import backend, files, hosts
 from common.cli import InputError, shortened, tell
-from common.data import cifar10, digits, duplicates, folders, splits
-from common.data.images import need_memory, resize_all
+from common.data import cifar10, folders, images, splits
+
+DIGITS = tuple("0123456789")  # class names
 
 
 @dataclass(frozen=True)
 class Samples:
     """`images` uint8 `(n, h, w, 3)` RGB, or features `(n, width)`, with their `labels` int64 `(n,)`, which count from 0.
 
-    `digests` `(n,)` are hashes of the images' pixels before any resizing, as `duplicates.digests` has them; None for features.
+    `digests` `(n,)` are hashes of the images' pixels before any resizing, as `images.digests` has them; None for features.
     """
 
     images: np.ndarray
@@ -73,7 +74,7 @@ class Dataset:
 def class_names(source, at_least=2):
     """The class names of `--data SOURCE`, without reading an image. Raises InputError for no such data, or too few classes."""
     if source == "digits":
-        return digits.CLASS_NAMES
+        return DIGITS
     if source == "cifar10":
         return cifar10.CLASS_NAMES
     path = Path(source)
@@ -107,7 +108,7 @@ def load(args, upscaled_later=False):
     if val is None:
         flag = f"--validation-split {args.validation_split:g}"
         train, val = splits.hold_out(train, f"val {args.seed}", args.validation_split, names, flag)
-    tell(*notes, *duplicates.of_test(train.digests, val.digests, test.digests))
+    tell(*notes, *images.duplicates(test.digests, train=train.digests, val=val.digests))
     dataset = Dataset(name(args.data), names, train, val, test, all_images, holds_out_test)
     if args.dry_run:
         dataset = few(dataset, 2 * min(args.batch_size, backend.batch_size(args.image_size)))
@@ -186,10 +187,19 @@ def only_classes(dataset, classes, flag):
 def read_arrays(source):
     """`(images, labels)` of train and, if there is one, of test, as `cifar10.read` has them; None for a folder of images."""
     if source == "digits":
-        return (digits.read(),)
+        return (read_digits(),)
     if source == "cifar10" or cifar10.is_python_version(Path(source)):
         return cifar10.read(cifar10.archive() if source == "cifar10" else Path(source))
     return None
+
+
+def read_digits():
+    """scikit-learn's digits: images `(1797, 8, 8, 3)` uint8, grey, and labels int64 (`sklearn.datasets.load_digits`)."""
+    from sklearn.datasets import load_digits  # slow to import
+
+    scans = load_digits()
+    grey = np.rint(scans.images * (255 / 16)).astype(np.uint8)  # 0..16 in the scans
+    return np.repeat(grey[..., None], 3, axis=-1), scans.target.astype(np.int64)
 
 
 def _read(source, names, image_size, cache_dir, upscaled_later):
@@ -198,14 +208,14 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
     if parts is None:
         *parts, notes = folders.read(Path(source), names, image_size, cache_dir, upscaled_later)
         return *(part and Samples(*part) for part in parts), notes
-    digests = [duplicates.digests(images) for images, _ in parts]
+    digests = [images.digests(pixels) for pixels, _ in parts]
     height, width = parts[0][0].shape[1:3]
     notes = []
     if upscaled_later:
         image_size = min(image_size, 32)  # CIFAR-10's size, also for the 8x8 digits
     if (height, width) != (image_size, image_size):
         notes.append(f"Images of {width}x{height} were resized to {image_size}x{image_size}.")
-        need_memory(sum(len(labels) for _, labels in parts), image_size)
-        parts = [(resize_all(images, image_size), labels) for images, labels in parts]
+        images.need_memory(sum(len(labels) for _, labels in parts), image_size)
+        parts = [(images.resize_all(pixels, image_size), labels) for pixels, labels in parts]
     train, test = [*(Samples(*part, digest) for part, digest in zip(parts, digests, strict=True)), None][:2]
     return train, None, test, notes

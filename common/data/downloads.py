@@ -6,6 +6,8 @@ import os
 import socket
 from pathlib import Path
 
+from common import backend
+
 TIMEOUT_SECONDS = 20  # Keras sets none: a server that accepts and never answers would block a run for ever
 
 
@@ -23,22 +25,16 @@ def fetch(folder, name, origin, file_hash):
     cached = place(folder, name)
     if has_hash(cached, file_hash):
         return cached
-    from common import backend
-
-    keras = backend.import_keras()
-    beside = f"{name}-{os.getpid()}.part"
+    beside, timeout = f"{name}-{os.getpid()}.part", socket.getdefaulttimeout()
+    get_file = backend.import_keras().utils.get_file
+    socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
-        with _socket_timeout(TIMEOUT_SECONDS):
-            partial = keras.utils.get_file(
-                beside, origin, file_hash=file_hash, cache_subdir=folder, cache_dir=cached.parents[1]
-            )
-        # Keras uses a temporary folder where its own can't be written to.
-        whole = Path(partial).with_name(name)
-        Path(partial).replace(whole)
-        return whole
-    except Exception:
-        cached.with_name(beside).unlink(missing_ok=True)
-        raise
+        whole = Path(get_file(beside, origin, file_hash=file_hash, cache_subdir=folder, cache_dir=cached.parents[1]))
+        return whole.replace(whole.with_name(name))  # Keras uses a temporary folder where its own can't be written to
+    finally:
+        socket.setdefaulttimeout(timeout)
+        with contextlib.suppress(OSError):  # it is there if its hash was another one
+            cached.with_name(beside).unlink()
 
 
 def has_hash(path, file_hash):
@@ -47,13 +43,3 @@ def has_hash(path, file_hash):
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256" if len(file_hash) == 64 else "md5").hexdigest() == file_hash
-
-
-@contextlib.contextmanager
-def _socket_timeout(seconds):
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

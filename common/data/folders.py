@@ -90,7 +90,7 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
     """Read all images of one part. Every class needs some, except in val and test, which `may_lack_classes`.
 
     Returns images `(n, image_size, image_size, 3)` uint8 RGB in the order of class and file name, labels `(n,)` int64, the
-    `duplicates.digests` of the images before resizing, and the number of images that were resized; with `of_one_size` None
+    `images.digests` of the images before resizing, and the number of images that were resized; with `of_one_size` None
     where there are any. Raises InputError, naming the files that can't be read.
     """
     paths, labels, fingerprint = list_files(folder, class_names, may_lack_classes)

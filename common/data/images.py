@@ -1,9 +1,7 @@
-"""Image files, one at a time or many in threads: those of `FORMATS`, of any size, read by OpenCV as RGB.
-
-OpenCV returns an image for many a damaged file; its decoders complain on stderr at best. Their complaints are caught and count.
-"""
+"""Image files, one at a time or many in threads: those of `FORMATS`, of any size, read by OpenCV as RGB."""
 
 import contextlib
+import hashlib
 import os
 import re
 import sys
@@ -18,7 +16,6 @@ from tqdm import tqdm
 
 from common import backend, files
 from common.cli import InputError, listed, reason
-from common.data.duplicates import digest
 
 # How the files begin, and how their names end, that OpenCV decodes to Pillow's pixels. JPEG 2000 and AVIF are left out: some
 # colour spaces, transparency and turned images differ. The wheels have GIF from OpenCV 4.12 on.
@@ -36,15 +33,8 @@ STARTS = re.compile(b"|".join(start for start, _ in FORMATS.values()), re.DOTALL
 EXTENSIONS = tuple(end for _, ends in FORMATS.values() for end in ends)
 CHUNK = 16  # images per task of a thread
 MAX_AHEAD = 2 * backend.num_cores()  # such tasks at once
-MAX_HELD = 2**16  # bytes of harmless warnings that are kept
 JPEG_SCAN = re.compile(rb"\xff\xda\0[\x08-\x0e][\1-\4]")  # the start of one: marker, length, number of channels
 PNM_MAXIMUM = re.compile(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # the third number; OpenCV does not look at it
-# What libjpeg and libpng say of damaged pixels. They also warn of odd colour profiles and versions, which do no harm, and of
-# bytes left over before a JPEG's end (marker D9), which whole ones have, too.
-DAMAGE = re.compile(
-    r"(Corrupt JPEG data(?!.* before marker 0xd9)|Premature end of JPEG|Inconsistent progression|"
-    r"libpng.*(IDAT|CRC|compressed data)).*"
-)
 
 # Errors are ours to report. OpenCV 5 has moved the function; 0 is LOG_LEVEL_SILENT in both.
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
@@ -52,14 +42,15 @@ DAMAGE = re.compile(
 
 def read_image(path):
     """An image file as `(h, w, 3)` uint8 RGB, without alpha. Raises InputError, naming the file and what is wrong."""
-    image, error = _decode_alone(path)
+    with _silent_decoders():
+        image, error = _decode(path)
     if error:
         raise InputError(f"{path} {error}; replace it, or move it away")
     return image
 
 
 def read_images(paths, image_size, title, of_one_size=False):
-    """Image files as squares, `(n, image_size, image_size, 3)` uint8; their `duplicates.digests`; how many were resized.
+    """Image files as squares, `(n, image_size, image_size, 3)` uint8; their `digests`; how many were resized.
 
     `title` is that of the progress bar. With `of_one_size` reading ends at the first one that would have to be resized, and
     gives None. Raises InputError, naming what can't be read, and for more than the memory holds.
@@ -98,19 +89,13 @@ class DecodedImage(NamedTuple):
 def reading_ahead(paths, image_size):
     """Gives an iterator over a DecodedImage of each path, in their order, which are read in threads a few tasks ahead.
 
-    `paths` is any iterable, even one without end. Inside, what C libraries write to file descriptor 2 is dropped, since
-    decoders complain there; `sys.stderr` works.
+    `paths` is any iterable, even one without end. Inside, what C libraries write to file descriptor 2 is dropped.
     """
-    with (
-        backend.held_back_stderr() as (held, stderr),
-        contextlib.redirect_stderr(stderr if _is_descriptor_2(sys.stderr) else sys.stderr),
-        ThreadPoolExecutor(backend.num_cores()) as pool,  # OpenCV releases the GIL while it decodes
-    ):
+    with _silent_decoders(), ThreadPoolExecutor(backend.num_cores()) as pool:  # OpenCV releases the GIL while it decodes
         try:
-            yield _pictures(iter(paths), image_size, held, pool)
+            yield _in_threads(iter(paths), image_size, pool)
         finally:
             pool.shutdown(cancel_futures=True)
-            held.truncate(0)  # or it would be shown after an exception
 
 
 def need_memory(count, image_size, flag="--image-size"):
@@ -135,11 +120,24 @@ def resize_all(images, image_size):
     return images if images.shape[1:3] == (image_size,) * 2 else np.stack([resize(image, image_size) for image in images])
 
 
-def _complaint(held):
-    """What a decoder has written to the file that stands for stderr about damaged pixels, or None."""
-    held.seek(0)
-    found = DAMAGE.search(held.read().decode(errors="replace"))
-    return found and found[0].strip()
+def digests(images):
+    """The `digest` of each image, an array of bytes `(n,)`."""
+    return np.array([digest(image) for image in np.ascontiguousarray(images)], "S16")
+
+
+def digest(image):
+    """A hash of an image's pixels, 16 bytes."""
+    return hashlib.blake2b(image, digest_size=16).digest()
+
+
+def duplicates(test, **others):
+    """A note, in a list, on how many images of `test` are in `others` (train, val) too, by their digests; empty for none.
+
+    A model that was trained on them knows them by heart. Images are the same if all their pixels are: two files may differ.
+    """
+    counts = {name: int(np.isin(test, part).sum()) for name, part in others.items()}
+    places = ", in ".join(f"{name}: {count:,} of {len(test):,}" for name, count in counts.items() if count)
+    return [f"Test images that are also in {places}, pixel for pixel. They may make test accuracy too high."] if places else []
 
 
 def _decode(path):
@@ -148,8 +146,10 @@ def _decode(path):
         content = files.read(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         return None, f"can't be read: {reason(error)}"
-    if fault := _fault(content):
-        return None, fault
+    if _is_cut_off(content):
+        return None, "is cut off: its end is missing"
+    if (maximum := PNM_MAXIMUM.match(content)) and maximum[1] not in (b"255", b"65535"):
+        return None, "has a maximum value (maxval) other than 255 and 65535"
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if STARTS.match(content) else None
     except cv2.error as error:
@@ -162,51 +162,40 @@ def _decode(path):
     return image, None
 
 
-def _fault(content):
-    """What is wrong with an image that OpenCV would decode without an error, or None."""
-    is_cut_off = content.startswith(b"\x89PNG") and b"IEND\xaeB`\x82" not in content
-    if content.startswith(b"\xff\xd8"):  # a thumbnail, which has an end too, comes before the last scan
-        is_cut_off = b"\xff\xd9" not in JPEG_SCAN.split(content)[-1]
-    if is_cut_off:
-        return "is cut off: its end is missing"
-    maximum = PNM_MAXIMUM.match(content)
-    return "has a maximum value (maxval) other than 255 and 65535" if maximum and maximum[1] not in (b"255", b"65535") else None
+def _is_cut_off(content):
+    """Whether the end of a PNG or a JPEG is missing, which OpenCV 4 does not mind."""
+    if content.startswith(b"\x89PNG"):
+        return b"IEND\xaeB`\x82" not in content
+    # A thumbnail, which has an end too, comes before the last scan.
+    return content.startswith(b"\xff\xd8") and b"\xff\xd9" not in JPEG_SCAN.split(content)[-1]
 
 
-def _pictures(paths, image_size, held, pool):
-    """The DecodedImages of `reading_ahead`. What a decoder says may be of any image that is being read at that time."""
+def _in_threads(paths, image_size, pool):
+    """The DecodedImages of `reading_ahead`."""
     pending = deque()
     while True:
         while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, CHUNK))):
-            pending.append(pool.submit(lambda chunk: [_picture(path, image_size, *_decode(path)) for path in chunk], chunk))
+            pending.append(pool.submit(lambda chunk: [_read(path, image_size) for path in chunk], chunk))
         if not pending:
             return
-        done = pending.popleft().result()
-        if _complaint(held) or held.tell() > MAX_HELD:
-            done += [picture for task in pending for picture in task.result()]
-            pending.clear()
-            is_damaged = _complaint(held)  # now nobody writes
-            held.truncate(0)
-            done = (_picture(one.path, image_size, *_decode_alone(one.path)) for one in done) if is_damaged else done
-        yield from done
+        yield from pending.popleft().result()
 
 
-def _picture(path, image_size, image, error):
+def _read(path, image_size):
+    image, error = _decode(path)
     if error:
         return DecodedImage(path, None, error=f"{path} {error}")
     return DecodedImage(path, resize(image, image_size), image.shape[:2], digest(image))
 
 
-def _decode_alone(path):
-    """As `_decode`, where nothing else is decoded at that time: a complaint of the decoder is of this image."""
-    with backend.held_back_stderr() as (held, _):
-        image, error = _decode(path)
-        complaint = _complaint(held)
-    return image, error or (complaint and f"is damaged ({complaint})")
-
-
-def _is_descriptor_2(stream):
-    try:
-        return stream.fileno() == 2
-    except (OSError, ValueError):  # a test's stream has none
-        return False
+@contextlib.contextmanager
+def _silent_decoders():
+    """Inside, what C libraries write to file descriptor 2 is dropped, since decoders complain there; `sys.stderr` works."""
+    with (
+        backend.held_back_stderr() as (held, stderr),
+        contextlib.redirect_stderr(stderr if sys.stderr is sys.__stderr__ else sys.stderr),  # a test has its own
+    ):
+        try:
+            yield
+        finally:
+            held.truncate(0)  # or it would be shown after an exception

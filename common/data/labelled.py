@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import InputError, shortened
-from common.data import dataset, duplicates, folders, images, splits
+from common.data import dataset, folders, images, splits
 from common.data.dataset import Samples
 
 MAX_NAMED = 12  # classes in a message
@@ -61,7 +61,7 @@ def _parts(source, class_names, image_size, cache_dir):
         def read():
             images.need_memory(len(labels), image_size, "--data")
             resized = images.resize_all(pixels, image_size)
-            return resized, labels, duplicates.digests(pixels), np.full(len(labels), None, object)
+            return resized, labels, images.digests(pixels), np.full(len(labels), None, object)
 
         return read
 

@@ -9,7 +9,7 @@ import hashlib
 import numpy as np
 
 from common.cli import InputError, shortened
-from common.data import duplicates
+from common.data import images
 
 TEST_FRACTION = 0.2
 
@@ -37,7 +37,7 @@ def hold_out(samples, part, share, class_names, flag):
 
 def fingerprint(class_names, *parts):
     """A hash of labelled images, `Samples`, whatever their order, their split and their files' names."""
-    digests = [duplicates.digests(part.images) if part.digests is None else part.digests for part in parts]
+    digests = [images.digests(part.images) if part.digests is None else part.digests for part in parts]
     digests, labels = np.concatenate(digests), np.concatenate([part.labels for part in parts])
     order = np.lexsort((labels, digests))
     content = digests[order].tobytes() + labels[order].tobytes() + "/".join(class_names).encode()

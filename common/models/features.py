@@ -17,8 +17,9 @@ import keras
 import numpy as np
 
 from common import backend
-from common.data import augment, duplicates
+from common.data import augment
 from common.data.dataset import Samples
+from common.data.images import digests
 from common.models import feature_file
 from common.models.inference import ForwardPass
 
@@ -48,8 +49,8 @@ class Images:
 
     def __init__(self, parts):
         self._parts, self._starts = parts, np.cumsum([0, *map(len, parts)])
-        digests = np.concatenate([duplicates.digests(part) for part in parts])
-        self.digests, self._first, self._inverse = np.unique(digests, return_index=True, return_inverse=True)
+        hashes = np.concatenate([digests(part) for part in parts])
+        self.digests, self._first, self._inverse = np.unique(hashes, return_index=True, return_inverse=True)
 
     def __len__(self):
         return self._starts[-1]

@@ -1,47 +1,48 @@
 import hashlib
+import os
 import pickle
 import socket
 import tarfile
 
 import numpy as np
 import pytest
+from contract import check_line, little_memory
 from images import load
+from makers import batch, make_batches
 
 from common import cli
 from common.data import cifar10, downloads
 
-
-def python_version(folder, num_each=20, as_python_2=True):
-    """A small CIFAR-10 in its python version; returns its train images and labels in order."""
-    random = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    images, labels = [], []
-    for name in cifar10.TRAIN_FILES + cifar10.TEST_FILES:
-        some = random.integers(0, 256, (num_each, 32, 32, 3), np.uint8)
-        some_labels = [int(label) for label in np.arange(num_each) % 10]
-        planes = some.transpose(0, 3, 1, 2).reshape(num_each, -1)
-        batch = {"data": planes, "labels": some_labels, "filenames": ["x.png"] * num_each, "batch_label": name}
-        if as_python_2:
-            batch = {key.encode(): value for key, value in batch.items()}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
-        if name in cifar10.TRAIN_FILES:
-            images.append(some)
-            labels += some_labels
-    return np.concatenate(images), labels
+MARKER = "executed"
 
 
-@pytest.mark.parametrize("as_python_2", [True, False])
-def test_python_version_folder_and_archive(tmp_path, as_python_2):
-    folder = tmp_path / "cifar-10-batches-py"
-    images, labels = python_version(folder, as_python_2=as_python_2)
-    archive = tmp_path / "cifar-10-python.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, folder.name)
-    for source in (folder, archive):
-        (pixels, numbers), (test_images, _) = cifar10.read(source)
-        assert np.array_equal(pixels, images) and numbers.tolist() == labels and len(test_images) == 20
-        loaded = load(source, tmp_path)
-        assert len(loaded.train) + len(loaded.val) == 100 and loaded.class_names == cifar10.CLASS_NAMES
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """A small archive whose hash is the one that is asked for."""
+    make_batches(tmp_path / "unpacked")
+    path = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(tmp_path / "unpacked", "cifar-10-batches-py")
+    monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    return path
+
+
+def test_a_folder_is_read_in_the_order_of_its_batches(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 32, 32, 3), np.uint8)
+    pickles = [batch([n, 0, 9, n], planes.transpose(0, 3, 1, 2).reshape(4, -1), n=n) for n, planes in enumerate(images)]
+    folder = make_batches(tmp_path / "batches", **dict(zip(cifar10.BATCHES, pickles, strict=True)))
+    (train, labels), (test, test_labels) = cifar10.read(folder)
+    assert np.array_equal(train, images[:5].reshape(20, 32, 32, 3)) and np.array_equal(test, images[5])
+    assert labels.tolist() == [label for n in range(5) for label in (n, 0, 9, n)] and test_labels.tolist() == [5, 0, 9, 5]
+    assert train.flags.c_contiguous and (train.dtype, labels.dtype) == (np.uint8, np.int64)
+
+
+def test_an_archive_is_read_as_its_folder_if_it_has_the_published_hash(tmp_path, archive):
+    for folder, packed in zip(cifar10.read(tmp_path / "unpacked"), cifar10.read(archive), strict=True):
+        assert all(map(np.array_equal, folder, packed))
+    archive.write_bytes(archive.read_bytes() + b"\0")
+    with pytest.raises(cli.InputError, match=f"--data {archive} has not the SHA-256.*give its unpacked folder"):
+        load(archive, tmp_path)
 
 
 def test_classes_are_in_the_order_of_their_labels():
@@ -49,60 +50,73 @@ def test_classes_are_in_the_order_of_their_labels():
     assert tuple(names.split()) == cifar10.CLASS_NAMES
 
 
-class Attack:
+class Calls:
+    """Pickled, it asks for a function to be called."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
     def __reduce__(self):
-        return (exec, ("import pathlib; pathlib.Path('executed').touch()",))
+        return self.call
 
 
-NOT_A_BATCH = [
-    pickle.dumps(Attack()),
-    pickle.dumps({"data": 1, "labels": [0]}),
-    pickle.dumps([]),
-    pickle.dumps(5),
-    b"",
-    b"text",
-]
+EXEC = Calls(exec, f"open({MARKER!r}, 'w')")
+DAMAGED = {  # what data_batch_2 holds instead
+    "nothing": b"",
+    "text": b"hello",
+    "half a pickle": batch()[: len(batch()) // 2],
+    "a pickle without its end": batch()[:-1],
+    "a number": pickle.dumps(5),
+    "a list": pickle.dumps([]),
+    "no data": pickle.dumps({b"labels": [0]}, 3),
+    "no labels": pickle.dumps({b"data": np.zeros((4, 3072), np.uint8)}, 3),
+    "labels of 100 classes": batch([0, 1, 2, 99]),
+    "negative labels": batch([0, 1, 2, -1]),
+    "labels as strings": batch(["0", "1", "2", "3"]),
+    "labels as fractions": batch([0.5, 1, 2, 3]),
+    "truths as labels": batch([True, False, True, True]),
+    "nested labels": batch([[0], [1], [2], [3]]),
+    "labels of 400 digits": batch([10**399, 1, 2, 3]),
+    "too few labels": batch([0]),
+    "images as fractions": batch(data=np.zeros((4, 3072))),
+    "images of another size": batch(data=np.zeros((4, 1024), np.uint8)),
+    "images as text": batch(data=["x"] * 4),
+    "no images": batch([], np.zeros((0, 3072), np.uint8)),
+    "a call of os.system": pickle.dumps(Calls(os.system, f"touch {MARKER}")),
+    "a call of exec": pickle.dumps(EXEC),
+    "a call of exec, protocol 0": pickle.dumps(EXEC, protocol=0),
+    "a call of open": pickle.dumps(Calls(open, MARKER, "w")),
+    "a call of numpy.load": b"cnumpy\nload\n(X\x01\x00\x00\x00xtR.",
+    "a call hidden in the labels": batch([EXEC]),
+    "a call hidden in the data": batch(data=EXEC),
+    "a call beside them": batch(more=EXEC),
+    "an encoding to look up": b"c_codecs\nencode\n(X\x01\x00\x00\x00xX\x04\x00\x00\x00zlibtR.",
+    "an object by its persistent name": b"\x80\x02X\x01\x00\x00\x00xQ.",
+    "a registered extension": b"\x80\x02\x82\x01.",
+    "lists nested 100,000 deep": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "bytes of a declared 4 EiB": b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"x.",
+    "an array of a declared 4 TiB": pickle.dumps(Calls(np._core.multiarray._reconstruct, np.ndarray, (2**42,), b"B"), 3),
+}
 
 
-@pytest.mark.parametrize("content", NOT_A_BATCH)
-def test_python_version_executes_nothing_and_says_what_is_wrong(tmp_path, monkeypatch, content):
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_batch_that_is_none_is_refused_and_nothing_in_it_executed(tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
-    python_version(tmp_path / "batches")
-    (tmp_path / "batches" / "data_batch_3").write_bytes(content)
-    with pytest.raises(cli.InputError, match="python version"):
-        load(tmp_path / "batches", tmp_path)
-    assert not (tmp_path / "executed").exists()
+    folder = make_batches(tmp_path / "batches", data_batch_2=DAMAGED[case])
+    with pytest.raises(cli.InputError) as refused, little_memory():
+        cifar10.read(folder)
+    check_line(f"{cli.one_line(refused.value)}\n", f"--data {folder} is not CIFAR-10's python version")
+    assert not (tmp_path / MARKER).exists()
 
 
-@pytest.mark.parametrize("kind", [set, frozenset])
-def test_a_set_is_refused_since_its_items_would_be_hashed(tmp_path, kind):
-    python_version(tmp_path / "batches")
-    batch = pickle.loads((tmp_path / "batches" / "data_batch_2").read_bytes())
-    (tmp_path / "batches" / "data_batch_2").write_bytes(pickle.dumps(batch | {"more": kind([1, 2])}, protocol=4))
-    with pytest.raises(cli.InputError, match="asks for builtins.set, which is not data"):
-        cifar10.read(tmp_path / "batches")
+def test_the_pickle_would_have_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(DAMAGED["a call of exec"])
+    assert (tmp_path / MARKER).exists()
 
 
-def test_damaged_archive_and_missing_batch(tmp_path):
-    python_version(tmp_path / "batches")
-    archive = tmp_path / "cifar-10-python.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(tmp_path / "batches", "batches")
-    archive.write_bytes(archive.read_bytes()[:-3000])
-    with pytest.raises(cli.InputError, match="damaged"):
-        load(archive, tmp_path)
-    (tmp_path / "batches" / "data_batch_5").unlink()
-    with pytest.raises(cli.InputError, match="data_batch_5 is missing"):
-        load(tmp_path / "batches", tmp_path)
-
-
-def test_download_goes_through_keras_and_keeps_a_users_file(tmp_path, monkeypatch):
-    python_version(tmp_path / "cifar-10-batches-py")
-    archive = tmp_path / "upstream.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(tmp_path / "cifar-10-batches-py", "cifar-10-batches-py")
+def test_download_goes_through_keras_and_keeps_a_users_file(tmp_path, archive, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
     cached = tmp_path / "keras" / "datasets" / cifar10.KERAS_NAME
     cached.parent.mkdir(parents=True)
     cached.write_text("a user's file")
@@ -111,20 +125,19 @@ def test_download_goes_through_keras_and_keeps_a_users_file(tmp_path, monkeypatc
     with pytest.raises(cli.InputError, match="--data digits.*--data PATH") as failed:
         load("cifar10", tmp_path)
     assert str(cached) in str(failed.value) and "\n" not in str(failed.value)
-    assert cached.read_text() == "a user's file"
 
     wrong = tmp_path / "wrong.tar.gz"
     wrong.write_text("not the archive")
     monkeypatch.setattr(cifar10, "ORIGIN", wrong.as_uri())
     with pytest.raises(cli.InputError, match="hash"):
         load("cifar10", tmp_path)
-    assert [file.name for file in cached.parent.iterdir()] == [cached.name]
+    assert [file.name for file in cached.parent.iterdir()] == [cached.name] and cached.read_text() == "a user's file"
 
     monkeypatch.setattr(cifar10, "ORIGIN", archive.as_uri())
-    assert len(load("cifar10", tmp_path).test) == 20
+    assert len(load("cifar10", tmp_path, validation_split=0).test) == 4
     assert cached.read_bytes() == archive.read_bytes()
     monkeypatch.setattr(cifar10, "ORIGIN", "file:///nowhere")  # from now on it is there
-    assert len(load("cifar10", tmp_path).test) == 20
+    assert len(load("cifar10", tmp_path, validation_split=0).test) == 4
 
 
 def test_a_server_that_never_answers_is_given_up_and_later_connections_are_as_before(tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ import shutil
 import stat
 import struct
 import sys
-import tarfile
 import types
 import zlib
 from pathlib import Path
@@ -113,15 +112,26 @@ def make_pictures(root, classes=("cat", "dog", "fox"), count=12, parts=("train",
     return root
 
 
+class _Python2(pickle._Pickler):
+    """Writes bytes as Python 2, which made CIFAR-10's files, wrote its strings."""
+
+    def _save_bytes(self, content):
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+
+    dispatch = pickle._Pickler.dispatch | {bytes: _save_bytes}
+
+
 def batch(labels=(0, 1, 2, 3), data=None, **others):
     """A batch of CIFAR-10's python version, pickled."""
-    data = np.zeros((4, 3072), np.uint8) if data is None else data
-    return pickle.dumps({"data": data, "labels": list(labels), **others}, protocol=2)
+    data, file = np.zeros((4, 3072), np.uint8) if data is None else data, io.BytesIO()
+    named = {"data": data, "labels": list(labels), **others}
+    _Python2(file, protocol=2).dump({name.encode(): value for name, value in named.items()})
+    return file.getvalue().replace(b"numpy._core", b"numpy.core")  # as NumPy 1 called it
 
 
 def batches(**changes):
     """The six batches by name; `changes` replace some, or leave them out where they are None."""
-    whole = dict.fromkeys(cifar10.TRAIN_FILES + cifar10.TEST_FILES, batch()) | changes
+    whole = dict.fromkeys(cifar10.BATCHES, batch()) | changes
     return {name: content for name, content in whole.items() if content is not None}
 
 
@@ -131,17 +141,6 @@ def make_batches(folder, **changes):
     for name, content in batches(**changes).items():
         (folder / name).write_bytes(content)
     return folder
-
-
-def make_archive(path, members=None, mode="w:gz", prefix="cifar-10-batches-py/"):
-    """The python version's archive; `members` are more TarInfos, with their content, at its end."""
-    with tarfile.open(path, mode) as tar:
-        for name, content in {**batches(), **(members or {})}.items():
-            info = content[0] if isinstance(content, tuple) else tarfile.TarInfo(prefix + name)
-            content = content[1] if isinstance(content, tuple) else content
-            info.size = info.size or len(content)
-            tar.addfile(info, io.BytesIO(content) if content else None)
-    return path
 
 
 def make_finished(folder, experiment="resnet152v2", name="control", **changes):

@@ -72,9 +72,6 @@ ROUNDED = {
     "JPEG with bytes after its end": ("jpg", JPEG + bytes(500)),
     "JPEG with a film after its end": ("jpg", JPEG + np.random.default_rng(0).bytes(2**20) + b"\xff\xda\0"),
     "JPEG with 65 bytes before its end": ("jpg", JPEG[:-2] + b"\x55" * 65 + JPEG[-2:]),
-    "JPEG with fill bytes before its end": ("jpg", JPEG[:-2] + b"\xff" * 9 + JPEG[-2:]),
-    "JPEG with fill bytes before each table": ("jpg", JPEG.replace(b"\xff\xdb", b"\xff\xff\xff\xdb")),
-    "JPEG with fill bytes before its scan": ("jpg", JPEG.replace(b"\xff\xda", b"\xff\xff\xda")),
     "WebP": ("webp", encoded("webp", RGB)),
 }
 

@@ -17,7 +17,7 @@ from support import check_evaluation, small_backbone
 import evaluate
 import train_vgg19
 from common import cli, files
-from common.data import duplicates, images, splits
+from common.data import images, splits
 from common.models import backbones
 
 PUBLISHED = Path(__file__).parents[2] / "plots" / "results" / "vgg19" / "control"
@@ -186,7 +186,7 @@ def test_no_image_that_was_trained_on_is_scored_after_the_data_have_changed(run,
     change(tmp_path / "data")
     out = told_of(call, run, "--output-dir", "out")
     scored = [images.read_image(row["path"]) for row in files.read_csv(tmp_path / "out" / "predictions.csv")]
-    assert len(scored) > 10 and not set(duplicates.digests(np.stack(scored))) & set(train)
+    assert len(scored) > 10 and not set(images.digests(np.stack(scored))) & set(train)
     is_same = (tmp_path / "data" / "red" / "z.png").exists()  # renamed only
     assert ("These are the run's own test images." if is_same else "none of these was trained on.") in out
 
