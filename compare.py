@@ -25,8 +25,11 @@ import os
 import sys
 from pathlib import Path
 
-from common import cli, files, flags, runs
+from common import backend, cli, files, flags, runs
 from common.results import comparison, paired, records, tables
+
+curves = backend.lazy("common.figures.curves")
+comparison_page = backend.lazy("common.results.comparison_page")
 
 
 def parse_args(argv=None):
@@ -98,8 +101,6 @@ def paired_test(first, second):
 
 def draw(rows, path):
     """Draw the val curves, each experiment's in panels of their own. Returns the path, or None without epochs with val."""
-    from common.figures import curves
-
     groups = {}
     for row in rows:
         group = groups.setdefault(row.first.results["experiment"], {})
@@ -134,8 +135,6 @@ def main(argv=None):
     if not args.no_figure:
         cli.tell("", figure or "No curves: none of these models has epochs with a val part.", file=remarks)
     if args.html:
-        from common.results import comparison_page
-
         comparison_page.write(args.html, rows, summaries, figure, skipped)
         cli.tell("", args.html, file=remarks)
     return summaries

@@ -24,6 +24,13 @@ from pathlib import Path
 from common import backend, cli, files, flags
 from common.results import finished, tables
 
+dataset = backend.lazy("common.data.dataset")
+labelled = backend.lazy("common.data.labelled")
+metrics = backend.lazy("common.results.metrics")
+predicting = backend.lazy("common.results.predictions")
+scoring = backend.lazy("common.results.scoring")
+splits = backend.lazy("common.data.splits")
+
 MAX_MATRIX = 12  # classes of a confusion matrix that a terminal can show
 
 
@@ -67,8 +74,6 @@ def own_data(run):
 
 def is_data_of(run, source):
     """Whether `--data SOURCE` is where a run's data were, changed or not. The data of a run from elsewhere go by their name."""
-    from common.data import dataset
-
     own = run.recorded("args.json", "data")
     if own and not {own, source} & {"cifar10", "digits"} and files.kind(own, "--data"):
         return os.path.realpath(own) == os.path.realpath(source)
@@ -77,8 +82,6 @@ def is_data_of(run, source):
 
 def load_images(args, run, image_size):
     """The Labelled images that the flags ask for, with the model's class numbers, and notes on what differs."""
-    from common.data import dataset, labelled
-
     source = args.data or own_data(run)
     class_names = dataset.class_names(source, at_least=1)
     labelled.check_classes(class_names, run.class_names)
@@ -90,8 +93,6 @@ def load_images(args, run, image_size):
 
 def compared(results, images, is_own):
     """A line on whether Labelled images are the test images of a run, by its `results`."""
-    from common.data import splits
-
     if results.get("test_images") == splits.fingerprint(results["class_names"], images.samples):
         return "These are the run's own test images."
     if is_own:
@@ -127,9 +128,6 @@ def tell_scores(run, results, matrix, file):
 
 def score(args, run, model, images):
     """The Predictions for the images, the scores, a dict, and a function that makes the maps of the features."""
-    from common.results import metrics, scoring
-    from common.results.predictions import Predictions
-
     try:
         with run.blamed():
             scored, inputs, batch_size = scoring.as_scored(model, images.samples, run.results, args.cache_dir)
@@ -140,7 +138,7 @@ def score(args, run, model, images):
     if abs(probabilities.sum(axis=1) - 1).max() > 0.01:
         raise cli.InputError(f"the outputs of {run.path} don't sum to 1, so they are no probabilities; give another model")
     paths = None if images.paths[0] is None else tuple(images.paths)
-    predictions = Predictions(images.samples, run.class_names, probabilities, paths)
+    predictions = predicting.Predictions(images.samples, run.class_names, probabilities, paths)
     by_class = metrics.by_class(images.samples.labels, predictions.predicted, run.class_names)
     results = {
         "images": len(images.samples),

@@ -18,6 +18,12 @@ from pathlib import Path
 from common import backend, cli, files, flags
 from common.results import finished
 
+np = backend.lazy("numpy")
+dataset = backend.lazy("common.data.dataset")
+exports = backend.lazy("common.models.exports")
+images = backend.lazy("common.data.images")
+scoring = backend.lazy("common.results.scoring")
+
 FORMATS = {  # the file's or the folder's name, and what writes and runs it beside TensorFlow
     "onnx": ("model.onnx", ("onnx", "onnxruntime", "tf2onnx")),
     "saved_model": ("saved_model", ()),
@@ -66,9 +72,6 @@ def find_target(args, model_path):
 
 def make_images(image_size):
     """Images `(NUM_IMAGES, image_size, image_size, 3)` uint8: scans of digits, with noise in all channels."""
-    import numpy as np
-
-    from common.data import dataset, images
 
     scans = images.resize_all(dataset.read_digits()[0][:NUM_IMAGES], image_size)
     noise = np.random.default_rng(0).integers(-64, 65, scans.shape)
@@ -80,8 +83,6 @@ def largest_difference(run, images, expected):
 
     NaN where one is NaN. Raises ValueError for outputs of another shape or dtype.
     """
-    import numpy as np
-
     differences = []
     for size in BATCH_SIZES:
         outputs = run(images[:size])
@@ -93,9 +94,6 @@ def largest_difference(run, images, expected):
 
 def export(model, target, args, class_names):
     """Write a model and run what was written; returns the largest difference. Raises ExportError, and then leaves no file."""
-    from common.models import exports
-    from common.results import scoring
-
     exports.compute_exactly()
     images = make_images(model.input_shape[1])
     if not exports.is_float32(model):

@@ -18,9 +18,13 @@ import itertools
 import sys
 from pathlib import Path
 
-from common import cli, flags
+from common import backend, cli, flags
 from common.data import images, paths
 from common.results import finished, printing
+
+inference = backend.lazy("common.models.inference")
+np = backend.lazy("numpy")
+tqdm = backend.lazy("tqdm")
 
 STDIN = "-"
 BATCH_SIZE = 32  # a backbone at 224x224 takes a GiB for as many
@@ -59,7 +63,6 @@ def find_images(arguments, remarks):
 
 def batches(pictures, remarks):
     """Yield the paths and the images of up to BATCH_SIZE pictures that could be read."""
-    import numpy as np
 
     def readable():
         for picture in pictures:
@@ -80,22 +83,18 @@ def predict(run, model, found, total, remarks):
 
     Where `model` is None it is loaded when an image could be read.
     """
-    import numpy as np
-    from tqdm import tqdm
-
     image_size = run.results["image_size"] if run.results else model.input_shape[1]
     with (
         images.reading_ahead(found, image_size) as pictures,
-        tqdm(pictures, total=total, unit=" images", leave=False, disable=sys.stdout.isatty() or None) as bar,
+        tqdm.tqdm(pictures, total=total, unit=" images", leave=False, disable=sys.stdout.isatty() or None) as bar,
     ):
         read = batches(bar, remarks)
         first = next(read, None)
         if first is None:
             return
         model = model or run.load()
-        from common.models.inference import ForwardPass
 
-        forward = ForwardPass(model, len(first[0]))  # if it is smaller than BATCH_SIZE, there is no other
+        forward = inference.ForwardPass(model, len(first[0]))  # if it is smaller than BATCH_SIZE, there is no other
         named, read = itertools.tee(itertools.chain([first], read))
         with run.blamed():
             for outputs, (names, _) in zip(forward.over(pixels for _, pixels in read), named, strict=False):

@@ -27,6 +27,11 @@ from common.training.experiment import Experiment
 from common.training.job import Job
 from common.training.run import Run
 
+keras = backend.lazy("keras")
+callbacks = backend.lazy("common.training.callbacks")
+inference = backend.lazy("common.models.inference")
+studies = backend.lazy("common.results.study")
+
 MODELS = {
     "a": "A from scratch",
     "b-scratch": "B from scratch",
@@ -64,27 +69,23 @@ def parse_args(argv=None):
 
 def build_convolutions(image_size):
     """The document's four convolutions: images `(image_size, image_size, 3)`, 0 to 255, to flat features."""
-    from keras import Input, Sequential, layers
-
-    model = Sequential([Input((image_size, image_size, 3)), layers.Rescaling(1 / 255)], name="convolutions")
+    model = keras.Sequential([keras.Input((image_size, image_size, 3)), keras.layers.Rescaling(1 / 255)], name="convolutions")
     for _ in range(2):
-        model.add(layers.Conv2D(32, 3, padding="same", activation="relu"))
-        model.add(layers.Conv2D(64, 3, padding="same", activation="relu"))
-        model.add(layers.MaxPooling2D())
-    model.add(layers.Flatten())
+        model.add(keras.layers.Conv2D(32, 3, padding="same", activation="relu"))
+        model.add(keras.layers.Conv2D(64, 3, padding="same", activation="relu"))
+        model.add(keras.layers.MaxPooling2D())
+    model.add(keras.layers.Flatten())
     return model
 
 
 def build_head(num_features, num_classes, dropout_rate):
     """The document's two fully connected layers: flat features to class probabilities."""
-    from keras import Input, Sequential, layers
-
-    return Sequential(
+    return keras.Sequential(
         [
-            Input((num_features,)),
-            layers.Dense(128, activation="relu", name="fc1"),
-            layers.Dropout(dropout_rate),
-            layers.Dense(num_classes, activation="softmax", dtype="float32", name="last_fc"),
+            keras.Input((num_features,)),
+            keras.layers.Dense(128, activation="relu", name="fc1"),
+            keras.layers.Dropout(dropout_rate),
+            keras.layers.Dense(num_classes, activation="softmax", dtype="float32", name="last_fc"),
         ],
         name="head",
     )
@@ -92,25 +93,19 @@ def build_head(num_features, num_classes, dropout_rate):
 
 def join(convolutions, head):
     """The whole CNN: images to class probabilities."""
-    from keras import Input, Sequential
-
-    return Sequential([Input(convolutions.input_shape[1:]), convolutions, *head.layers])
+    return keras.Sequential([keras.Input(convolutions.input_shape[1:]), convolutions, *head.layers])
 
 
 def extract(convolutions, dataset):
     """The data set with the convolutions' features `(n, num_features)` in place of its images."""
-    from common.models.inference import ForwardPass
-
-    forward = ForwardPass(convolutions, batch_size=256)
+    forward = inference.ForwardPass(convolutions, batch_size=256)
     parts = {name: part for name in ("train", "val", "test") if len(part := getattr(dataset, name))}  # val may be empty
     return replace(dataset, **{name: data.Samples(forward(part.images), part.labels) for name, part in parts.items()})
 
 
 def compile_model(model, learning_rate, optimizer="adam", momentum=0.0, weight_decay=0.0):
     """Optimizer, cross-entropy, accuracy. Keras's jit_compile="auto" is right: off on a CPU, where it is slower, else on."""
-    from keras.optimizers import SGD, Adam
-
-    build = functools.partial(SGD, momentum=momentum) if optimizer == "sgd" else Adam
+    build = functools.partial(keras.optimizers.SGD, momentum=momentum) if optimizer == "sgd" else keras.optimizers.Adam
     optimizer = build(learning_rate, weight_decay=weight_decay or None)
     model.compile(optimizer, loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
 
@@ -120,10 +115,6 @@ def fit(run, job, model, dataset):
 
     A published model is scored on test after every epoch, for the document's curves: nothing is chosen by it.
     """
-    from keras.callbacks import LambdaCallback
-
-    from common.training.callbacks import BestEpoch
-
     args, test, epochs = run.args, dataset.test, run.epochs(run.args.epochs)
 
     def score_test(epoch, logs):
@@ -131,10 +122,10 @@ def fit(run, job, model, dataset):
 
     cli.tell("", f"{MODELS[job.name]}, {job.samples:,} images, seed {job.seed}")
     compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)
-    chosen = [LambdaCallback(on_epoch_end=score_test)] if job.is_published else []
+    chosen = [keras.callbacks.LambdaCallback(on_epoch_end=score_test)] if job.is_published else []
     val = dataset.val if job.has_all and len(dataset.val) else None
     if val:
-        chosen.append(BestEpoch(patience=epochs))
+        chosen.append(callbacks.BestEpoch(patience=epochs))
     batches = run.batches(dataset.train, passes=job.passes(args, MIN_STEPS), seed=job.seed)
     run.fit(job.phase, model, batches, val, epochs=epochs, callbacks=chosen)
 
@@ -204,9 +195,7 @@ def train_seed(run, study, a, b, sizes, seed):
 
 def train(run, a, b, sizes):
     """Train everything with every seed, and report it."""
-    from common.results.study import Study
-
-    study, seeds = Study(run, MODELS, HEADLINE), range(run.args.seed, run.args.seed + run.args.seeds)
+    study, seeds = studies.Study(run, MODELS, HEADLINE), range(run.args.seed, run.args.seed + run.args.seeds)
     study.collect(point for seed in seeds for point in train_seed(run, study, a, b, sizes, seed))
     return study.finish(f"Test accuracy on {', '.join(b.class_names)} by number of training images")
 

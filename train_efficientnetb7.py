@@ -25,9 +25,19 @@ from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
-from common.training import folder, logistic, resume
+from common.training import folder, resume
 from common.training.experiment import Experiment
 from common.training.run import Run
+
+keras = backend.lazy("keras")
+backbones = backend.lazy("common.models.backbones")
+callbacks = backend.lazy("common.training.callbacks")
+inputs = backend.lazy("common.models.inputs")
+report = backend.lazy("common.results.report")
+schedules = backend.lazy("common.training.schedules")
+sweep = backend.lazy("common.results.sweep")
+np = backend.lazy("numpy")
+upscale = backend.lazy("common.models.upscale")
 
 BASES = {"efficientnetb7": "EfficientNetB7", "efficientnet-lite0": "EfficientNet-Lite0"}
 
@@ -52,118 +62,77 @@ def parse_args(argv=None):
 
 def preprocess_data(X, Y):  # noqa: N803  the document's names
     """CIFAR-10 for the saved model: images `(m, 32, 32, 3)`, 0 to 255, to float32; labels `(m,)` or `(m, 1)` to one-hot."""
-    import keras
-    import numpy as np
-
     return np.asarray(X, np.float32), keras.utils.to_categorical(Y, 10)
 
 
 def build_extractor(args, weights, image_shape):
     """Images of `image_shape`, 0 to 255, to 2,560 features, 1,280 of Lite0: resized, the backbone, average pooling."""
-    from keras import Input, Model, layers
-
-    from common.models import backbones, upscale
-
-    x = inputs = Input(image_shape)
+    x = images = keras.Input(image_shape)
     image_size = image_shape[0] if args.no_resize else args.image_size
     if not args.no_resize:
-        x = upscale.upscale(inputs, image_size, args.interpolation)
+        x = upscale.upscale(images, image_size, args.interpolation)
     backbone = backbones.build(args.base, image_size, weights, seed=args.seed, unfreeze_last=args.unfreeze_last)
-    return Model(inputs, layers.GlobalAveragePooling2D()(backbone(x)))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(backbone(x)))
 
 
 def build_head(num_features, num_classes, dropout_rate):
     """The document's new top: features to class probabilities."""
-    from keras import Input, Sequential, layers
-
-    return Sequential(
-        [
-            Input((num_features,)),
-            layers.BatchNormalization(momentum=0.9),  # with .99 its statistics lag behind for hundreds of steps
-            layers.Dropout(dropout_rate),
-            layers.Dense(256, activation="relu"),
-            layers.Dense(num_classes, activation="softmax", dtype="float32"),
-        ],
-        name="head",
-    )
+    layers = [
+        keras.Input((num_features,)),
+        keras.layers.BatchNormalization(momentum=0.9),  # with .99 its statistics lag behind for hundreds of steps
+        keras.layers.Dropout(dropout_rate),
+        keras.layers.Dense(256, activation="relu"),
+        keras.layers.Dense(num_classes, activation="softmax", dtype="float32"),
+    ]
+    return keras.Sequential(layers, name="head")
 
 
 def compile_model(model, learning_rate, optimizer="adam", momentum=0.0, weight_decay=0.0):
-    from keras.optimizers import SGD, Adam
-
-    build = functools.partial(SGD, momentum=momentum) if optimizer == "sgd" else Adam
+    build = functools.partial(keras.optimizers.SGD, momentum=momentum) if optimizer == "sgd" else keras.optimizers.Adam
     optimizer = build(learning_rate, weight_decay=weight_decay or None)
     model.compile(optimizer, loss="categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def with_lambda(args, model):
     """The document's model: the same layers with a Lambda in front that resizes, as cifar10.h5 has it."""
-    from keras import Input, Model, layers
-
-    from common.models import upscale
-
     if args.no_resize:
         return model
-    x = inputs = Input(model.input_shape[1:])
+    x = images = keras.Input(model.input_shape[1:])
     size = {"size": args.image_size, "interpolation": args.interpolation}
-    resize = layers.Lambda(upscale.upscale, arguments=size, dtype="float32", name="resize")
+    resize = keras.layers.Lambda(upscale.upscale, arguments=size, dtype="float32", name="resize")
     for layer in (resize, *model.layers[-3:]):  # and the backbone, pooling, the head
         x = layer(x)
-    return Model(inputs, x)
-
-
-def train_point(run, point, phase, extractor, inputs, augmentation):
-    """Train one combination `(learning rate, dropout rate)`; returns the whole model and the part of it that was trained."""
-    from keras import Model
-
-    from common.training import schedules
-    from common.training.callbacks import BestEpoch
-
-    args, num_classes, (learning_rate, dropout) = run.args, len(inputs.class_names), point
-    through_backbone = args.no_cache or args.unfreeze_last
-    backend.set_seed(args.seed, "head")  # every combination starts from the same weights
-    head = build_head(extractor.output_shape[-1], num_classes, dropout)
-    model = Model(extractor.input, head(extractor.output))
-    trained, augmentation = (model, augmentation) if through_backbone else (head, None)
-    batches = run.batches(inputs.train.one_hot(num_classes, args.smoothing), augmentation=augmentation)
-    epochs, steps = run.epochs(args.epochs), len(batches)
-    if args.schedule == "cosine":
-        learning_rate = schedules.cosine(learning_rate, epochs * steps, args.warmup_epochs * steps)
-    compile_model(trained, learning_rate, args.optimizer, args.momentum, args.weight_decay)
-    keep_best = BestEpoch(args.patience)
-    val = inputs.val.one_hot(num_classes)
-    run.fit(phase, trained, batches, val, epochs=epochs, callbacks=[keep_best])
-    return model, trained
+    return keras.Model(images, x)
 
 
 def train(run, dataset, weights):
-    from keras import Model
-
-    from common.models import features
-    from common.results import report, sweep
-
     args, image_shape, num_classes = run.args, dataset.test.images.shape[1:], len(dataset.class_names)
-    augmentation = augment.flip_shift_and_rotate if args.augment and args.head == "document" else None
+    augmentation, epochs = augment.flip_shift_and_rotate if args.augment else None, run.epochs(args.epochs)
     extractor = build_extractor(args, weights, image_shape)
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
-    inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)  # one pass, for all combinations
+    fed = inputs.Inputs(extractor, dataset, args, augmentation)  # features: one pass, for all combinations
+    train_samples, val = fed.train.one_hot(num_classes, args.smoothing), fed.val.one_hot(num_classes)
 
-    def train_next(point, phase):
-        fresh = build_extractor(args, weights, image_shape) if args.unfreeze_last else extractor  # training changes it
-        return train_point(run, point, phase, fresh, inputs, augmentation)
+    combinations = sweep.Sweep(run)
+    for learning_rate, dropout in combinations.points(args.lr, args.dropout):
+        with combinations.trying(learning_rate, dropout) as phase:
+            if args.unfreeze_last:
+                fed.extractor = build_extractor(args, weights, image_shape)  # training changes it
+            backend.set_seed(args.seed, "head")  # every combination starts from the same weights
+            model, trained = fed.join(build_head(extractor.output_shape[-1], num_classes, dropout))
+            batches = run.batches(train_samples, augmentation=fed.augmentation)
+            rate, steps = learning_rate, len(batches)
+            if args.schedule == "cosine":
+                rate = schedules.cosine(learning_rate, epochs * steps, args.warmup_epochs * steps)
+            compile_model(trained, rate, args.optimizer, args.momentum, args.weight_decay)
+            keep_best = callbacks.BestEpoch(args.patience)
+            run.fit(phase, trained, batches, val, epochs=epochs, callbacks=[keep_best])
+            combinations.keep(phase, model)
 
-    if args.head == "logistic":
-        trained, phase, learning_rate = logistic.build_head(extractor.output_shape[-1], num_classes), logistic.PHASE, args.lr[0]
-        chosen = logistic.fit(run, inputs, trained)
-        model = Model(extractor.input, trained(extractor.output))
-    else:
-        (learning_rate, dropout), phase, (model, trained) = sweep.train_best(run, train_next)
-        chosen = {"learning_rate": learning_rate, "dropout": dropout}
-    scores = report.score(trained, inputs.test, features.batch_size(extractor))
+    phase, model, chosen = combinations.best()  # by val accuracy
     for saved in (model, document := with_lambda(args, model)):
-        compile_model(saved, learning_rate, args.optimizer, args.momentum, args.weight_decay)
-    extra, h5 = extraction | chosen, (document, "cifar10.h5")
-    return report.finish(run, model, dataset, [phase], scores=scores, extra=extra, h5=h5)
+        compile_model(saved, chosen["learning_rate"], args.optimizer, args.momentum, args.weight_decay)
+    return report.finish(run, model, dataset, [phase], inputs=fed, extra=chosen, h5=(document, "cifar10.h5"))
 
 
 def main(argv=None):
@@ -174,11 +143,11 @@ def main(argv=None):
     size = dataset.test.images.shape[1]
     if args.no_resize and size == args.image_size > 32:
         raise cli.InputError(f"--no-resize: the images are not squares of one size below {size}; leave it out")
-    is_documents = (args.base, args.head, args.unfreeze_last) == ("efficientnetb7", "document", 0)
+    is_documents = (args.base, args.unfreeze_last) == ("efficientnetb7", 0)
     kind, resized = "fine-tuned" if args.unfreeze_last else "frozen", ", not resized" * args.no_resize
     experiment = Experiment(
         name="efficientnetb7",
-        title=f"{kind} {BASES[args.base]}, {weights.label}{resized}{logistic.label(args)}",
+        title=f"{kind} {BASES[args.base]}, {weights.label}{resized}",
         weights=args.weights,
         documented=0.85 if not args.no_resize else 0.32 if size == 32 else None,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
@@ -192,4 +161,4 @@ def main(argv=None):
 if __name__ == "__main__":
     cli.run(main)
 else:
-    import common.models.upscale  # noqa: F401  registers the resize with Keras, so that load_model finds it in cifar10.h5
+    upscale.upscale  # noqa: B018  registers the resize with Keras, so that load_model finds it in cifar10.h5

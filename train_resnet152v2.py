@@ -18,9 +18,17 @@ from common import backend, cli, flags
 from common.data import augment, classes
 from common.data import dataset as data
 from common.models import weights as pretrained
-from common.training import folder, logistic, resume
+from common.training import folder, resume
 from common.training.experiment import Experiment
 from common.training.run import Run
+
+keras = backend.lazy("keras")
+backbones = backend.lazy("common.models.backbones")
+callbacks = backend.lazy("common.training.callbacks")
+inputs = backend.lazy("common.models.inputs")
+report = backend.lazy("common.results.report")
+schedules = backend.lazy("common.training.schedules")
+upscale = backend.lazy("common.models.upscale")
 
 
 def parse_args(argv=None):
@@ -48,75 +56,52 @@ def is_scenes(dataset):
 
 def build_extractor(args, weights, image_shape):
     """Images of `image_shape`, 0 to 255, to 2,048 features: upscaled, then ResNet152V2, then average pooling."""
-    from keras import Input, Model, layers
-
-    from common.models import backbones, upscale
-
-    inputs = Input(image_shape)
+    images = keras.Input(image_shape)
     backbone = backbones.build("resnet152v2", args.image_size, weights, seed=args.seed, unfreeze_last=args.unfreeze_last)
-    x = backbone(upscale.upscale(inputs, args.image_size, args.interpolation))
-    return Model(inputs, layers.GlobalAveragePooling2D()(x))
+    x = backbone(upscale.upscale(images, args.image_size, args.interpolation))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
 
 
 def build_head(num_features, num_classes, dropout_rate):
     """The original's head: features to class probabilities."""
-    from keras import Input, Sequential, layers
-
-    head = Sequential([Input((num_features,))], name="head")
+    head = keras.Sequential([keras.Input((num_features,))], name="head")
     for _ in range(2):
-        head.add(layers.Dense(512, activation="relu"))
-        head.add(layers.Dropout(dropout_rate))
-    head.add(layers.Dense(num_classes, activation="softmax", dtype="float32"))
+        head.add(keras.layers.Dense(512, activation="relu"))
+        head.add(keras.layers.Dropout(dropout_rate))
+    head.add(keras.layers.Dense(num_classes, activation="softmax", dtype="float32"))
     return head
 
 
 def compile_model(model, learning_rate, optimizer="adam", momentum=0.0, weight_decay=0.0):
-    from keras.optimizers import SGD, Adam
-
-    build = functools.partial(SGD, momentum=momentum) if optimizer == "sgd" else Adam
+    build = functools.partial(keras.optimizers.SGD, momentum=momentum) if optimizer == "sgd" else keras.optimizers.Adam
     optimizer = build(learning_rate, weight_decay=weight_decay or None)
     model.compile(optimizer, loss="categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def train(run, dataset, weights):
-    from keras import Model, callbacks
-
-    from common.models import features
-    from common.results import report
-    from common.training import schedules
-    from common.training.callbacks import BestEpoch
-
     args, epochs, num_classes = run.args, run.epochs(run.args.epochs), len(dataset.class_names)
-    augmentation = augment.flip_shift_and_zoom if args.augment and args.head == "document" else None
-    phase = "head" if args.head == "document" else logistic.PHASE
+    augmentation = augment.flip_shift_and_zoom if args.augment else None
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
-    if args.head == "logistic":
-        head = logistic.build_head(extractor.output_shape[-1], num_classes)
-    model = Model(extractor.input, head(extractor.output))
-    inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)  # or images: --no-cache
-    trained = head if extraction else model
+    fed = inputs.Inputs(extractor, dataset, args, augmentation)  # features: a frozen backbone runs once
+    model, trained = fed.join(head)
 
-    if args.head == "logistic":
-        extraction |= logistic.fit(run, inputs, head)
+    train_samples, val = fed.train.one_hot(num_classes, args.smoothing), fed.val.one_hot(num_classes)
+    batches = run.batches(train_samples, augmentation=fed.augmentation)
+    learning_rate, plateau = args.lr, []
+    if args.schedule == "cosine":
+        learning_rate = schedules.cosine(args.lr, epochs * len(batches), args.warmup_epochs * len(batches))
     else:
-        train_samples, val = inputs.train.one_hot(num_classes, args.smoothing), inputs.val.one_hot(num_classes)
-        batches = run.batches(train_samples, augmentation=None if extraction else augmentation)
-        learning_rate, chosen = args.lr, [BestEpoch(patience=epochs)]
-        if args.schedule == "cosine":
-            learning_rate = schedules.cosine(args.lr, epochs * len(batches), args.warmup_epochs * len(batches))
-        else:
-            factor, patience = args.lr_factor, args.lr_patience
-            plateau = callbacks.ReduceLROnPlateau("val_accuracy", factor=factor, patience=patience, min_lr=args.min_lr)
-            chosen.insert(0, plateau)
-        compile_model(trained, learning_rate, args.optimizer, args.momentum, args.weight_decay)
-        run.fit("head", trained, batches, val, epochs=epochs, callbacks=chosen)
+        settings = {"factor": args.lr_factor, "patience": args.lr_patience, "min_lr": args.min_lr}
+        plateau = [keras.callbacks.ReduceLROnPlateau("val_accuracy", **settings)]
+    compile_model(trained, learning_rate, args.optimizer, args.momentum, args.weight_decay)
+    keep_best = callbacks.BestEpoch(patience=epochs)
+    run.fit("head", trained, batches, val, epochs=epochs, callbacks=[*plateau, keep_best])
 
-    scores = report.score(trained, inputs.test, features.batch_size(extractor))
-    compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)
-    return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction)
+    compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)  # the head was trained alone
+    return report.finish(run, model, dataset, ["head"], inputs=fed)
 
 
 def main(argv=None):
@@ -126,11 +111,11 @@ def main(argv=None):
     dataset = data.load(args, upscaled_later=True)
     experiment = Experiment(
         name="resnet152v2",
-        title=f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {weights.label}{logistic.label(args)}",
+        title=f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {weights.label}",
         weights=args.weights,
         documented=0.7853,
         remark="val accuracy on 15 classes of scenes",
-        comparable=is_scenes(dataset) and weights.is_imagenet and args.head == "document",
+        comparable=is_scenes(dataset) and weights.is_imagenet,
         trained=weights.trained(args.unfreeze_last),
         matrix_file="heatmap.png",
     )

@@ -17,9 +17,16 @@ from common import backend, cli, flags
 from common.data import augment
 from common.data import dataset as data
 from common.models import weights as pretrained
-from common.training import folder, logistic, resume
+from common.training import folder, resume
 from common.training.experiment import Experiment
 from common.training.run import Run
+
+keras = backend.lazy("keras")
+backbones = backend.lazy("common.models.backbones")
+callbacks = backend.lazy("common.training.callbacks")
+inputs = backend.lazy("common.models.inputs")
+report = backend.lazy("common.results.report")
+upscale = backend.lazy("common.models.upscale")
 
 
 def parse_args(argv=None):
@@ -36,64 +43,39 @@ def parse_args(argv=None):
 
 def build_extractor(args, weights, image_shape):
     """Images of `image_shape`, 0 to 255, to 4,096 features: upscaled, then VGG19 to its second fully connected layer."""
-    from keras import Input, Model
-
-    from common.models import backbones, upscale
-
-    inputs = Input(image_shape)
+    images = keras.Input(image_shape)
     backbone = backbones.build("vgg19-fc2", args.image_size, weights, seed=args.seed)
-    return Model(inputs, backbone(upscale.upscale(inputs, args.image_size, args.interpolation)))
+    return keras.Model(images, backbone(upscale.upscale(images, args.image_size, args.interpolation)))
 
 
 def build_head(num_features, num_classes, dropout_rate):
     """The document's two new layers: features to class probabilities."""
-    from keras import Input, Sequential, layers
-
-    head = Sequential([Input((num_features,)), layers.Dropout(dropout_rate)], name="head")
-    head.add(layers.Dense(num_classes, activation="softmax", dtype="float32"))
+    head = keras.Sequential([keras.Input((num_features,)), keras.layers.Dropout(dropout_rate)], name="head")
+    head.add(keras.layers.Dense(num_classes, activation="softmax", dtype="float32"))
     return head
 
 
 def compile_model(model, learning_rate):
-    from keras.optimizers import Adam
-
-    model.compile(Adam(learning_rate), loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    optimizer = keras.optimizers.Adam(learning_rate)
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
 def train(run, dataset, weights):
-    from keras import Model
-
-    from common.models import features
-    from common.results import report
-    from common.training.callbacks import BestEpoch
-
     args, epochs = run.args, run.epochs(run.args.epochs)
-    augmentation = augment.flip_and_shift if args.augment and args.head == "document" else None
-    phase = "head" if args.head == "document" else logistic.PHASE
+    augmentation = augment.flip_and_shift if args.augment else None
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
+    fed = inputs.Inputs(extractor, dataset, args, augmentation)  # features: the frozen backbone runs once
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
-    if args.head == "logistic":
-        head = logistic.build_head(extractor.output_shape[-1], len(dataset.class_names))
-    model = Model(extractor.input, head(extractor.output))
-    # The frozen backbone runs once and the head learns from its features; with --no-cache images go through it in every epoch.
-    inputs, extraction = features.of_dataset(extractor, dataset, args, augmentation)
-    trained = head if extraction else model
+    model, trained = fed.join(head)
 
-    if args.head == "logistic":
-        extraction |= logistic.fit(run, inputs, head)
-    else:
-        compile_model(trained, args.lr)
-        batches = run.batches(
-            inputs.train, num_samples=args.samples_per_epoch, augmentation=None if extraction else augmentation
-        )
-        keep_best = BestEpoch(patience=epochs)
-        run.fit("head", trained, batches, inputs.val, epochs=epochs, callbacks=[keep_best])
+    compile_model(trained, args.lr)
+    batches = run.batches(fed.train, num_samples=args.samples_per_epoch, augmentation=fed.augmentation)
+    run.fit("head", trained, batches, fed.val, epochs=epochs, callbacks=[callbacks.BestEpoch(patience=epochs)])
 
-    scores = report.score(trained, inputs.test, features.batch_size(extractor))
-    compile_model(model, args.lr)
-    return report.finish(run, model, dataset, [phase], scores=scores, extra=extraction)
+    compile_model(model, args.lr)  # the head was trained alone
+    return report.finish(run, model, dataset, ["head"], inputs=fed)
 
 
 def main(argv=None):
@@ -103,10 +85,10 @@ def main(argv=None):
     dataset = data.load(args, upscaled_later=True)
     experiment = Experiment(
         name="vgg19",
-        title=f"frozen VGG19, {weights.label}{logistic.label(args)}",
+        title=f"frozen VGG19, {weights.label}",
         weights=args.weights,
         documented=0.83,
-        comparable=dataset.is_cifar10 and weights.is_imagenet and args.head == "document",
+        comparable=dataset.is_cifar10 and weights.is_imagenet,
         remark="CIFAR-10, ImageNet weights, 500 random test images",
         trained="head",
     )

@@ -27,6 +27,14 @@ from common.training import folder, resume
 from common.training.experiment import Experiment
 from common.training.run import Run
 
+keras = backend.lazy("keras")
+backbones = backend.lazy("common.models.backbones")
+fitting = backend.lazy("common.training.fit")
+initialise = backend.lazy("common.models.initialise")
+inputs = backend.lazy("common.models.inputs")
+report = backend.lazy("common.results.report")
+schedules = backend.lazy("common.training.schedules")
+
 # Dropout is too much noise for a random backbone: 200 steps of 64 images end with val accuracy .40 at a rate of 0.05, .50 at 0.
 # SGD with each weight's gradient clipped to norm 1, chosen on val. From scratch those 200 steps end with a train loss of 1.59
 # at 0.003, 1.72 at 0.01, 2.03 at 0.03, and 2.05 at 0.003 without clipping. On a backbone that has learned CIFAR-100 the head
@@ -81,58 +89,6 @@ def parse_args(argv=None):
     return args
 
 
-def build_extractor(args, weights, images):
-    """Images, 0 to 255, to VGG19's flattened last feature map: 512 features at 32x32."""
-    from keras import Input, Model, layers
-
-    from common.models import backbones, initialise
-
-    inputs = Input(images.shape[1:])
-    backbone = backbones.build("vgg19", args.image_size, weights, seed=args.seed)
-    if weights.path is None:
-        initialise.fit_to_images(backbone, images[:256])
-    return Model(inputs, layers.Flatten()(backbone(inputs)))
-
-
-def build_head(num_features, num_classes, dropout_rate):
-    """The document's head: features to class probabilities. It begins as a linear map, so that ten layers of relu can learn."""
-    from keras import Input, Sequential, layers
-
-    from common.models import initialise
-
-    head = Sequential([Input((num_features,))], name="head")
-    for widths in ((1024, 512), (512, 256), (256, 128), (128, 64), (64, 64)):
-        for width in widths:
-            head.add(layers.Dense(width, activation="relu"))
-            initialise.as_linear_twins(head.layers[-1], has_twins=len(head.layers) > 1)
-            head.add(layers.Dropout(dropout_rate))
-        head.add(layers.BatchNormalization(momentum=0.9))  # .99 lags behind for hundreds of steps
-    head.add(layers.Dense(num_classes, activation="softmax", dtype="float32"))
-    return head
-
-
-def compile_model(model, learning_rate, weight_decay=0.0):
-    from keras.optimizers import SGD
-
-    optimizer = SGD(learning_rate, momentum=0.9, nesterov=True, clipnorm=1.0, weight_decay=weight_decay or None)
-    model.compile(optimizer, loss="categorical_crossentropy", weighted_metrics=["accuracy", "mse"])
-
-
-def schedule(args, steps_per_epoch, first_epoch, epochs):
-    """The learning rate of the second phase, which begins at a tenth, and the callbacks that change it."""
-    from keras import callbacks
-
-    from common.training import schedules
-
-    if args.schedule == "cosine":
-        steps = steps_per_epoch * epochs
-        return schedules.cosine(args.finetune_lr, steps, min(steps_per_epoch * WARM_UP_EPOCHS, steps // 10)), []
-    full_rate_epoch = first_epoch + WARM_UP_EPOCHS
-    warm_up = callbacks.LearningRateScheduler(lambda epoch, rate: args.finetune_lr if epoch == full_rate_epoch else rate)
-    reduce = callbacks.ReduceLROnPlateau("val_loss", factor=args.lr_factor, patience=args.lr_patience)
-    return args.finetune_lr / 10, [warm_up, reduce]
-
-
 def augmentation_of(args):
     """What happens to the images in the second phase, a function of `common.data.augment`; None with --no-augment."""
     augmentation = augment.flip_and_shift if args.augment else None
@@ -143,55 +99,74 @@ def augmentation_of(args):
     return augmentation
 
 
-def train_head(run, dataset, extractor, head, model):
-    """Phase "head": the head alone, on features of the frozen backbone. Returns what the extraction took."""
-    from keras import callbacks
-
-    from common.models import features
-
-    args, num_classes, epochs = run.args, len(dataset.class_names), run.epochs(run.args.head_epochs)
-    inputs, extraction = features.of_dataset(extractor, dataset, args)
-    trained = head if extraction else model
-    compile_model(trained, args.head_lr, args.weight_decay)
-    keep_best = callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)
-    batches = run.batches(inputs.train.one_hot(num_classes, args.smoothing))
-    run.fit("head", trained, batches, inputs.val.one_hot(num_classes), epochs=epochs, callbacks=[keep_best])
-    return extraction
+def build_extractor(args, weights, images):
+    """Images, 0 to 255, to VGG19's flattened last feature map: 512 features at 32x32."""
+    x = keras.Input(images.shape[1:])
+    backbone = backbones.build("vgg19", args.image_size, weights, seed=args.seed)
+    if weights.path is None:
+        initialise.fit_to_images(backbone, images[:256])
+    return keras.Model(x, keras.layers.Flatten()(backbone(x)))
 
 
-def train_all_layers(run, dataset, model):
-    """Phase "finetune": all layers, from where phase "head" ended. The best epoch of both phases is kept."""
-    from keras import callbacks
+def build_head(num_features, num_classes, dropout_rate):
+    """The document's head: features to class probabilities. It begins as a linear map, so that ten layers of relu can learn."""
+    head = keras.Sequential([keras.Input((num_features,))], name="head")
+    for widths in ((1024, 512), (512, 256), (256, 128), (128, 64), (64, 64)):
+        for width in widths:
+            head.add(keras.layers.Dense(width, activation="relu"))
+            initialise.as_linear_twins(head.layers[-1], has_twins=len(head.layers) > 1)
+            head.add(keras.layers.Dropout(dropout_rate))
+        head.add(keras.layers.BatchNormalization(momentum=0.9))  # .99 lags behind for hundreds of steps
+    head.add(keras.layers.Dense(num_classes, activation="softmax", dtype="float32"))
+    return head
 
-    from common.training.fit import better_of
 
-    args, num_classes = run.args, len(dataset.class_names)
-    first_epoch, epochs = run.epochs(args.head_epochs), run.epochs(args.finetune_epochs)
-    batches = run.batches(dataset.train.one_hot(num_classes, args.smoothing), augmentation=augmentation_of(args))
-    learning_rate, rate_callbacks = schedule(args, len(batches), first_epoch, epochs)
-    keep_best = callbacks.EarlyStopping("val_loss", patience=args.patience, restore_best_weights=True)
-    with better_of(run, model, "head", "finetune", keep_best):
-        model.get_layer("vgg19").trainable = True
-        compile_model(model, learning_rate, args.weight_decay)
-        run.fit(
-            "finetune", model, batches, dataset.val.one_hot(num_classes),
-            epochs=first_epoch + epochs, callbacks=[*rate_callbacks, keep_best], initial_epoch=first_epoch,
-        )  # fmt: skip
+def compile_model(model, learning_rate, weight_decay=0.0):
+    optimizer = keras.optimizers.SGD(
+        learning_rate, momentum=0.9, nesterov=True, clipnorm=1.0, weight_decay=weight_decay or None
+    )
+    model.compile(optimizer, loss="categorical_crossentropy", weighted_metrics=["accuracy", "mse"])
+
+
+def schedule(args, steps_per_epoch, first_epoch, epochs):
+    """The learning rate of the second phase, which begins at a tenth, and the callbacks that change it."""
+    if args.schedule == "cosine":
+        steps = steps_per_epoch * epochs
+        return schedules.cosine(args.finetune_lr, steps, min(steps_per_epoch * WARM_UP_EPOCHS, steps // 10)), []
+    full_rate_epoch = first_epoch + WARM_UP_EPOCHS
+    change = lambda epoch, rate: args.finetune_lr if epoch == full_rate_epoch else rate  # noqa: E731
+    reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=args.lr_factor, patience=args.lr_patience)
+    return args.finetune_lr / 10, [keras.callbacks.LearningRateScheduler(change), reduce]
 
 
 def train(run, dataset, weights):
-    from keras import Model
-
-    from common.results import report
-
-    args = run.args
+    args, num_classes = run.args, len(dataset.class_names)
+    head_epochs, finetune_epochs = run.epochs(args.head_epochs), run.epochs(args.finetune_epochs)
     extractor = build_extractor(args, weights, dataset.train.images)
     backend.set_seed(args.seed, "head")
-    head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
-    model = Model(extractor.input, head(extractor.output))
-    extraction = train_head(run, dataset, extractor, head, model) if args.head_epochs else {}
-    if args.finetune_epochs and run.status != "interrupted":
-        train_all_layers(run, dataset, model)
+    head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
+    model, extraction = keras.Model(extractor.input, head(extractor.output)), {}
+
+    if head_epochs:  # the head alone, on features of the frozen backbone
+        fed = inputs.Inputs(extractor, dataset, args)
+        trained, extraction = head if fed.are_features else model, fed.extraction
+        compile_model(trained, args.head_lr, args.weight_decay)
+        keep_best = keras.callbacks.EarlyStopping("val_loss", patience=head_epochs, restore_best_weights=True)
+        batches = run.batches(fed.train.one_hot(num_classes, args.smoothing))
+        run.fit("head", trained, batches, fed.val.one_hot(num_classes), epochs=head_epochs, callbacks=[keep_best])
+
+    if finetune_epochs and run.status != "interrupted":  # all layers; the best epoch of both phases is kept
+        batches = run.batches(dataset.train.one_hot(num_classes, args.smoothing), augmentation=augmentation_of(args))
+        learning_rate, change_rate = schedule(args, len(batches), head_epochs, finetune_epochs)
+        keep_best = keras.callbacks.EarlyStopping("val_loss", patience=args.patience, restore_best_weights=True)
+        with fitting.better_of(run, model, "head", "finetune", keep_best):
+            model.get_layer("vgg19").trainable = True
+            compile_model(model, learning_rate, args.weight_decay)
+            run.fit(
+                "finetune", model, batches, dataset.val.one_hot(num_classes), callbacks=[*change_rate, keep_best],
+                epochs=head_epochs + finetune_epochs, initial_epoch=head_epochs,
+            )  # fmt: skip
+
     phases = [phase for phase in ("head", "finetune") if run.history.rows(phase)]
     if phases == ["head"]:
         model.get_layer("vgg19").trainable = False  # Ctrl-C may have come in the first epoch of all layers

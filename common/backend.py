@@ -6,6 +6,7 @@ Importing Keras takes seconds, so scripts check their arguments first and then i
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import sys
 import tempfile
@@ -14,6 +15,8 @@ from pathlib import Path
 from common.cli import InputError
 
 BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no faster
+
+_is_set_up = False
 
 
 def import_keras():
@@ -24,7 +27,8 @@ def import_keras():
     TensorFlow writes its start-up messages (oneDNN, no CUDA driver ...) straight to file descriptor 2, and no setting silences
     all of them. They are held back during the import and shown only if it fails.
     """
-    if "keras" not in sys.modules:
+    global _is_set_up
+    if not _is_set_up:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 3 would also hide real errors
         # Without it TensorFlow sometimes runs the convolutions of a whole epoch on one core of two.
         os.environ.setdefault("TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD", "1")
@@ -48,7 +52,18 @@ def import_keras():
             keras.config.set_max_epochs(None)
             keras.config.set_max_steps_per_epoch(None)
             absl.logging.set_verbosity("error")  # otherwise Keras warns about every .h5 file
+        _is_set_up = True
     return sys.modules["keras"]
+
+
+def lazy(name):
+    """The module of this name, which is imported when something in it is first used: `--help` is answered at once."""
+    if name not in sys.modules:
+        spec = importlib.util.find_spec(name)
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 def start(amp):

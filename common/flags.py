@@ -120,7 +120,7 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
     )
 
 
-def add_training_arguments(parser, *, batch_size, epochs=None, learning_rate=None, dropout=None):
+def add_training_arguments(parser, *, batch_size=None, epochs=None, learning_rate=None, dropout=None):
     """`--epochs -b/--batch-size --lr --dropout --seed --amp`; returns the group, for the script's own flags.
 
     Where `learning_rate` and `dropout` are lists, their flags take several values. A flag whose default is None is left out:
@@ -130,7 +130,8 @@ def add_training_arguments(parser, *, batch_size, epochs=None, learning_rate=Non
     group = parser.add_argument_group("training")
     if epochs:
         group.add_argument("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the train part")
-    group.add_argument("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="images per step")
+    if batch_size:
+        group.add_argument("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="images per step")
     if learning_rate:
         group.add_argument("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
     if dropout:
@@ -168,23 +169,9 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
 
     With `upscales` also `--interpolation --views`, for a head on upscaled images; with `unfreeze` also `--unfreeze-last`.
     """
-    group = parser.add_argument_group("backbone")
-    group.add_argument(
-        "--weights",
-        default="imagenet",
-        metavar="imagenet|none|PATH",
-        help="imagenet (downloaded once), none (random: the control), a weights file of the backbone (.h5, .keras), "
-        "or the folder of a run, whose backbone is used; latest is this script's newest run",
-    )
+    group = add_weights_arguments(parser, upscales)
     group.add_argument("--augment", action=argparse.BooleanOptionalAction, default=augment, help="augment the training images")
     if upscales:
-        heads = (
-            "the document's layers, trained as there, or logistic regression by scikit-learn on the features of the images "
-            "themselves, without augmentation: the exact optimum for an L2 penalty that val chooses"
-        )
-        group.add_argument("--head", choices=("document", "logistic"), default="document", help=heads)
-        resized = "how images are resized, as OpenCV does it"
-        group.add_argument("--interpolation", choices=INTERPOLATIONS, default="bicubic", help=resized)
         cached = (
             "with --augment: cache features of K versions of each training image, the first one the image itself; "
             "each epoch draws one of them per image"
@@ -195,6 +182,22 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
     if unfreeze:
         trained = "train the last N layers of the backbone too, or all of them; this runs the backbone in every epoch"
         group.add_argument("--unfreeze-last", type=count_or_all, default=0, metavar="N|all", help=trained)
+    return group
+
+
+def add_weights_arguments(parser, upscales=True):
+    """`--weights` and, with `upscales`, `--interpolation`; returns the group."""
+    group = parser.add_argument_group("backbone")
+    group.add_argument(
+        "--weights",
+        default="imagenet",
+        metavar="imagenet|none|PATH",
+        help="imagenet (downloaded once), none (random: the control), a weights file of the backbone (.h5, .keras), "
+        "or the folder of a run, whose backbone is used; latest is this script's newest run",
+    )
+    if upscales:
+        resized = "how images are resized, as OpenCV does it"
+        group.add_argument("--interpolation", choices=INTERPOLATIONS, default="bicubic", help=resized)
     return group
 
 

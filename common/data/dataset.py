@@ -106,12 +106,11 @@ def load(args, upscaled_later=False):
     if args.max_train_samples and args.max_train_samples < len(train):
         train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
     if val is None:
-        flag = f"--validation-split {args.validation_split:g}"
-        train, val = splits.hold_out(train, f"val {args.seed}", args.validation_split, names, flag)
+        train, val = splits.hold_out(train, f"val {args.seed}", args.validation_split, names, "--validation-split")
     tell(*notes, *images.duplicates(test.digests, train=train.digests, val=val.digests))
     dataset = Dataset(name(args.data), names, train, val, test, all_images, holds_out_test)
     if args.dry_run:
-        dataset = few(dataset, 2 * min(args.batch_size, backend.batch_size(args.image_size)))
+        dataset = few(dataset, 2 * min(vars(args).get("batch_size", 32), backend.batch_size(args.image_size)))
     return dataset
 
 

@@ -94,7 +94,7 @@ def of_dataset(extractor, dataset, args, augmentation=None):
     images themselves and of augmented copies. With `--no-cache` or `--unfreeze-last` images go through the backbone in every
     epoch: the data set comes back as it is, with an empty dict.
     """
-    if args.no_cache or getattr(args, "unfreeze_last", 0):
+    if getattr(args, "no_cache", False) or getattr(args, "unfreeze_last", 0):
         return dataset, {}
     started = time.perf_counter()
     train, val, test = dataset.train, dataset.val, dataset.test

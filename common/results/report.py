@@ -25,14 +25,22 @@ def score(model, test, batch_size=scoring.BATCH_SIZE):
     return scoring.score(model, test, batch_size) | {"maps": maps}
 
 
-def finish(run, model, dataset, phases, *, scores=None, extra=None, h5=None):
-    """End a run of one model: what `write` does, learning curves, report.html, the closing block. Returns the results.
+def finish(run, model, dataset, phases, *, inputs=None, extra=None, h5=None):
+    """End a run of one model: score it, what `write` does, its figures, report.html, the closing block. Returns the results.
 
-    `h5` is a second model and its file's name, for `save_h5`.
+    `inputs` are the `Inputs` that a head was trained on: on features the head is scored alone, as it was trained. `extra` goes
+    into results.json as it is. `h5` is a second model and its file's name, for `save_h5`.
     """
+    from common.models import features
+
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
-    scores = scores or score(model, dataset.test)
+    if inputs:
+        scored = model.layers[-1] if inputs.are_features else model
+        scores = score(scored, inputs.test, features.batch_size(inputs.extractor))
+        extra = inputs.extraction | (extra or {})
+    else:
+        scores = score(model, dataset.test)
     results = write(run, model, dataset, phases, scores, extra=extra)
     if h5:
         save_h5(run, *h5)

@@ -3,6 +3,7 @@
 Of combinations with the same val accuracy, the lower val loss of the kept epoch chooses, as it does among epochs.
 """
 
+import contextlib
 import itertools
 
 from common import files
@@ -14,37 +15,55 @@ from common.training.history import rank
 COLUMNS = ("lr", "dropout", "val accuracy", "best epoch", "epochs", "seconds")
 
 
-def train_best(run, train):
-    """Call `train(point, phase)` for every combination; return point, phase and result of the one with the best val accuracy.
+class Sweep:
+    """The combinations of a learning rate and a dropout rate that are trained one after the other.
 
-    A point is `(learning rate, dropout rate)`, a phase its name in history.csv. Writes sweep.csv and plots/sweep.png and prints
-    the table. A combination that diverges is reported and skipped; Ctrl-C ends the sweep with what is there. Raises
-    TrainingError where no combination could be trained.
+    One that diverges is reported and passed over; Ctrl-C ends the sweep with what is there.
     """
-    points = dict.fromkeys(itertools.product(run.args.lr, run.args.dropout))
-    phases = {point: "lr={} dropout={}".format(*point) for point in points}
-    summaries, results = {}, {}
-    for point, phase in phases.items():
+
+    def __init__(self, run):
+        self.run = run
+        self._points, self._summaries, self._best = {}, {}, None  # by phase
+
+    def points(self, learning_rates, dropouts):
+        """Yield every combination once, until Ctrl-C."""
+        for point in dict.fromkeys(itertools.product(learning_rates, dropouts)):
+            if self.run.status == "interrupted":
+                return
+            yield point
+
+    @contextlib.contextmanager
+    def trying(self, learning_rate, dropout):
+        """Around the training of a combination; gives the name of its phase in history.csv."""
+        phase = f"lr={learning_rate} dropout={dropout}"
+        self._points[phase] = (learning_rate, dropout)
         tell("", phase)
         try:
-            result = train(point, phase)
+            yield phase
         except TrainingError as error:
             tell(error)  # the others may still do well
-            continue
         except KeyboardInterrupt:
-            run.interrupt(summaries)
-            break
-        summaries[point] = run.summary(phase)
-        best = max(summaries, key=lambda point: rank(summaries[point]))
-        results = {best: results.get(best, result)}  # the models of the others are not needed any more
-        if run.status == "interrupted":
-            break
-    if not summaries:
-        raise TrainingError("no combination could be trained: try lower --lr")
-    if run.writes:
-        _report(run, summaries, {point: run.history.rows(phases[point]) for point in summaries})
-    tell(f"chosen by val accuracy, and alone scored on test: {phases[best]}")
-    return best, phases[best], results[best]
+            self.run.interrupt(self._summaries)
+
+    def keep(self, phase, model):
+        """Note a trained combination, and its model if it is the best so far: the others' are not needed any more."""
+        self._summaries[phase] = self.run.summary(phase)
+        if max(self._summaries, key=lambda phase: rank(self._summaries[phase])) == phase:
+            self._best = phase, model
+
+    def best(self):
+        """Phase, model and settings, a dict, of the combination with the best val accuracy; writes the table of all.
+
+        Raises TrainingError where none could be trained.
+        """
+        if not self._best:
+            raise TrainingError("no combination could be trained: try lower --lr")
+        phase, model = self._best
+        if self.run.writes:
+            summaries = {self._points[phase]: summary for phase, summary in self._summaries.items()}
+            _report(self.run, summaries, {self._points[phase]: self.run.history.rows(phase) for phase in self._summaries})
+        tell(f"chosen by val accuracy, and alone scored on test: {phase}")
+        return phase, model, dict(zip(("learning_rate", "dropout"), self._points[phase], strict=True))
 
 
 def _report(run, summaries, rows_by_point):

@@ -2,10 +2,6 @@
 
 PLATEAU = ("lr_factor", "lr_patience", "min_lr")
 TRAINING = (*PLATEAU, "patience", "schedule")
-HEAD = (
-    *TRAINING, "augment", "dropout", "epochs", "lr", "momentum", "no_cache", "optimizer", "samples_per_epoch", "smoothing",
-    "unfreeze_last", "views", "warmup_epochs", "weight_decay",
-)  # fmt: skip
 
 
 def check(parser, args):
@@ -14,7 +10,6 @@ def check(parser, args):
     draws_anew, asks_for_views = given("no_cache") or given("unfreeze_last"), given("views") != 1
     has_head = given("weights") != "none" if given("head_epochs") is None else given("head_epochs")
     without_effect = {
-        "with --head logistic": given("head") == "logistic" and HEAD,
         "with --schedule cosine": given("schedule") == "cosine" and PLATEAU,
         "without --schedule cosine": given("schedule") != "cosine" and ["warmup_epochs"],
         "without --optimizer sgd": given("optimizer") != "sgd" and ["momentum"],

@@ -28,7 +28,7 @@ def check(args):
     files.need_writable(args.output_dir, "--output-dir")
     if (warmup_epochs := getattr(args, "warmup_epochs", 0)) and warmup_epochs >= args.epochs:
         raise InputError(f"--warmup-epochs {warmup_epochs} needs more --epochs than that")
-    uses_views = getattr(args, "views", 0) and args.augment and args.head == "document"
+    uses_views = getattr(args, "views", 0) and args.augment
     if uses_views and args.views == 1 and not (args.no_cache or getattr(args, "unfreeze_last", 0)):
         raise InputError("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
     if args.tensorboard and not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):

@@ -21,20 +21,8 @@ MAX_ITERATIONS = 2000
 CHUNK = 4096  # rows of features that are converted at once
 
 
-def label(args):
-    """What a run's title adds for `--head logistic`."""
-    return ", logistic head" if args.head == "logistic" else ""
-
-
-def build_head(num_features, num_classes):
-    """Features to class probabilities: one Dense layer, whose weights `fit` sets."""
-    from keras import Input, Sequential, layers
-
-    return Sequential([Input((num_features,)), layers.Dense(num_classes, activation="softmax", dtype="float32")], name="head")
-
-
-def fit(run, inputs, head):
-    """Fit a head of `build_head` to a Dataset of features; every C is an epoch of `PHASE` in history.csv.
+def fit(run, head, inputs, num_classes):
+    """Fit a head of one softmax layer to `Inputs` that are features; every C is an epoch of `PHASE` in history.csv.
 
     Returns what results.json says of the chosen one, the best by `rank`. Ctrl-C after the first C leaves the best so far.
     Raises what `fits` raises.
@@ -42,7 +30,7 @@ def fit(run, inputs, head):
     train, kept, iterations = inputs.train, [], 0
     grid = GRID[: run.epochs(len(GRID))]
     try:
-        for row, weights in fits(train, inputs.val, len(inputs.class_names), grid):
+        for row, weights in fits(train, inputs.val, num_classes, grid):
             tell(
                 "C={C:g}: {iterations} iterations, loss {loss:.4f}, accuracy {accuracy:.4f}, val loss {val_loss:.4f}, "
                 "val accuracy {val_accuracy:.4f}".format(**row)
@@ -57,7 +45,7 @@ def fit(run, inputs, head):
     run.planned_epochs[PHASE] = len(kept)
     chosen = max(run.history.rows(PHASE), key=rank)
     head.set_weights(kept[chosen["epoch"] - 1])
-    return {"head": "logistic", "C": chosen["C"]}
+    return {"C": chosen["C"]}
 
 
 def best(train, val, num_classes):
@@ -76,7 +64,7 @@ def fits(train, val, num_classes, grid=GRID):
 
     if len(np.unique(train.labels)) < max(2, num_classes):
         raise InputError(
-            f"--head logistic needs two classes or more, and train images of each: {len(np.unique(train.labels))} of "
+            f"a linear probe needs two classes or more, and train images of each: {len(np.unique(train.labels))} of "
             f"{num_classes} have some"
         )
     scaler, features = _scaled(train.images)
@@ -119,7 +107,7 @@ def _scaled(rows):
     scaler = StandardScaler()
     for chunk in _chunks(len(rows)):
         if not np.isfinite(part := rows[chunk]).all():
-            raise TrainingError("--head logistic: the backbone's features are not all finite numbers")
+            raise TrainingError("the backbone's features are not all finite numbers")
         scaler.partial_fit(part.astype(np.float64))
     scaler.scale_ = np.sqrt(scaler.var_ + FLOOR**2 * scaler.var_.mean() + np.finfo(np.float32).tiny)
     features = np.empty(rows.shape)

@@ -99,7 +99,7 @@ def test_the_same_images_are_the_same_data_whatever_their_files_are_called(tmp_p
     "counts, flags, words",
     [
         ({"cat": 1, "dog": 40}, {"seed": 0}, ["cat has 1 of 41 images, all drawn as test", "add images"]),
-        ({"cat": 2, "dog": 2}, {}, ["none is drawn as val", "--validation-split 0.1", "put some into val/"]),
+        ({"cat": 2, "dog": 2}, {}, ["none is drawn as val", "--validation-split: of", "put some into val/"]),
     ],
 )
 def test_what_is_too_little_to_be_split_is_named(tmp_path, image_folder, counts, flags, words, monkeypatch):

@@ -129,8 +129,6 @@ OF_ONE_SCRIPT = {
     "rate of no head": ("vgg19_finetune", ["--head-lr", ".01"], "--head-lr has no effect without --head-epochs"),
     "cutout of no epoch": ("vgg19_finetune", ["--finetune-epochs", "0", "--cutout", "4"], "--cutout has no effect with"),
     "method of no resize": ("efficientnetb7", ["--no-resize", "--interpolation", "area"], "--interpolation has no effect"),
-    "rates of an exact head": ("efficientnetb7", ["--head", "logistic", "--lr", ".1", ".2"], "--lr has no effect with --head"),
-    "augmentation of an exact head": ("vgg19", ["--head", "logistic", "--augment"], "--augment has no effect with --head"),
     "unknown interpolation": ("vgg19", ["--interpolation", "sharp"], "--interpolation"),
     "interpolation of 5,000 letters": ("resnet152v2", ["--interpolation", "x" * 5000], "--interpolation"),
     "interpolation with an escape": ("efficientnetb7", ["--interpolation", ESCAPE], "--interpolation"),
@@ -162,7 +160,7 @@ def test_what_one_script_can_not_do(refused, case):
     refused(*command(script, "digits"), *flags, names=[name])
 
 
-@pytest.mark.parametrize("flags", ["--unfreeze-last all --views 1", "--no-cache --views 1", "--head logistic --no-augment"])
+@pytest.mark.parametrize("flags", ["--unfreeze-last all --views 1", "--no-cache --views 1"])
 def test_a_flag_that_asks_for_nothing_is_taken(refused, flags):
     refused(*command("resnet152v2", "nowhere"), *flags.split(), names=["--data nowhere"])
 

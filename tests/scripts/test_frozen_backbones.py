@@ -1,6 +1,5 @@
 """The three scripts on a frozen base, on digits at 32x32: real layers, every stage, few images."""
 
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,10 +11,8 @@ import numpy as np
 import pytest
 from keras import layers
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 from support import check_evaluation, small_backbone
 
-import compare
 import predict
 import train_efficientnetb7
 import train_resnet152v2
@@ -25,7 +22,7 @@ from common.data import classes
 from common.data import dataset as data
 from common.models import backbones, efficientnet_lite, features, upscale, weights
 from common.results import records
-from common.training import logistic
+from common.training.run import Run
 
 RANDOM = weights.find("none", "vgg19", 32)
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras, of its own applications
@@ -292,15 +289,15 @@ def test_a_diverged_rate_leaves_the_base_of_the_next_one_alone(workplace, monkey
 
 def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch, empty_figures):
     monkeypatch.setattr(backbones, "build", small_backbone)
-    train_point, calls = train_efficientnetb7.train_point, []
+    fit, calls = Run.fit, []
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return train_point(*args)
+        return fit(*args, **options)
 
-    monkeypatch.setattr(train_efficientnetb7, "train_point", interrupted)
+    monkeypatch.setattr(Run, "fit", interrupted)
     run = sweep(workplace, "--epochs", "1", "--lr", "1e-3", "2e-3", "3e-3", "4e-3")
     assert len(files.read_csv(run / "sweep.csv")) == 2 and len(calls) == 3
     assert files.read_json(run / "results.json")["status"] == "interrupted"
@@ -308,84 +305,6 @@ def test_ctrl_c_in_a_sweep_keeps_what_is_finished(workplace, monkeypatch, empty_
     calls[:] = [None, None]
     with pytest.raises(KeyboardInterrupt):
         sweep(workplace, "--epochs", "1")
-
-
-LOGISTIC = ("--head", "logistic", "--batch-size", "30")
-
-
-@pytest.fixture(scope="module")
-def logistic_run(workplace):
-    """EfficientNetB7's script with a logistic head on a small base."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(backbones, "build", small_backbone)
-        return train(train_efficientnetb7, workplace, *LOGISTIC)
-
-
-def test_a_logistic_head_goes_the_way_of_every_head(logistic_run, workplace, call):
-    results, rows = files.read_json(logistic_run / "results.json"), files.read_csv(logistic_run / "history.csv")
-    best = sorted(rows, key=lambda row: (-row["val_accuracy"], row["val_loss"]))[0]
-    assert (results["head"], results["C"], results["best_epoch"]) == ("logistic", best["C"], best["epoch"])
-    assert results["val_loss"] == best["val_loss"] and results["status"] == "finished" and results["trained_weights"] == 50
-    assert {row["phase"] for row in rows} == {"logistic"} and {row["learning_rate"] for row in rows} == {None}
-    assert results["extraction"]["pictures"] == 120 + 367  # no augmented views
-    check_evaluation(logistic_run, workplace / "cache")
-    names = {path.name for path in logistic_run.rglob("*.*")}
-    assert {"cifar10.h5", "model.keras", "curves.png"} <= names and not {"sweep.csv", "learning_rate.png"} & names
-    page = (logistic_run / "report.html").read_text()
-    assert f"C {best['C']:g}, of {len(rows)}, is kept" in page and "Curves by C" in page and "weights of epoch" not in page
-    code, out, err = call(compare.main, logistic_run, "--no-figure")
-    assert code == 0, err
-    assert f"[C {best['C']:g}]" in out and " - " in out.splitlines()[2]
-
-
-def test_a_logistic_head_is_sklearns_on_the_features_of_the_images(logistic_run, workplace):
-    dataset = data.load(train_efficientnetb7.parse_args(SMALL), upscaled_later=True)
-    model, results = keras.models.load_model(logistic_run / "model.keras"), files.read_json(logistic_run / "results.json")
-    extractor, _ = split(model)
-    train_features, test_features = (
-        keras.ops.convert_to_numpy(extractor(part.images)).astype(np.float64) for part in (dataset.train, dataset.test)
-    )
-    deviation = np.sqrt(train_features.var(axis=0) + 0.01 * train_features.var(axis=0).mean())
-    oracle = LogisticRegression(C=results["C"], tol=1e-9, max_iter=10_000)
-    oracle.fit(train_features / deviation, dataset.train.labels)  # the intercept takes the mean
-    expected = oracle.predict_proba(test_features / deviation)
-    np.testing.assert_allclose(model.predict(dataset.test.images, verbose=0), expected, atol=2e-3)
-
-
-def test_a_logistic_run_that_was_killed_is_fitted_again(logistic_run, workplace, monkeypatch, empty_figures):
-    monkeypatch.setattr(backbones, "build", small_backbone)
-    fit, calls = LogisticRegression.fit, []
-
-    def killed(*args):
-        calls.append(args)
-        if len(calls) == 3:
-            raise SystemExit  # what nothing in the code catches
-        return fit(*args)
-
-    monkeypatch.setattr(LogisticRegression, "fit", killed)
-    before = set((workplace / "runs").glob("*/*"))
-    with pytest.raises(SystemExit):
-        train(train_efficientnetb7, workplace, *LOGISTIC)
-    (run,) = set((workplace / "runs").glob("*/*")) - before
-    train_efficientnetb7.main(["--resume", str(run)])
-    for name in ("history.csv", "results.json"):
-        ours, theirs = ((folder / name).read_text() for folder in (run, logistic_run))
-        hide = re.compile(
-            r'(?<=,)[\d.]+$|"(seconds|total_seconds|images_per_second|peak_memory_gib)": [\d.]+|"computed": \d+', re.M
-        )
-        assert hide.sub("", ours) == hide.sub("", theirs)
-
-
-@pytest.mark.parametrize("script", [train_vgg19, train_resnet152v2])
-def test_the_other_two_have_a_logistic_head_too(script, workplace, monkeypatch, empty_figures):
-    monkeypatch.setattr(backbones, "build", small_backbone)
-    run = train(script, workplace, "--head", "logistic")
-    results = files.read_json(run / "results.json")
-    assert (
-        results["C"] in logistic.GRID and "logistic head" in results["model"] and 2 <= results["epochs"] <= len(logistic.GRID)
-    )
-    head = keras.models.load_model(run / "model.keras").layers[-1]
-    assert [layer.name.split("_")[0] for layer in head.layers] == ["dense"]
 
 
 def test_preprocess_data_takes_what_cifar10_load_data_gives():

@@ -99,17 +99,20 @@ def test_scores_that_are_no_numbers_end_training(tmp_path):
 
 
 def test_a_sweep_and_compare_choose_among_equal_accuracies_by_loss(tmp_path):
-    run, losses = make_run(tmp_path, lr=[0.1, 0.2, 0.3], dropout=[0.5]), iter([(0.5, 0.4), (0.9, 0.3), (0.3, 0.7)])
-
-    def train_next(point, phase):
-        for epoch, loss in enumerate(next(losses), start=1):
-            scores = {"learning_rate": 0.1, "loss": 1, "accuracy": 0.5, "val_loss": loss, "val_accuracy": 0.75}
-            run.history.append({"epoch": epoch, "phase": phase, **scores, "seconds": 1})
-        run.samples_per_epoch[phase] = 10
-        return point
-
-    best, phase, result = sweep.train_best(run, train_next)
-    assert best == result == (0.2, 0.5) and phase == "lr=0.2 dropout=0.5"  # of a second epoch, as in the first combination
+    run, losses = make_run(tmp_path), iter([(0.5, 0.4), (0.9, 0.3), (0.3, 0.7)])
+    combinations = sweep.Sweep(run)
+    for rate, dropout in combinations.points([0.1, 0.2, 0.3, 0.1], [0.5]):
+        with combinations.trying(rate, dropout) as phase:
+            for epoch, loss in enumerate(next(losses), start=1):
+                scores = {"learning_rate": 0.1, "loss": 1, "accuracy": 0.5, "val_loss": loss, "val_accuracy": 0.75}
+                run.history.append({"epoch": epoch, "phase": phase, **scores, "seconds": 1})
+            run.samples_per_epoch[phase] = 10
+            combinations.keep(phase, rate)
+    phase, model, chosen = combinations.best()
+    assert chosen == {"learning_rate": 0.2, "dropout": 0.5} and (phase, model) == (
+        "lr=0.2 dropout=0.5",
+        0.2,
+    )  # of its 2nd epoch
     assert [row["lr"] for row in files.read_csv(run.folder / "sweep.csv")] == [0.2, 0.3, 0.1]
     run.history.flush()
     history = files.read_csv(run.folder / "history.csv")

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from support import make_run
 
+import train_linear_probe
 from common import cli
 from common.data.dataset import Dataset, Samples
 from common.training import logistic
@@ -45,13 +46,13 @@ def pipeline(dataset, C):  # noqa: N803
 def fit(tmp_path, dataset, monkeypatch, grid=GRID):
     monkeypatch.setattr(logistic, "GRID", grid)
     monkeypatch.setattr(logistic, "CHUNK", 64)
-    run, head = make_run(tmp_path), logistic.build_head(12, len(dataset.class_names))
-    return run, head, logistic.fit(run, dataset, head)
+    run, head = make_run(tmp_path), train_linear_probe.build_head(12, len(dataset.class_names))
+    return run, head, logistic.fit(run, head, dataset, len(dataset.class_names))
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_the_layer_gives_the_pipelines_probabilities(num_classes):
-    dataset, head = made(num_classes), logistic.build_head(12, num_classes)
+    dataset, head = made(num_classes), train_linear_probe.build_head(12, num_classes)
     fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(dataset.train.images, dataset.train.labels)
     head.set_weights(logistic.folded(fitted[1], fitted[0]))
     images = dataset.test.images
@@ -76,7 +77,7 @@ def test_each_c_is_its_exact_optimum_and_val_chooses(tmp_path, monkeypatch, caps
         assert (row["epoch"], row["C"]) == (number, C) and row["iterations"] > 0
         by_hand.append((-round(scores["val_accuracy"], 9), scores["val_loss"], C))
     best = sorted(by_hand)[0][2]
-    assert chosen == {"head": "logistic", "C": best} and best != GRID[0]
+    assert chosen == {"C": best} and best != GRID[0]
     expected = pipeline(dataset, best).predict_proba(dataset.test.images.astype(np.float64))
     np.testing.assert_allclose(head.predict(dataset.test.images, verbose=0), expected, atol=5e-3)
     summary = run.summary("logistic")
