@@ -58,6 +58,7 @@ TITLES = {  # of the experiments, short: the table is as wide as GitHub shows it
     "ab_split": "A/B split",
     "efficientnetb7": "EfficientNet",
     "resnet152v2": "ResNet152V2",
+    "linear_probe": "Linear probe",
     "vgg19": "VGG19 at 224",
     "vgg19_finetune": "VGG19 at 32",
 }

@@ -1,4 +1,4 @@
-"""`--head logistic` on made features, against scikit-learn's own pipelines."""
+"""Logistic regression on made features, against scikit-learn's own pipelines."""
 
 from dataclasses import replace
 
