@@ -20,7 +20,7 @@ from pathlib import Path
 
 from common import cli, flags
 from common.data import images, paths
-from common.results import finished, printing
+from common.results import printing, trained_model
 
 STDIN = "-"
 BATCH_SIZE = 32  # a backbone at 224x224 takes a GiB for as many
@@ -107,7 +107,7 @@ def predict(run, model, found, total, remarks):
 
 def main(argv=None):
     args = parse_args(argv)
-    run = finished.find(args.run_dir, args.classes)
+    run = trained_model.find_model(args.run_dir, args.classes)
     remarks = printing.Remarks(at_once=args.csv or args.json)
     found, total = find_images(args.images, remarks)
     if args.csv or args.json:

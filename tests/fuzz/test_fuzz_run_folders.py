@@ -17,7 +17,7 @@ from mutations import as_json, changed, contained, damaged, documents, is_plain_
 import compare
 from common import files
 from common.cli import InputError
-from common.results import comparison, records
+from common.results import comparison, finished_runs
 
 RUNS = {"one": PUBLISHED / "resnet152v2" / "control", "several": PUBLISHED / "ab_split" / "default"}
 NUM_EPOCHS = 3
@@ -144,7 +144,7 @@ def test_records_are_grouped_and_named(name, data):
         write(folder, original | {file: content for file, content in json_files.items() if data.draw(st.booleans())})
         with contained():
             try:
-                found = records.read(folder)
+                found = finished_runs.read_run(folder)
             except InputError as error:
                 assert is_plain_line(error)
                 continue

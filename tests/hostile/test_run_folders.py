@@ -5,7 +5,7 @@ import io
 import os
 
 import pytest
-from bad_runs import BAD, FEW, RESULTS
+from bad_runs import BAD, RESULTS
 from contract import check_line, has_control
 from makers import ESCAPE, make_finished
 
@@ -20,12 +20,6 @@ def test_compare_skips_a_bad_run_in_one_line(watched, tmp_path, case):
     check_line(err, "runs/bad")
     assert code == 0 and not has_control(out)
     assert [row["experiment"] for row in csv.DictReader(io.StringIO(out))] == ["vgg19"]
-
-
-@pytest.mark.parametrize("case", FEW)
-def test_compare_refuses_a_bad_run_alone(refused, tmp_path, case):
-    BAD[case](make_finished(tmp_path / "runs" / "bad"))
-    refused(compare.main, "runs/bad", "--no-figure", names=["runs/bad"])
 
 
 def test_compare_names_many_bad_runs_a_line_each(watched, tmp_path):
