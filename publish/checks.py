@@ -88,8 +88,8 @@ def docstrings(pages, root):
     for script, names in MEASURED.items():
         text = (root / f"train_{script}.py").read_text(encoding="utf-8")
         documented, measured = (re.search(rf"(?m)^  {word} +(.*)", text)[1] for word in ("documented", "measured"))
-        published = [files.read_json(root / "plots" / "results" / script / name / "results.json") for name in names]
-        models = [model for results in published for model in results.get("models", {"": results}).values()]
+        folders = [root / "plots" / "results" / script / name for name in names]
+        models = [record.results for folder in folders for record in finished_runs.read_run(folder)]
         accuracies = [f"{model['test_accuracy']:.4f}"[1:] for model in models]
         if re.findall(r"(?<!\d)\.\d{4}", measured) != accuracies:
             yield f"train_{script}.py: measured is {', '.join(accuracies)} in {', '.join(names)}, not {measured}"

@@ -170,7 +170,7 @@ def _scores(model, results, curve, history, points):
 
 def _read_json(path, kinds):
     content = _read(path, files.read_json)
-    _check(content, kinds, path.name)
+    _check_kinds(content, kinds, path.name)
     return content
 
 
@@ -179,7 +179,7 @@ def _read_csv(path, kinds, **options):
     if not rows:
         raise InputError(f"damaged, {path.name} has no rows")
     for row in rows:
-        _check(row, kinds, path.name)
+        _check_kinds(row, kinds, path.name)
     return rows
 
 
@@ -190,7 +190,7 @@ def _read(path, reader, **options):
         raise InputError(f"damaged, {path.name} can't be read ({reason(error)})") from error
 
 
-def _check(content, kinds, name):
+def _check_kinds(content, kinds, name):
     """Raise InputError unless `content`, of the file `name`, is a dict with values of these kinds."""
     if not isinstance(content, dict):
         raise InputError(f"damaged or not of this collection, {name} holds something else")
@@ -200,10 +200,10 @@ def _check(content, kinds, name):
 
 
 def _check_results(results):
-    _check(results, RESULTS, "results.json")
-    _check(results, {key: kind for key, kind in OPTIONAL_RESULTS.items() if key in results}, "results.json")
+    _check_kinds(results, RESULTS, "results.json")
+    _check_kinds(results, {key: kind for key, kind in OPTIONAL_RESULTS.items() if key in results}, "results.json")
     if "scored" in results:
-        _check(results["scored"], SCORED, "results.json")
+        _check_kinds(results["scored"], SCORED, "results.json")
 
 
 def _is_usable(key, value, kind):

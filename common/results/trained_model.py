@@ -113,7 +113,8 @@ def _model_folder(path):
         folder = run
     if not all(runs.has_file(folder, name) for name in ("results.json", "model.keras")):
         others = sorted(str(file.parent) for file in path.glob("*/model.keras"))
-        published = "; a published run has no weights, which stay in the folder that it was published from"
-        hint = f"; there are models in {', '.join(others)}" if others else published
+        hint = f"; there are models in {', '.join(others)}" if others else ""
+        if not others and runs.has_file(folder, "results.json"):
+            hint = "; a published run has no weights, which stay in the folder that it was published from"
         raise cli.InputError(f"it holds no results.json with a model.keras{hint}")
     return folder
