@@ -72,7 +72,7 @@ class Record:
         path = self.predictions_file
         if not path:
             raise InputError(f"{self.model_folder}/predictions.csv is missing")
-        rows = _read_csv(path, PREDICTIONS, convert=False)
+        rows = _read(path, PREDICTIONS, convert=False)
         true, predicted = ([tables.from_spreadsheets(row[column]) for row in rows] for column in PREDICTIONS)
         right = sum(row["true"] == row["predicted"] for row in rows)
         if len(true) != self.results["test_size"] or abs(right / len(true) - self.results["test_accuracy"]) > 1e-6:
@@ -113,7 +113,7 @@ def split_model(path):
 
 def read_results(folder):
     """What results.json says of a run, or of one of its models. Raises InputError."""
-    results = _read_json(folder / "results.json", {})
+    results = _read(folder / "results.json", {})
     _check_results(results)
     for name, results_of_model in results.get("models", {}).items():
         _check_results(results_of_model)
@@ -129,14 +129,14 @@ def top_model(run_results):
 
 
 def _records(folder, run_results, results_by_model):
-    args = _read_json(folder / "args.json", ARGS)
+    args = _read(folder / "args.json", ARGS)
     if any(
         isinstance(item, (dict, list)) for value in args.values() for item in (value if isinstance(value, list) else [value])
     ):
         raise InputError("damaged or not of this collection, args.json holds what no flag gives")
-    environment = _read_json(folder / "environment.json", ENVIRONMENT)
-    history = _read_csv(folder / "history.csv", HISTORY)
-    points = _read_csv(folder / "points.csv", POINTS) if os.path.lexists(folder / "points.csv") else []
+    environment = _read(folder / "environment.json", ENVIRONMENT)
+    history = _read(folder / "history.csv", HISTORY)
+    points = _read(folder / "points.csv", POINTS) if os.path.lexists(folder / "points.csv") else []
     for model, results in results_by_model.items():
         curve = _curve(model, results, history)
         model_folder = folder if model == top_model(run_results) else folder / model
@@ -168,26 +168,18 @@ def _scores(model, results, curve, history, points):
     return scores
 
 
-def _read_json(path, kinds):
-    content = _read(path, files.read_json)
-    _check_kinds(content, kinds, path.name)
-    return content
-
-
-def _read_csv(path, kinds, **options):
-    rows = _read(path, files.read_csv, **options)
-    if not rows:
-        raise InputError(f"damaged, {path.name} has no rows")
-    for row in rows:
-        _check_kinds(row, kinds, path.name)
-    return rows
-
-
-def _read(path, reader, **options):
+def _read(path, kinds, **options):
+    """The content of a JSON file, or the rows of a CSV file, with values of these kinds. Raises InputError."""
+    is_table = path.suffix != ".json"
     try:
-        return reader(path, **options)
+        content = files.read_csv(path, **options) if is_table else files.read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"damaged, {path.name} can't be read ({reason(error)})") from error
+    if is_table and not content:
+        raise InputError(f"damaged, {path.name} has no rows")
+    for row in content if is_table else [content]:
+        _check_kinds(row, kinds, path.name)
+    return content
 
 
 def _check_kinds(content, kinds, name):

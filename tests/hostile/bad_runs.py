@@ -96,4 +96,3 @@ FEW = {  # what else a run can't be compared or published with
     "points a FIFO": lambda run: os.mkfifo(run / "points.csv"),
     "points with a seed that is NaN": holds("points.csv", "model,samples,seed,test_accuracy,seconds\nNone,37500,nan,0.5,1\n"),
 }  # fmt: skip
-BAD = BAD_RESULTS | FEW

@@ -37,8 +37,7 @@ NO_RUNS = {
 }
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-@pytest.mark.parametrize("case", NO_RUNS)
+@pytest.mark.parametrize("tool, case", [("evaluate", case) for case in NO_RUNS] + [(tool, "unfinished") for tool in TOOLS])
 def test_latest_without_a_run(refused, tmp_path, tool, case):
     NO_RUNS[case](tmp_path / "runs")
     refused(*TOOLS[tool], names=["latest"])
