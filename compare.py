@@ -7,7 +7,7 @@
     python compare.py runs/ab_split/20261123-020611/b-scratch runs/ab_split/20261123-020611/b-both-fc
 
 RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a folder of run folders; latest is the newest run
-under runs/. Anything else is named on stderr and skipped; if nothing is left, the exit code is 2.
+under runs/. What can't be used is named on stderr and skipped; if nothing is left, the exit code is 2.
 
 Runs that differ only in seed are one row; of two with the same seed the newer one counts. A model of the A/B split also has the
 other seeds in points.csv with its number of images. Rows of one experiment are told apart by --name where each has its own,
@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 
 from common import backend, cli, files, flags, runs
-from common.results import comparison, paired, records, tables
+from common.results import comparison, finished_runs, paired, tables
 
 curves = backend.lazy("common.figures.curves")
 comparison_page = backend.lazy("common.results.comparison_page")
@@ -64,10 +64,10 @@ def collect(folders):
     """The records of all runs in these folders, each once, and a dict from a skipped folder to the reason."""
     records_by_model, skipped = {}, {}
     for folder in folders:
-        found, others = records.find(folder)
-        for run in (*found, *others):
+        for run in runs.find_runs(folder) or [folder]:
             try:
-                records_by_model |= {(record.folder.resolve(), record.model): record for record in records.read(run)}
+                records = finished_runs.read_run(run)
+                records_by_model |= {(record.folder.resolve(), record.model): record for record in records}
             except cli.InputError as error:
                 skipped[run] = str(error)
     return list(records_by_model.values()), skipped

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from common import backend, cli, files, flags
-from common.results import finished, tables
+from common.results import tables, trained_model
 
 dataset = backend.lazy("common.data.dataset")
 labelled = backend.lazy("common.data.labelled")
@@ -155,7 +155,7 @@ def score(args, run, model, images):
 def main(argv=None):
     args = parse_args(argv)
     backend.keep_compiled_programs(args.cache_dir)
-    run = finished.find(args.run_dir, args.classes)
+    run = trained_model.find_model(args.run_dir, args.classes)
     if args.output_dir:
         check_output_dir(args.output_dir)
     model = None if run.results else run.load()  # only the model knows its image size

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 
 from common import backend, cli, files, flags
-from common.results import finished
+from common.results import trained_model
 
 np = backend.lazy("numpy")
 dataset = backend.lazy("common.data.dataset")
@@ -126,7 +126,7 @@ def size_on_disk(path):
 def main(argv=None):
     args = parse_args(argv)
     check_packages(args.format)
-    found = finished.find(args.run_dir, args.classes, needs_classes=False)
+    found = trained_model.find_model(args.run_dir, args.classes, needs_classes=False)
     target = find_target(args, found.path)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # a model loads on every backend; only this one writes all formats
     model = found.load()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from common import backend, cli, flags
 from common.data import images, paths
-from common.results import finished, printing
+from common.results import printing, trained_model
 
 inference = backend.lazy("common.models.inference")
 np = backend.lazy("numpy")
@@ -106,7 +106,7 @@ def predict(run, model, found, total, remarks):
 
 def main(argv=None):
     args = parse_args(argv)
-    run = finished.find(args.run_dir, args.classes)
+    run = trained_model.find_model(args.run_dir, args.classes)
     remarks = printing.Remarks(at_once=args.csv or args.json)
     found, total = find_images(args.images, remarks)
     if args.csv or args.json:

@@ -26,7 +26,7 @@ import numpy as np
 import export
 from benchmarks.memory import peak
 from common import backend, cli, flags
-from common.results import finished, tables
+from common.results import tables, trained_model
 
 BATCH_SIZE = 32
 COLUMNS = ("run", "format", "MB", "export, s", "memory, GiB", "largest difference", "1,000 images, s")
@@ -53,7 +53,7 @@ def time_to_predict(run, size, num_images):
 
 def with_keras(run_dir, num_images):
     """The row of Keras itself."""
-    found = finished.find(run_dir, needs_classes=False)
+    found = trained_model.find_model(run_dir, needs_classes=False)
     model = found.load()
     from common.models.inference import ForwardPass
 
@@ -71,7 +71,7 @@ def exported(run_dir, file_format, num_images):
         seconds, gibibytes = time.perf_counter() - started, peak() / 1024
         from common.models import exports
 
-        size = finished.find(run_dir, needs_classes=False).load().input_shape[1]
+        size = trained_model.find_model(run_dir, needs_classes=False).load().input_shape[1]
         with backend.held_back_stderr():
             per_thousand = time_to_predict(exports.open_exported(target, file_format), size, num_images)
     megabytes, difference = f"{results['bytes'] / 1e6:,.0f}", f"{results['difference']:.1e}"

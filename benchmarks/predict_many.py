@@ -30,7 +30,7 @@ import numpy as np
 import predict
 from common import cli, flags
 from common.data import images, paths
-from common.results import finished, printing, scoring
+from common.results import printing, scoring, trained_model
 
 
 def parse_args(argv=None):
@@ -64,7 +64,7 @@ def as_they_come(run, model, found):
 
 def measure(way, run_dir, folder, count):
     """Seconds and MiB for the first `count` images of a folder."""
-    run = finished.find(run_dir)
+    run = trained_model.find_model(run_dir)
     model = run.load()
     found = list(itertools.islice(paths.find(str(folder), print, Counter()), count))
     list(all_first(run, model, found[:1]))  # what is imported and traced once

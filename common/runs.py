@@ -24,9 +24,8 @@ def resolve(path, under, flag, holding="args.json"):
     if not is_latest(path):
         return path
     files.kind(under, f"{flag} {LATEST}, under")  # a name that is too long
-    folders = [found.parent for depth in ("", "*/", "*/*/") for found in Path(under).glob(f"{depth}args.json")]
     inner = path.parts[1:]
-    folders = [folder for folder in folders if any(_is_file(at / holding) for at in (folder, folder.joinpath(*inner)))]
+    folders = [folder for folder in find_runs(under) if has_file(folder, holding) or has_file(folder.joinpath(*inner), holding)]
     folders = [folder for folder in folders if _read(folder / "args.json", "dry_run") is not True]
     if not folders:
         raise InputError(f"{flag} {LATEST}: no run under {under} has {holding} yet; name a run folder")
@@ -40,18 +39,23 @@ def is_latest(path):
     return path.parts[:1] == (LATEST,) and not os.path.lexists(LATEST)
 
 
-def _is_file(path):
-    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises where the user may not look
+def find_runs(under):
+    """The run folders at or under a folder, as deep as runs/<experiment>/<run>: those that hold args.json, no hidden ones."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):  # not a folder, or not readable
+        found = [path.parent for depth in ("", "*/", "*/*/") for path in Path(under).glob(f"{depth}args.json")]
+    return sorted(folder for folder in found if not any(part[0] == "." for part in folder.relative_to(under).parts))
+
+
+def has_file(folder, name):
+    """Whether a folder holds a regular file of this name."""
+    return os.path.isfile(folder / name)  # noqa: PTH113  Path.is_file raises where the user may not look
 
 
 def started(folder):
-    """When a run was started, in seconds since 1970: its environment.json says so, wherever the folder was moved to.
-
-    Where that is damaged, it is what the folder's name begins with, as local time; -inf where neither says it.
-    """
-    for text in (_read(folder / "environment.json", "started"), folder.resolve().name[:15]):
-        with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):
-            return datetime.fromisoformat(text).timestamp()
+    """When a run was started, in seconds since 1970, as its environment.json says; -inf where that says nothing."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):
+        return datetime.fromisoformat(_read(folder / "environment.json", "started")).timestamp()
     return -math.inf
 
 

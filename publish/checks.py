@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from common import files
-from common.results import comparison, records
+from common.results import comparison, finished_runs
 from publish import figures, runs, tables
 
 MEASURED = {  # the published runs whose accuracies a script's docstring gives, in this order
@@ -88,8 +88,8 @@ def docstrings(pages, root):
     for script, names in MEASURED.items():
         text = (root / f"train_{script}.py").read_text(encoding="utf-8")
         documented, measured = (re.search(rf"(?m)^  {word} +(.*)", text)[1] for word in ("documented", "measured"))
-        published = [files.read_json(root / "plots" / "results" / script / name / "results.json") for name in names]
-        models = [model for results in published for model in results.get("models", {"": results}).values()]
+        folders = [root / "plots" / "results" / script / name for name in names]
+        models = [record.results for folder in folders for record in finished_runs.read_run(folder)]
         accuracies = [f"{model['test_accuracy']:.4f}"[1:] for model in models]
         if re.findall(r"(?<!\d)\.\d{4}", measured) != accuracies:
             yield f"train_{script}.py: measured is {', '.join(accuracies)} in {', '.join(names)}, not {measured}"
@@ -102,7 +102,7 @@ def published(pages, root):
     results = root / "plots" / "results"
     for row in (*tables.RESULTS, *tables.CONTROLS):
         folders = tables.with_seeds(results / row.run)
-        by_seed = [records.read(folder) for folder in folders]
+        by_seed = [finished_runs.read_run(folder) for folder in folders]
         if [models[0].results["seed"] for models in by_seed] != [*range(len(by_seed))]:
             yield f"{row.run}: the seeds of its runs are not 0, 1 ..."
         if any(len(comparison.group(models)[0]) > 1 for models in zip(*by_seed, strict=True)):

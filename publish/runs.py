@@ -5,7 +5,7 @@ import contextlib
 from pathlib import Path
 
 from common import cli, files, flags
-from common.results import records
+from common.results import finished_runs
 
 TEXTS = (
     "args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "points.csv",
@@ -53,9 +53,9 @@ def publish(run_dirs, plots, experiments):
 def _content(run_dir, experiments):
     """A run's experiment, its name, and what is published of it: bytes by path in its folder. Raises InputError."""
     try:
-        all_records = records.read(run_dir)
+        all_records = finished_runs.read_run(run_dir)
         predictions_files = {
-            record.predictions_file for record in all_records if record.has_predictions and record.predictions()
+            record.predictions_file for record in all_records if record.predictions_file and record.predictions()
         }
     except cli.InputError as error:
         raise cli.InputError(f"{run_dir}: {error}; give the folder of a finished run") from error
@@ -63,7 +63,7 @@ def _content(run_dir, experiments):
     experiment, name = record.results["experiment"], record.args.get("name")
     if record.folder != run_dir:
         raise cli.InputError(f"{run_dir} is one model of a run: a run is published whole, give {record.folder}")
-    if not name or not isinstance(name, str):
+    if not name:
         raise cli.InputError(f"{run_dir} has no name to be published under: start such a run with train_{experiment}.py --name")
     try:
         flags.run_name(name)
@@ -80,5 +80,5 @@ def _content(run_dir, experiments):
     for path in predictions_files:
         text = files.read(path, files.MAX_UNPACKED)
         packed = text if path.suffix == ".gz" else files.packed(text)
-        content[path.relative_to(run_dir).with_name(records.PACKED_PREDICTIONS)] = packed
+        content[path.relative_to(run_dir).with_name(finished_runs.PACKED_PREDICTIONS)] = packed
     return experiment, name, content

@@ -9,7 +9,7 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from common import files
-from common.results import metrics
+from common.results import finished_runs, metrics
 from common.results.tables import accuracy, documented, markdown
 
 FILES = ("README.md", "docs/experiments.md")  # those with markers
@@ -183,17 +183,17 @@ def _table(rows, published, folder):
     """Lines of a table, with links to the runs in `folder`."""
     cells, others = [], literature()
     for row in rows:
-        by_seed = [files.read_json(run / "results.json") for run in with_seeds(published / row.run)]
-        device = files.read_json(published / row.run / "environment.json")["devices"][0]
+        by_seed = [finished_runs.read_run(run) for run in with_seeds(published / row.run)]
         title = TITLES[row.run.split("/")[0]].replace(" ", NO_BREAK)
-        for name, first in by_seed[0].get("models", {"": by_seed[0]}).items():
-            seconds = first["seconds"] if name else first["total_seconds"]
+        for records in zip(*by_seed, strict=True):
+            first = records[0]
+            seconds, device = first.scores[first.results["seed"]].seconds, first.environment["devices"][0]
             time = f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
             cells.append((
                 f"[{title}]({folder}/{row.run})",
-                ", ".join(filter(None, (name and first["model"], row.what))),
-                _accuracy([results["models"][name] if name else results for results in by_seed]),
-                documented(first),
+                ", ".join(filter(None, (first.model and first.results["model"], row.what))),
+                _accuracy([record.results for record in records]),
+                documented(first.results),
                 others[row.external]["link"] if row.external else "-",
                 f"{time.replace(' ', NO_BREAK)}, {_device(device)}",
             ))  # fmt: skip

@@ -60,7 +60,7 @@ class Row:
             "experiment": results["experiment"],
             "model": self.first.model,
             **{key: results[key] for key in ("data", "train_size", "val_size", "test_size", "weights")},
-            "trained": self.first.trained,
+            "trained": results["trained"],
             **{key: results[key] for key in ("trained_weights", "frozen_weights")},
             "seeds": " ".join(map(str, self.scores)),
             "test_accuracy": mean,

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from common import runs
 from common.results import comparison, page, paired
 
 
@@ -39,8 +40,7 @@ def _reports(row, folder):
     """Links from `folder` to the report.html of a row's runs, where they have one: pairs of seed and address."""
     links = []
     for record in row.records:
-        report = record.folder / "report.html"
-        if os.path.isfile(report):  # noqa: PTH113  Path.is_file raises where the user may not look
-            relative = Path(os.path.relpath(report, folder)).as_posix()
+        if runs.has_file(record.folder, "report.html"):
+            relative = Path(os.path.relpath(record.folder / "report.html", folder)).as_posix()
             links.append((record.results["seed"], quote(os.fsencode(relative))))
     return links

@@ -6,11 +6,7 @@ from datetime import datetime
 from common import files, runs
 from common.results import page, run_figures, tables
 
-# Not in the results of earlier versions.
-SCORES = {
-    "Calibration error": "calibration_error",
-    "Top-5 accuracy": "test_top5_accuracy",
-}
+SCORES = {"Calibration error": "calibration_error", "Top-5 accuracy": "test_top5_accuracy"}
 
 
 def write(folder, results, experiment):

@@ -1,31 +1,30 @@
-"""Run folders of others, half written or damaged, before compare.py."""
+"""Run folders of others, half written, damaged or meant to do harm, before compare.py, make_plots.py and predict.py."""
 
 import csv
 import io
 import os
+from pathlib import Path
 
 import pytest
-from bad_runs import BAD, FEW, RESULTS
+from bad_runs import ARGS, BAD_RESULTS, FEW, HISTORY, RESULTS, has, holds
 from contract import check_line, has_control
-from makers import ESCAPE, make_finished
+from makers import ESCAPE, change_json, encoded, make_finished, picture
 
 import compare
+import make_plots
+import predict
+from common import files
+from publish import figures
 
 
-@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("case", BAD_RESULTS | FEW)
 def test_compare_skips_a_bad_run_in_one_line(watched, tmp_path, case):
     make_finished(tmp_path / "runs" / "good", "vgg19")
-    BAD[case](make_finished(tmp_path / "runs" / "bad"))
+    (BAD_RESULTS | FEW)[case](make_finished(tmp_path / "runs" / "bad"))
     code, out, err = watched(compare.main, "--csv", "--no-figure")
     check_line(err, "runs/bad")
     assert code == 0 and not has_control(out)
     assert [row["experiment"] for row in csv.DictReader(io.StringIO(out))] == ["vgg19"]
-
-
-@pytest.mark.parametrize("case", FEW)
-def test_compare_refuses_a_bad_run_alone(refused, tmp_path, case):
-    BAD[case](make_finished(tmp_path / "runs" / "bad"))
-    refused(compare.main, "runs/bad", "--no-figure", names=["runs/bad"])
 
 
 def test_compare_names_many_bad_runs_a_line_each(watched, tmp_path):
@@ -37,3 +36,92 @@ def test_compare_names_many_bad_runs_a_line_each(watched, tmp_path):
     assert (code, out, len(lines)) == (2, "", len(names) + 1)
     for line in lines:
         check_line(line)
+
+
+@pytest.fixture
+def plots(tmp_path, monkeypatch):
+    """Where make_plots.py publishes; it draws nothing here."""
+    monkeypatch.setattr(make_plots, "PLOTS", tmp_path / "plots")
+    monkeypatch.setattr(figures, "DRAW", {})
+    make_finished(tmp_path / "plots" / "results" / "resnet152v2" / "control")
+    return tmp_path / "plots"
+
+
+OUT = "../../../outside"
+UNPUBLISHED = {
+    **FEW,
+    "results half written": BAD_RESULTS["results half written"],
+    "no name": lambda run: change_json(run / ARGS, name=None),
+    "a name that leads out": lambda run: change_json(run / ARGS, name=OUT),
+    "a name of two dots": lambda run: change_json(run / ARGS, name=".."),
+    "a name that is a list": lambda run: change_json(run / ARGS, name=["control"]),
+    "a name with an escape": lambda run: change_json(run / ARGS, name=ESCAPE),
+    "a name of 300 letters": lambda run: change_json(run / ARGS, name="x" * 300),
+    "a name with a NUL": lambda run: change_json(run / ARGS, name="a\0b"),
+    "an experiment that leads out": has(experiment=OUT),
+    "an unknown experiment": has(experiment="other"),
+    "predictions packed in a bomb": holds("predictions.csv.gz", files.packed(bytes(2**28))),
+    "packed predictions of another kind": holds("predictions.csv.gz", b"PK\x03\x04"),
+    "packed predictions without rows": holds("predictions.csv.gz", b""),
+    "predictions of other classes": holds("predictions.csv", f"true,predicted\n{ESCAPE},{ESCAPE}\n"),
+    "a sweep that is a FIFO": lambda run: os.mkfifo(run / "sweep.csv"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNPUBLISHED)
+def test_a_run_that_can_not_be_published(refused, tmp_path, plots, case):
+    UNPUBLISHED[case](make_finished(tmp_path / "run"))
+    refused(make_plots.main, "run", "--output-dir", "figures", names=["run"])
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        RESULTS,
+        ARGS,
+        "environment.json",
+        HISTORY,
+        "confusion_matrix.csv",
+        "points.csv",
+        "a/sweep.csv",
+        "predictions.csv",
+        "plots",
+        "plots/pipeline.png",
+        "a",
+    ],
+)
+def test_no_link_out_of_a_run_is_published(refused, tmp_path, plots, place):
+    run, outside = make_finished(tmp_path / "run"), tmp_path / "outside"
+    (run / place).parent.mkdir(exist_ok=True)
+    if (run / place).exists():
+        (run / place).rename(outside)
+    elif Path(place).suffix:
+        outside.write_text("secret")
+    else:
+        outside.mkdir()
+        (outside / "sweep.csv").write_text("secret")
+    (run / place).symlink_to(outside)
+    refused(make_plots.main, "run", "--output-dir", "figures", names=[place])
+
+
+def make_model(folder):
+    folder.mkdir()
+    (folder / "model.keras").touch()
+
+
+NO_MODEL = {
+    "a FIFO": lambda run: os.mkfifo(run / "model.keras"),
+    "a folder": lambda run: (run / "model.keras").mkdir(),
+    "a device": lambda run: (run / "model.keras").symlink_to("/dev/zero"),
+    "a thousand models with escapes": lambda run: [make_model(run / f"{ESCAPE}{number}") for number in range(1000)],
+}
+
+
+@pytest.mark.parametrize("case", [*BAD_RESULTS, *NO_MODEL])
+def test_predict_from_a_bad_run(refused, tmp_path, case):
+    run = make_finished(tmp_path / "run")
+    (tmp_path / "x.png").write_bytes(encoded("png", picture(32)))
+    if case in BAD_RESULTS:
+        (run / "model.keras").write_text("a model")
+    (BAD_RESULTS | NO_MODEL)[case](run)
+    refused(predict.main, "run", "x.png", names=["run"])

@@ -11,8 +11,8 @@ from keras import layers
 from common.cli import TrainingError
 from common.data.dataset import Samples
 from common.results import scoring
+from common.results.finished_runs import Record
 from common.results.predictions import Predictions
-from common.results.records import Record
 
 RANDOM = np.random.default_rng(0)
 
@@ -101,7 +101,7 @@ def test_the_tables_hold_no_formula_and_lead_to_their_files(tmp_path, monkeypatc
         cells = [cell for row in rows for cell in (*row, *row.values())]
         assert not [cell for cell in cells if cell[0] in "=+-@\t\r"] and len(rows) == len(set(map(str, rows))) == 5, name
         assert all(Path(row["path"]).samefile(path) for row, path in zip(rows, paths, strict=True) if "path" in row)
-    record = Record(tmp_path, None, {}, {}, {"test_size": 5, "test_accuracy": 0.6}, (), {})
+    record = Record(tmp_path, None, tmp_path, {}, {}, {"test_size": 5, "test_accuracy": 0.6}, {})
     assert record.predictions() == ([*names], [names[index] for index in (0, 1, 2, 4, 3)])
     Path("predictions.csv").write_text("true,predicted\n" + "-1,-1\n" * 3 + "-1,=a\n" * 2)  # of an earlier version
     assert record.predictions() == (["-1"] * 5, ["-1"] * 3 + ["=a"] * 2)

@@ -24,7 +24,7 @@ import train_ab_split
 from benchmarks import kill_and_resume
 from common import backend, files
 from common.data import dataset as data
-from common.results import records
+from common.results import finished_runs
 from common.training.job import Job
 
 ROOT = Path(__file__).parents[2]
@@ -590,7 +590,7 @@ def test_compare_shows_every_model_with_all_its_seeds(finished, call):
         assert summary["seeds"] == "0 1" and len(accuracies) == 2 and summary["train_size"] == most
         assert summary["test_accuracy"] == pytest.approx(np.mean(accuracies))
         assert summary["deviation"] == pytest.approx(np.std(accuracies, ddof=1))
-    curves = [score.curve for record in records.read(run) for score in record.scores.values()]
+    curves = [score.curve for record in finished_runs.read_run(run) for score in record.scores.values()]
     assert [len(curve) for curve in curves] == [3] * 8
     code, out, _ = call(compare.main, run / "b-scratch", run / "b-both-fc", "--no-figure")
     assert code == 0 and f"same {len(files.read_csv(run / 'predictions.csv'))} test images" in out

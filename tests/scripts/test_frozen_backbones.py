@@ -21,7 +21,7 @@ from common import cli, files
 from common.data import classes
 from common.data import dataset as data
 from common.models import backbones, efficientnet_lite, features, upscale, weights
-from common.results import records
+from common.results import finished_runs
 from common.training.run import Run
 
 RANDOM = weights.find("none", "vgg19", 32)
@@ -245,12 +245,12 @@ def test_the_sweep_trains_every_combination_and_scores_the_chosen_one_only(swept
 
 
 def test_compare_shows_the_chosen_combination(swept, vgg19):
-    ((record,), (of_vgg19,)) = (records.read(run) for run in (swept, vgg19[0]))
+    ((record,), (of_vgg19,)) = (finished_runs.read_run(run) for run in (swept, vgg19[0]))
     results = files.read_json(swept / "results.json")
-    assert record.phases == ("lr={learning_rate} dropout={dropout}".format(**results),)
     (score,) = record.scores.values()
+    assert {row["phase"] for row in score.curve} == {"lr={learning_rate} dropout={dropout}".format(**results)}
     assert max(row["val_accuracy"] for row in score.curve) == results["val_accuracy"]
-    assert of_vgg19.trained == "head" and len(next(iter(of_vgg19.scores.values())).curve) == 4
+    assert of_vgg19.results["trained"] == "head" and len(next(iter(of_vgg19.scores.values())).curve) == 4
 
 
 def test_cifar10_h5_in_a_fresh_process(swept, tmp_path):

@@ -11,7 +11,7 @@ import train_vgg19_finetune as script
 from common import cli, files
 from common.data import dataset as data
 from common.models import backbones, initialise, weights
-from common.results import records
+from common.results import finished_runs
 from common.training.run import Run
 
 SMALL = ("--data", "digits", "--max-train-samples", "100", "--batch-size", "30")
@@ -218,8 +218,10 @@ def test_evaluating_a_run_gives_its_own_numbers(trained, workplace):
 
 def test_compare_knows_what_was_trained(trained, spoiled):
     for run in (trained[0], spoiled[0]):
-        (record,) = records.read(run)
-        assert (record.phases, record.trained) == (("head", "finetune"), "head, then all layers")
+        (record,) = finished_runs.read_run(run)
+        (score,) = record.scores.values()
+        assert {row["phase"] for row in score.curve} == {"head", "finetune"}
+        assert record.results["trained"] == "head, then all layers"
 
 
 def test_after_ctrl_c_before_an_epoch_of_all_layers_only_the_head_counts_as_trained(workplace, monkeypatch, empty_figures):

@@ -10,7 +10,7 @@ from support import DATASET, EXPERIMENT, make_args, make_run
 
 from common import cli, files
 from common.data.dataset import Samples
-from common.results import records, sweep
+from common.results import sweep
 from common.training import checkpoints
 from common.training.callbacks import BestEpoch
 from common.training.run import Run
@@ -98,7 +98,7 @@ def test_scores_that_are_no_numbers_end_training(tmp_path):
     assert callback.best_epoch == 0
 
 
-def test_a_sweep_and_compare_choose_among_equal_accuracies_by_loss(tmp_path):
+def test_a_sweep_chooses_among_equal_accuracies_by_loss(tmp_path):
     run, losses = make_run(tmp_path), iter([(0.5, 0.4), (0.9, 0.3), (0.3, 0.7)])
     combinations = sweep.Sweep(run)
     for rate, dropout in combinations.points([0.1, 0.2, 0.3, 0.1], [0.5]):
@@ -109,16 +109,8 @@ def test_a_sweep_and_compare_choose_among_equal_accuracies_by_loss(tmp_path):
             run.samples_per_epoch[phase] = 10
             combinations.keep(phase, rate)
     phase, model, chosen = combinations.best()
-    assert chosen == {"learning_rate": 0.2, "dropout": 0.5} and (phase, model) == (
-        "lr=0.2 dropout=0.5",
-        0.2,
-    )  # of its 2nd epoch
+    assert chosen == {"learning_rate": 0.2, "dropout": 0.5} and phase == "lr=0.2 dropout=0.5" and model == 0.2
     assert [row["lr"] for row in files.read_csv(run.folder / "sweep.csv")] == [0.2, 0.3, 0.1]
-    run.history.flush()
-    history = files.read_csv(run.folder / "history.csv")
-    assert records._phases(None, run.summary(phase), history) == (phase,)
-    earlier = {name: value for name, value in run.summary(phase).items() if name != "val_loss"}
-    assert records._phases(None, earlier, history) == ("lr=0.1 dropout=0.5",)  # cannot know
 
 
 def test_every_order_of_the_same_epochs_keeps_the_same_scores(tmp_path):

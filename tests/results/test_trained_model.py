@@ -6,13 +6,13 @@ from keras import layers
 
 from common import files
 from common.cli import InputError
-from common.results import finished
+from common.results import trained_model
 
 RESULTS = {
     "experiment": "ab_split", "data": "digits", "weights": "none", "seed": 0, "class_names": ["0", "7"], "train_size": 4,
     "val_size": 2, "test_size": 2, "image_size": 8, "test_accuracy": 1.0, "epochs": 1, "best_epoch": 1, "seconds": 1.0,
     "trained_weights": 3, "frozen_weights": 0, "documented_accuracy": None, "comparable": False, "dry_run": False,
-    "status": "finished",
+    "status": "finished", "trained": "all layers",
 }  # fmt: skip
 
 
@@ -26,23 +26,24 @@ def save(folder, **changes):
 def run(tmp_path):
     """A run of two models, of which one lies at the top."""
     models = {"a": {"model": "A from scratch"}, "b-both-fc": {"model": "B, both FC layers"}}
-    save(tmp_path / "run", model="B, both FC layers", models=models)
+    save(tmp_path / "run", model="B, both FC layers", models={name: RESULTS | model for name, model in models.items()})
+    files.write_json(tmp_path / "run" / "args.json", {"data": "digits", "seed": 0})
     save(tmp_path / "run" / "a", model="A from scratch", class_names=["1", "2", "3"])
     return tmp_path / "run"
 
 
 def test_each_of_several_models_is_found_by_its_name(run):
-    assert finished.find(run / "a").class_names == ("1", "2", "3")
+    assert trained_model.find_model(run / "a").class_names == ("1", "2", "3")
     for path in (run, run / "b-both-fc"):
-        assert finished.find(path).path == run / "model.keras"
+        assert trained_model.find_model(path).path == run / "model.keras"
 
 
 def test_a_model_whose_folder_is_gone_is_not_the_one_at_the_top(run):
     (run / "a").rename(run / "elsewhere")
     with pytest.raises(InputError, match="holds no results.json with a model.keras"):
-        finished.find(run / "a")
+        trained_model.find_model(run / "a")
     with pytest.raises(InputError, match="holds no results.json"):
-        finished.find(run / "c")
+        trained_model.find_model(run / "c")
 
 
 def test_a_model_of_other_shapes_is_refused_in_one_line(tmp_path):
@@ -57,13 +58,12 @@ def test_a_model_of_other_shapes_is_refused_in_one_line(tmp_path):
     for number, (name, model) in enumerate(others.items()):
         model.save(tmp_path / f"{number}.keras")
         with pytest.raises(InputError, match=r"\.keras (turns|has 3 outputs)"):
-            finished.find(tmp_path / f"{number}.keras", ["a", "b"]).load()
+            trained_model.find_model(tmp_path / f"{number}.keras", ["a", "b"]).load()
             pytest.fail(name)
 
 
 def test_what_the_run_was_started_with_is_known_of_each_model(run):
-    files.write_json(run / "args.json", {"data": "digits", "seed": 0})
     for path in (run, run / "a"):
-        assert finished.find(path).recorded("args.json", "data") == "digits"
-        assert finished.find(path).recorded("args.json", "seed") is None  # no text
-        assert finished.find(path).recorded("environment.json", "precision") is None
+        assert trained_model.find_model(path).recorded("args.json", "data") == "digits"
+        assert trained_model.find_model(path).recorded("args.json", "seed") is None  # no text
+        assert trained_model.find_model(path).recorded("environment.json", "precision") is None

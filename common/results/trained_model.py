@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import backend, cli, files, runs
-from common.results import schema
+from common.results import finished_runs
 
 SUFFIXES = (".keras", ".h5")
 
@@ -80,7 +80,7 @@ class TrainedModel:
             )
 
 
-def find(path, class_names=None, needs_classes=True):
+def find_model(path, class_names=None, needs_classes=True):
     """The TrainedModel that a RUN_DIR of the command line means.
 
     That is a run folder, wherever it was moved to, `RUN_DIR/MODEL` for one of several models, `latest` for the newest run under
@@ -97,34 +97,24 @@ def find(path, class_names=None, needs_classes=True):
         raise cli.InputError(
             f"--classes is for a .keras or .h5 file, which {path} is not; a run's results.json names its classes"
         )
-    folder = _model_folder(path)
-    results = folder / "results.json"
     try:
-        content = files.read_json(results)
-        schema.check_results(content)
-    except (OSError, ValueError) as error:
-        raise cli.InputError(f"{results} can't be used: {cli.reason(error)}; give the folder of a finished run") from error
-    return TrainedModel(folder / "model.keras", tuple(content["class_names"]), content)
+        folder = _model_folder(path)
+        results = finished_runs.read_results(folder)
+    except cli.InputError as error:
+        raise cli.InputError(f"{path}: {error}; give the folder of a finished run") from error
+    return TrainedModel(folder / "model.keras", tuple(results["class_names"]), results)
 
 
 def _model_folder(path):
-    """The folder with results.json and model.keras. One of several models lies at the top, not in a folder of its name."""
-    if _is_complete(path):
-        return path
-    if files.kind(path, "RUN_DIR") is None and _is_complete(path.parent):
-        try:
-            results = files.read_json(path.parent / "results.json")
-            is_at_the_top = results["models"][path.name]["model"] == results["model"]
-        except (OSError, ValueError, TypeError, KeyError):
-            is_at_the_top = False
-        if is_at_the_top:
-            return path.parent
-    others = sorted(str(model.parent) for model in path.glob("*/model.keras"))
-    hint = f"; there are models in {', '.join(others)}" if others else ""
-    if not others and files.kind(path / "results.json", "RUN_DIR"):
-        hint = "; a published run has no weights, which stay in the folder that it was published from"
-    raise cli.InputError(f"{path} holds no results.json with a model.keras: give the folder of a finished run{hint}")
-
-
-def _is_complete(folder):
-    return all(files.kind(folder / name, "RUN_DIR") == "file" for name in ("results.json", "model.keras"))
+    """The folder that holds a model, which is the run's for one of several that has no subfolder. Raises InputError."""
+    run, model = finished_runs.split_model(path)
+    folder = path
+    if model and not files.kind(path, "RUN_DIR") and finished_runs.top_model(finished_runs.read_results(run)) == model:
+        folder = run
+    if not all(runs.has_file(folder, name) for name in ("results.json", "model.keras")):
+        others = sorted(str(file.parent) for file in path.glob("*/model.keras"))
+        hint = f"; there are models in {', '.join(others)}" if others else ""
+        if not others and runs.has_file(folder, "results.json"):
+            hint = "; a published run has no weights, which stay in the folder that it was published from"
+        raise cli.InputError(f"it holds no results.json with a model.keras{hint}")
+    return folder
