@@ -1,7 +1,7 @@
 """Rows of one shape and dtype on disk, such as the features of images: written as they come, resumed, memory-mapped.
 
-A file is an ordinary `.npy` that grows. Its length says how many rows are there, so a killed program continues after them, and
-two that write the same rows at once only do the work twice. Nothing is ever cut off or moved.
+A file is an ordinary `.npy` that grows: its length says how many rows are there. A killed program continues after them. Of two
+that fill a file at once each leaves alone what the other has written, so they only do the work twice, and no row changes.
 """
 
 import io
@@ -45,10 +45,12 @@ class RowFile:
         self.path.touch()
         with self.path.open("r+b") as file:  # written, not mapped: mapped pages count as memory in use
             file.write(self._header)
-            file.seek(start * self._row_bytes, os.SEEK_CUR)
             for batch in batches:
-                file.write(np.ascontiguousarray(batch, self.dtype))
-                file.flush()
+                position, start = len(self._header) + start * self._row_bytes, start + len(batch)
+                if file.seek(0, os.SEEK_END) < position + len(batch) * self._row_bytes:
+                    file.seek(position)
+                    file.write(np.ascontiguousarray(batch, self.dtype))
+                    file.flush()
 
     def load(self):
         """The array, memory-mapped, once all rows are written."""
