@@ -1,27 +1,36 @@
 """The feature cache: a frozen backbone's output, computed once and shared by all runs that need it.
 
-A file's name is a hash of the images, the extractor with its weights, the precision and the versions, so runs with other heads,
-seeds and splits share it. It is written in chunks with checksums: a killed extraction continues where it stopped, and a damaged
-chunk is detected and computed again. Importing this imports Keras.
-
-<cache-dir>/features/<key>.npy    float32 (images, width); <key>.part.npy while chunks are missing
-<cache-dir>/features/<key>.json   what it was made of, and the checksums
+It is `np.save(<cache-dir>/features/<key>.npy, extractor.predict(images))` with three differences: a killed extraction continues
+where it stopped, equal images are computed once, and the array is memory-mapped, not held in memory. The key is a hash of the
+images, the extractor with its weights, the precision and the versions, so runs with other heads, seeds and splits share a file.
+Importing this imports Keras.
 """
 
+import hashlib
+import importlib
+import json
+import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import keras
 import numpy as np
+from tqdm import tqdm
 
-from common import backend
+from common import backend, hosts
+from common.cli import InputError, among_own_flags, reason, tell
 from common.data import augment
 from common.data.dataset import Samples
 from common.data.images import digests
-from common.models import feature_file
+from common.data.rows import RowFile
 from common.models.inference import ForwardPass
+
+SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
 
 
 class Rows:
@@ -72,19 +81,91 @@ class FeatureCache:
     def __init__(self, extractor, cache_dir):
         self._folder, self._width = Path(cache_dir) / "features", extractor.output_shape[-1]
         self._forward = ForwardPass(extractor, batch_size(extractor))
-        self._identity = feature_file.identity(extractor, batch_size(extractor))
+        self._identity = identity(extractor, batch_size(extractor))
 
     def extract(self, images, title):
-        """The features of `Images`: a list of float32 `Rows` `(n, width)`, one for each part.
+        """Collective: the features of `Images`: a list of float32 `Rows` `(n, width)`, one for each part.
 
         Also returns a dict of what it took: `pictures` (images), `computed`, `seconds`. Raises InputError when the folder can't
         be written to or its disk is too full.
         """
         started = time.perf_counter()
-        file = feature_file.FeatureFile(self._folder, images.digests, self._width, self._identity)
-        array, computed = file.complete(lambda batches: self._forward.over(map(images.take, batches)), title)
+        made_of = {"images": hashlib.sha256(images.digests.tobytes()).hexdigest(), **self._identity}
+        key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:20]
+        file = RowFile(self._folder / f"{key}.npy", (len(images.digests), self._width), np.float32)
+        try:
+            computed = self._complete(file, images, title)
+            array = file.load()
+        except OSError as error:
+            raise InputError(
+                f"--cache-dir: features can't be kept in or read from {self._folder} ({reason(error)}); "
+                f"give another folder{', or --no-cache' * bool(among_own_flags('--no-cache'))}"
+            ) from error
         extraction = {"pictures": len(images), "computed": computed, "seconds": round(time.perf_counter() - started, 3)}
         return images.split(array), extraction
+
+    def _complete(self, file, images, title):
+        """Collective: compute the rows that the file lacks, in all processes; the main one writes. Returns how many."""
+        total, size = len(images.digests), self._forward.batch_size
+        done = int(hosts.broadcast(np.array(file.num_written() if hosts.is_main() else 0)))
+        if done < total:
+            done -= done % size  # whole batches, so that features have the same bits as in one go
+            batches = (np.arange(start, min(start + size, total)) for start in range(done, total, size))
+            outputs = self._forward.over(map(images.take, batches))  # computes on while a batch is written
+            if hosts.is_main():
+                file.write(done, _with_progress(outputs, title, total, done))
+            else:
+                for _ in outputs:
+                    pass
+        hosts.wait_for_all(title)
+        return total - done
+
+
+def _with_progress(outputs, title, total, done):
+    """Pass the outputs on, with a progress bar and the time left; without a terminal, with a line a minute."""
+    if done:
+        tell(f"{title}: {done:,} of {total:,} images done in an earlier run")
+    style = {}
+    if not sys.stderr.isatty():
+        style = {
+            "file": SimpleNamespace(write=lambda text: tell(*text.strip().splitlines()), flush=lambda: None),
+            "bar_format": "{desc}: {n:,} of {total:,} images, {rate_noinv_fmt}, {remaining} left",
+            "mininterval": SECONDS_BETWEEN_LINES,
+            "delay": SECONDS_BETWEEN_LINES,
+        }
+    with tqdm(total=total, initial=done, desc=title, unit=" images", miniters=1, leave=False, **style) as bar:
+        for features in outputs:
+            yield features
+            bar.update(len(features))
+
+
+def identity(extractor, batch_size):
+    """What features depend on beside the images: the extractor with its weights, precision, versions, batch size."""
+    modules = (importlib.import_module(backend.name()), keras, cv2)
+    return {
+        "layers": [type(layer).__name__ for layer in extractor.layers],
+        "extractor": hashlib.sha256(_architecture(extractor).encode()).hexdigest(),
+        "weights": _hash_of_weights(extractor),
+        "precision": keras.config.dtype_policy().name,
+        "versions": {module.__name__: module.__version__ for module in modules},
+        "batch_size": batch_size,
+    }
+
+
+def _architecture(model):
+    """The model's configuration without the names of its layers, which Keras numbers within a process."""
+    config = model.to_json()
+    for number, name in enumerate(dict.fromkeys(re.findall(r'"name": "([^"]+)"', config))):
+        config = config.replace(f'"{name}"', f'"#{number}"')
+    return config
+
+
+def _hash_of_weights(model):
+    def hash_of(weight):
+        return hashlib.sha256(np.ascontiguousarray(keras.ops.convert_to_numpy(weight))).digest()
+
+    with ThreadPoolExecutor(backend.num_cores()) as threads:  # hashing leaves Python to others
+        return hashlib.sha256(b"".join(threads.map(hash_of, model.weights))).hexdigest()
 
 
 def of_dataset(extractor, dataset, args, augmentation=None):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from common.models import feature_file, parts, upscale
+from common.models import parts, upscale
+from common.models.features import identity
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
 
@@ -43,7 +44,7 @@ def test_a_saved_model_comes_apart_at_its_head(tmp_path, number):
     features = extractor.predict(IMAGES, verbose=0)
     np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), features)
     np.testing.assert_allclose(head.predict(features, verbose=0), model.predict(IMAGES, verbose=0), rtol=1e-5)
-    assert feature_file.identity(extractor, 4) == feature_file.identity(again, 4)  # so that its features are found in the cache
+    assert identity(extractor, 4) == identity(again, 4)  # so that its features are found in the cache
     last = loaded.layers[-1].layers[-1]
     seen = parts.before_last_layer(loaded).predict(IMAGES, verbose=0)
     np.testing.assert_allclose(last(seen), model.predict(IMAGES, verbose=0), rtol=1e-5)

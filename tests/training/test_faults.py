@@ -26,7 +26,7 @@ from benchmarks.kill_and_resume import count_differences, numbers
 from common import backend, cli, files
 from common.data.dataset import Dataset, Samples
 from common.figures import calibration, confusion, curves, galleries, maps
-from common.models import backbones, feature_file, features, initialise
+from common.models import backbones, features, initialise
 from common.results import report
 from common.training import checkpoints, fit, folder, history, resume
 from common.training.run import Run
@@ -244,13 +244,11 @@ def test_a_cache_that_vanishes_in_the_middle_of_a_run_costs_nothing(tmp_path, un
 
 
 def test_a_cache_that_vanishes_while_it_is_filled_is_one_line(tmp_path, monkeypatch, call):
-    compute = feature_file.FeatureFile._compute
-
-    def vanishing(file, *args):
+    def vanishing(outputs, *_):
         shutil.rmtree(tmp_path / "cache")
-        compute(file, *args)
+        yield from outputs
 
-    monkeypatch.setattr(feature_file.FeatureFile, "_compute", vanishing)
+    monkeypatch.setattr(features, "_with_progress", vanishing)
     code, _, err = call(lambda: train(args_for(tmp_path)))
     assert code == 2 and err.count("\n") == 1 and "--cache-dir" in err and run_folder(tmp_path) is None
 
