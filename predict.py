@@ -84,6 +84,7 @@ def predict(run, model, found, total, remarks):
     Where `model` is None it is loaded when an image could be read.
     """
     image_size = run.results["image_size"] if run.results else model.input_shape[1]
+    images.need_memory(BATCH_SIZE, image_size, run.path)
     with (
         images.reading_ahead(found, image_size) as pictures,
         tqdm.tqdm(pictures, total=total, unit=" images", leave=False, disable=sys.stdout.isatty() or None) as bar,
