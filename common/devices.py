@@ -1,7 +1,8 @@
 """Several devices at once: Keras's `DataParallel` on JAX, over several hosts too, and TensorFlow's `MirroredStrategy`.
 
-Each device has all the weights and computes a share of every batch. A batch that does not divide evenly is padded on its way to
-the devices (`rows`), and the training step cuts the padding off again (`common.training.parallel`).
+Each device has all the weights and computes a share of every batch. On JAX a batch that does not divide evenly is padded on its
+way to the devices (`rows`), and the training step cuts the padding off again (`common.training.steps`). On TensorFlow, where
+each device takes Keras's step on its share, such a `--batch-size` is refused.
 """
 
 import contextlib
@@ -14,9 +15,9 @@ from common.cli import InputError
 
 
 def start(args):
-    """Check before anything is read that `--devices` can be had, and connect the processes if there are several.
+    """Check `--devices` before anything is read, and connect the processes if there are several.
 
-    Does nothing for one device, which needs no check. Raises InputError.
+    Does nothing for one device. Raises InputError.
     """
     wanted = args.devices
     if wanted == 1 and "JAX_COORDINATOR_ADDRESS" not in os.environ:
@@ -46,6 +47,12 @@ def start(args):
         raise InputError(f"--devices {wanted}: this machine has {len(names)} ({', '.join(dict.fromkeys(names))})")
     if number(wanted) > 1 and backend.name() == "torch":
         raise InputError(f"--devices {wanted}: Keras uses one device on torch; set KERAS_BACKEND to jax or tensorflow")
+    if backend.name() == "tensorflow" and (rest := args.batch_size % number(wanted)):
+        sizes = [size for size in (args.batch_size - rest, args.batch_size - rest + number(wanted)) if size]
+        raise InputError(
+            f"--batch-size {args.batch_size}: {number(wanted)} devices share a batch evenly; "
+            f"give {' or '.join(map(str, sizes))}, or --devices 1"
+        )
 
 
 def number(wanted):
@@ -91,8 +98,8 @@ def count():
         import tensorflow as tf
 
         return tf.distribute.get_strategy().num_replicas_in_sync
-    mesh = _mesh()
-    return mesh.size if mesh else 1
+    everywhere = sharding()
+    return everywhere.num_devices if everywhere else 1
 
 
 def round_up(size):
@@ -100,21 +107,15 @@ def round_up(size):
     return -(-size // count()) * count()
 
 
-def shares(batch_size):
-    """Which images of a training batch each replica of TensorFlow gets, a list of arrays."""
-    return np.array_split(np.arange(batch_size), count())
-
-
 def rows(batch_size):
-    """Which images of a training batch this process sends to its devices, padding included, an array; None for just all.
+    """Which images of a training batch this process sends to its devices, an array; None for just all.
 
-    JAX divides the batch, with the padding at its end. Each replica of TensorFlow has padding at the end of its own share.
+    The padding at the end of a batch that does not divide evenly repeats its first images. On TensorFlow, where only a data set
+    smaller than `--batch-size` makes such a batch, they count twice.
     """
-    if round_up(batch_size) == batch_size and hosts.count() == 1:
-        return None
     padded_size = round_up(batch_size)
-    if backend.name() == "tensorflow":
-        return np.concatenate([np.resize(share, padded_size // count()) for share in shares(batch_size)])
+    if padded_size == batch_size and hosts.count() == 1:
+        return None
     return of_this_process(np.resize(np.arange(batch_size), padded_size))
 
 
@@ -127,26 +128,14 @@ def spread(batch):
     """A batch, whose length divides evenly, as an array on all of JAX's devices."""
     import jax
 
-    return jax.make_array_from_callback(batch.shape, batch_sharding(), batch.__getitem__)
+    return jax.make_array_from_callback(batch.shape, sharding("batch"), batch.__getitem__)
 
 
-def batch_sharding():
-    """The JAX sharding of a batch: each device has some of its images."""
-    return _sharding("batch")
-
-
-def replicated_sharding():
-    """The JAX sharding of an array that each device has as a whole; None for one device."""
-    return _sharding() if _mesh() else None
-
-
-def _sharding(*axes):
+def sharding(*axes):
+    """How JAX keeps an array: `sharding("batch")` some rows on each device, `sharding()` all on each; None for one device."""
+    distribution = backend.import_keras().distribution.distribution()
+    if distribution is None:
+        return None
     import jax
 
-    return jax.sharding.NamedSharding(_mesh(), jax.sharding.PartitionSpec(*axes))
-
-
-def _mesh():
-    """JAX's mesh of the devices, None for one device."""
-    distribution = backend.import_keras().distribution.distribution()
-    return distribution and distribution.device_mesh.backend_mesh
+    return jax.sharding.NamedSharding(distribution.device_mesh.backend_mesh, jax.sharding.PartitionSpec(*axes))
