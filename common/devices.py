@@ -19,13 +19,11 @@ def start(args):
 
     Does nothing for one device. Raises InputError.
     """
-    wanted = args.devices
+    wanted, are_several = args.devices, hosts.is_multiprocess_launch()
     if wanted == 1 and "JAX_COORDINATOR_ADDRESS" not in os.environ:
         return
-    if wanted != "all" and hosts.is_multiprocess_launch():
-        raise InputError(
-            f"--devices {wanted}: this is one of several processes, as the environment says: they need --devices all"
-        )
+    if are_several and wanted != "all":
+        raise InputError(f"--devices {wanted}: this is one of several processes, says the environment; give --devices all")
     backend.start(args.amp)
     if backend.name() == "jax":
         import jax
@@ -34,49 +32,43 @@ def start(args):
         # flight.
         os.environ.setdefault("NPROC", str(backend.num_cores() + 32))
         jax.config.update("jax_cpu_enable_async_dispatch", False)
-    if hosts.is_multiprocess_launch():
-        if backend.name() != "jax":
-            raise InputError(
-                f"--devices {wanted}: several processes work on JAX only, not on {backend.name()}; KERAS_BACKEND=jax"
-            )
+    elif are_several:
+        raise InputError(f"--devices all: several processes work on JAX only, not on {backend.name()}; set KERAS_BACKEND=jax")
+    if are_several:
         hosts.join()
-        if number("all") != hosts.count() * jax.local_device_count():
+        if jax.device_count() != hosts.count() * jax.local_device_count():
             raise InputError("--devices all: every process needs the same number of devices")
-    names = backend.devices()
-    if wanted != "all" and wanted > len(names):
-        raise InputError(f"--devices {wanted}: this machine has {len(names)} ({', '.join(dict.fromkeys(names))})")
-    if number(wanted) > 1 and backend.name() == "torch":
+    there, number = backend.devices(), len(names(wanted))
+    if wanted != "all" and wanted > number:
+        raise InputError(f"--devices {wanted}: this machine has {len(there)} ({', '.join(dict.fromkeys(there))})")
+    if number > 1 and backend.name() == "torch":
         raise InputError(f"--devices {wanted}: Keras uses one device on torch; set KERAS_BACKEND to jax or tensorflow")
-    if backend.name() == "tensorflow" and (rest := args.batch_size % number(wanted)):
-        sizes = [size for size in (args.batch_size - rest, args.batch_size - rest + number(wanted)) if size]
+    if backend.name() == "tensorflow" and (rest := args.batch_size % number):
+        sizes = [size for size in (args.batch_size - rest, args.batch_size - rest + number) if size]
         raise InputError(
-            f"--batch-size {args.batch_size}: {number(wanted)} devices share a batch evenly; "
+            f"--batch-size {args.batch_size}: {number} devices share a batch evenly; "
             f"give {' or '.join(map(str, sizes))}, or --devices 1"
         )
 
 
-def number(wanted):
-    """How many devices `--devices` means."""
-    return len(backend.devices()) if wanted == "all" else wanted
-
-
 def names(wanted):
-    """Their names, those of all processes."""
-    return backend.devices()[: number(wanted)]
+    """The names of the devices that `--devices` means, those of all processes."""
+    return backend.devices()[: None if wanted == "all" else wanted]
 
 
 def scope(wanted):
     """A context in which Keras puts its variables on all of these devices, and spreads batches over them."""
-    if number(wanted) == 1:
+    number = len(names(wanted))
+    if number == 1:
         return contextlib.nullcontext()
     if backend.name() == "tensorflow":
         import tensorflow as tf
 
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices[: number(wanted)]]).scope()
+        return tf.distribute.MirroredStrategy([device.name for device in devices[:number]]).scope()
     from keras import distribution
 
-    devices = distribution.list_devices()[: number(wanted)]
+    devices = distribution.list_devices()[:number]
     return distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope()
 
 

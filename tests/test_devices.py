@@ -71,14 +71,9 @@ def test_val_is_whole_over_devices_and_processes(several, processes):
     "wanted, environment, backend_name, complaint",
     [
         (3, {}, None, "--devices 3: this machine has 1 (CPU"),
-        (1, {"JAX_COORDINATOR_ADDRESS": "a:1"}, None, "--devices 1: this is one of several processes, as the"),
-        (4, {"SLURM_STEP_NUM_TASKS": "2"}, None, "--devices 4: this is one of several processes, as the"),
-        (
-            "all",
-            {"SLURM_STEP_NUM_TASKS": "2"},
-            "tensorflow",
-            "--devices all: several processes work on JAX only, not on tensor",
-        ),
+        (1, {"JAX_COORDINATOR_ADDRESS": "a:1"}, None, "--devices 1: this is one of several processes, says"),
+        (4, {"SLURM_STEP_NUM_TASKS": "2"}, None, "--devices 4: this is one of several processes, says"),
+        ("all", {"SLURM_STEP_NUM_TASKS": "2"}, "tensorflow", "--devices all: several processes work on JAX only, not on tens"),
         (2, {}, "torch", "--devices 2: Keras uses one device on torch"),
         ("all", {}, "torch", "--devices all: Keras uses one device on torch"),
     ],
