@@ -1,7 +1,8 @@
 """Several devices at once: Keras's `DataParallel` on JAX, over several hosts too, and TensorFlow's `MirroredStrategy`.
 
-Each device has all the weights and computes a share of every batch. A batch that does not divide evenly is padded on its way to
-the devices (`rows`), and the training step cuts the padding off again (`common.training.parallel`).
+Each device has all the weights and computes a share of every batch. On JAX a batch that does not divide evenly is padded on its
+way to the devices (`rows`), and the training step cuts the padding off again (`common.training.steps`). On TensorFlow, where
+each device takes Keras's step on its share, such a `--batch-size` is refused.
 """
 
 import contextlib
@@ -14,17 +15,15 @@ from common.cli import InputError
 
 
 def start(args):
-    """Check before anything is read that `--devices` can be had, and connect the processes if there are several.
+    """Check `--devices` before anything is read, and connect the processes if there are several.
 
-    Does nothing for one device, which needs no check. Raises InputError.
+    Does nothing for one device. Raises InputError.
     """
-    wanted = args.devices
+    wanted, are_several = args.devices, hosts.is_multiprocess_launch()
     if wanted == 1 and "JAX_COORDINATOR_ADDRESS" not in os.environ:
         return
-    if wanted != "all" and hosts.is_multiprocess_launch():
-        raise InputError(
-            f"--devices {wanted}: this is one of several processes, as the environment says: they need --devices all"
-        )
+    if are_several and wanted != "all":
+        raise InputError(f"--devices {wanted}: this is one of several processes, says the environment; give --devices all")
     backend.start(args.amp)
     if backend.name() == "jax":
         import jax
@@ -33,43 +32,43 @@ def start(args):
         # flight.
         os.environ.setdefault("NPROC", str(backend.num_cores() + 32))
         jax.config.update("jax_cpu_enable_async_dispatch", False)
-    if hosts.is_multiprocess_launch():
-        if backend.name() != "jax":
-            raise InputError(
-                f"--devices {wanted}: several processes work on JAX only, not on {backend.name()}; KERAS_BACKEND=jax"
-            )
+    elif are_several:
+        raise InputError(f"--devices all: several processes work on JAX only, not on {backend.name()}; set KERAS_BACKEND=jax")
+    if are_several:
         hosts.join()
-        if number("all") != hosts.count() * jax.local_device_count():
+        if jax.device_count() != hosts.count() * jax.local_device_count():
             raise InputError("--devices all: every process needs the same number of devices")
-    names = backend.devices()
-    if wanted != "all" and wanted > len(names):
-        raise InputError(f"--devices {wanted}: this machine has {len(names)} ({', '.join(dict.fromkeys(names))})")
-    if number(wanted) > 1 and backend.name() == "torch":
+    there, number = backend.devices(), len(names(wanted))
+    if wanted != "all" and wanted > number:
+        raise InputError(f"--devices {wanted}: this machine has {len(there)} ({', '.join(dict.fromkeys(there))})")
+    if number > 1 and backend.name() == "torch":
         raise InputError(f"--devices {wanted}: Keras uses one device on torch; set KERAS_BACKEND to jax or tensorflow")
-
-
-def number(wanted):
-    """How many devices `--devices` means."""
-    return len(backend.devices()) if wanted == "all" else wanted
+    if backend.name() == "tensorflow" and (rest := args.batch_size % number):
+        sizes = [size for size in (args.batch_size - rest, args.batch_size - rest + number) if size]
+        raise InputError(
+            f"--batch-size {args.batch_size}: {number} devices share a batch evenly; "
+            f"give {' or '.join(map(str, sizes))}, or --devices 1"
+        )
 
 
 def names(wanted):
-    """Their names, those of all processes."""
-    return backend.devices()[: number(wanted)]
+    """The names of the devices that `--devices` means, those of all processes."""
+    return backend.devices()[: None if wanted == "all" else wanted]
 
 
 def scope(wanted):
     """A context in which Keras puts its variables on all of these devices, and spreads batches over them."""
-    if number(wanted) == 1:
+    number = len(names(wanted))
+    if number == 1:
         return contextlib.nullcontext()
     if backend.name() == "tensorflow":
         import tensorflow as tf
 
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices[: number(wanted)]]).scope()
+        return tf.distribute.MirroredStrategy([device.name for device in devices[:number]]).scope()
     from keras import distribution
 
-    devices = distribution.list_devices()[: number(wanted)]
+    devices = distribution.list_devices()[:number]
     return distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope()
 
 
@@ -91,8 +90,8 @@ def count():
         import tensorflow as tf
 
         return tf.distribute.get_strategy().num_replicas_in_sync
-    mesh = _mesh()
-    return mesh.size if mesh else 1
+    everywhere = sharding()
+    return everywhere.num_devices if everywhere else 1
 
 
 def round_up(size):
@@ -100,21 +99,15 @@ def round_up(size):
     return -(-size // count()) * count()
 
 
-def shares(batch_size):
-    """Which images of a training batch each replica of TensorFlow gets, a list of arrays."""
-    return np.array_split(np.arange(batch_size), count())
-
-
 def rows(batch_size):
-    """Which images of a training batch this process sends to its devices, padding included, an array; None for just all.
+    """Which images of a training batch this process sends to its devices, an array; None for just all.
 
-    JAX divides the batch, with the padding at its end. Each replica of TensorFlow has padding at the end of its own share.
+    The padding at the end of a batch that does not divide evenly repeats its first images. On TensorFlow, where only a data set
+    smaller than `--batch-size` makes such a batch, they count twice.
     """
-    if round_up(batch_size) == batch_size and hosts.count() == 1:
-        return None
     padded_size = round_up(batch_size)
-    if backend.name() == "tensorflow":
-        return np.concatenate([np.resize(share, padded_size // count()) for share in shares(batch_size)])
+    if padded_size == batch_size and hosts.count() == 1:
+        return None
     return of_this_process(np.resize(np.arange(batch_size), padded_size))
 
 
@@ -127,26 +120,14 @@ def spread(batch):
     """A batch, whose length divides evenly, as an array on all of JAX's devices."""
     import jax
 
-    return jax.make_array_from_callback(batch.shape, batch_sharding(), batch.__getitem__)
+    return jax.make_array_from_callback(batch.shape, sharding("batch"), batch.__getitem__)
 
 
-def batch_sharding():
-    """The JAX sharding of a batch: each device has some of its images."""
-    return _sharding("batch")
-
-
-def replicated_sharding():
-    """The JAX sharding of an array that each device has as a whole; None for one device."""
-    return _sharding() if _mesh() else None
-
-
-def _sharding(*axes):
+def sharding(*axes):
+    """How JAX keeps an array: `sharding("batch")` some rows on each device, `sharding()` all on each; None for one device."""
+    distribution = backend.import_keras().distribution.distribution()
+    if distribution is None:
+        return None
     import jax
 
-    return jax.sharding.NamedSharding(_mesh(), jax.sharding.PartitionSpec(*axes))
-
-
-def _mesh():
-    """JAX's mesh of the devices, None for one device."""
-    distribution = backend.import_keras().distribution.distribution()
-    return distribution and distribution.device_mesh.backend_mesh
+    return jax.sharding.NamedSharding(distribution.device_mesh.backend_mesh, jax.sharding.PartitionSpec(*axes))

@@ -45,7 +45,8 @@ def train(run, dataset):
     inputs, extraction = features.of_dataset(extractor, dataset, args, augment.flip_and_shift)
     settings = {"loss": "sparse_categorical_crossentropy", "weighted_metrics": ["accuracy"]}
 
-    head.compile(optimizers.SGD(0.05, momentum=0.9, clipnorm=0.1), **settings)
+    clipnorm = 0.1 if backend.name() == "jax" else None  # on TensorFlow each device clips the gradient of its share
+    head.compile(optimizers.SGD(0.05, momentum=0.9, clipnorm=clipnorm), **settings)
     keep_best = callbacks.EarlyStopping("val_loss", patience=99, restore_best_weights=True)
     run.fit("head", head, run.batches(inputs.train), inputs.val, epochs=args.epochs, callbacks=[keep_best])
 

@@ -53,7 +53,7 @@ def _fetch(outputs, count):
 def _jax(model):
     import jax
 
-    everywhere = devices.replicated_sharding()
+    everywhere = devices.sharding()
 
     @functools.partial(jax.jit, out_shardings=everywhere)
     def forward(trainable, non_trainable, images):

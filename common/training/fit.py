@@ -14,8 +14,7 @@ from common.cli import TrainingError, tell
 from common.data.batches import whole_batches
 from common.training.callbacks import Recorder
 from common.training.checkpoints import Checkpoint
-from common.training.fused import fuse, num_steps
-from common.training.parallel import as_on_one_device
+from common.training.steps import as_on_one_device, fuse, num_steps
 
 
 def fit(run, phase, model, train, val, epochs, callbacks):

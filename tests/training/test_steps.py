@@ -10,7 +10,7 @@ from common import backend, cli
 from common.data.batches import Batches
 from common.data.dataset import Samples
 from common.training import fit as fitting
-from common.training import fused
+from common.training import steps as stepping
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() == "torch", reason="steps stay single on torch")
 RANDOM = np.random.default_rng(0)
@@ -94,7 +94,7 @@ def test_a_phase_compiles_one_program_to_train_and_one_to_validate(tmp_path, mon
     """Though batches do not divide the samples, and executions not the batches, of train and of val."""
     import jax
 
-    if steps > 1 and fused.KERAS_FUSES:
+    if steps > 1 and stepping.KERAS_FUSES:
         pytest.skip("Keras fuses the steps")
     with jax.log_compiles(), caplog.at_level("WARNING"):
         train(make_run(tmp_path), make_head(), monkeypatch, steps)
@@ -107,7 +107,7 @@ def test_the_number_of_steps_follows_from_their_size(monkeypatch):
     def steps(model, batch_size, shape, kind, count=10_000):
         monkeypatch.setattr(backend, "kind", lambda: kind)
         x = np.broadcast_to(np.zeros((), np.uint8 if len(shape) == 3 else np.float32), (count, *shape))
-        return fused.num_steps(model, Batches(x, np.zeros(count), batch_size, 0))
+        return stepping.num_steps(model, Batches(x, np.zeros(count), batch_size, 0))
 
     head = keras.Sequential([keras.Input((4096,)), layers.Dense(2)])
     small = keras.Sequential([keras.Input((32, 32, 3)), layers.GlobalAveragePooling2D()])
