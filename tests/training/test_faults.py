@@ -27,6 +27,7 @@ from common import backend, cli, files
 from common.data.dataset import Dataset, Samples
 from common.figures import calibration, confusion, curves, galleries, maps
 from common.models import backbones, features, initialise
+from common.models.inputs import Inputs
 from common.results import report
 from common.training import checkpoints, fit, folder, history, resume
 from common.training.run import Run
@@ -51,17 +52,17 @@ DATA = Dataset("three", ("red", "green", "blue"), samples(12), samples(6), sampl
 def train(args, callbacks=()):
     """A whole run: cached features, two epochs, everything that is written at the end."""
     with Run(EXPERIMENT, args, DATA) as run:
-        inputs = keras.Input((4, 4, 3))
-        extractor = keras.Model(inputs, layers.Flatten()(layers.Rescaling(1 / 255)(inputs)))
+        images = keras.Input((4, 4, 3))
+        extractor = keras.Model(images, layers.Flatten()(layers.Rescaling(1 / 255)(images)))
         backend.set_seed(0, "head")
         head = keras.Sequential([keras.Input((48,)), layers.Dropout(0.5), layers.Dense(3, "softmax")])
-        model = keras.Model(inputs, head(extractor.output))
-        data, extraction = features.of_dataset(extractor, DATA, args)
+        fed = Inputs(extractor, DATA, args)
+        model, head = fed.join(head)
         for compiled in (head, model):
             loss = "sparse_categorical_crossentropy"
             compiled.compile("adam", loss=loss, weighted_metrics=["accuracy"], run_eagerly=True)
-        run.fit("head", head, run.batches(data.train), data.val, epochs=2, callbacks=callbacks)
-        return report.finish(run, model, DATA, ["head"], scores=report.score(head, data.test), extra=extraction)
+        run.fit("head", head, run.batches(fed.train), fed.val, epochs=2, callbacks=callbacks)
+        return report.finish(run, model, DATA, ["head"], inputs=fed)
 
 
 class Faults:
