@@ -1,6 +1,7 @@
 """Small real data for the tests, and a way to call a script as the shell does."""
 
 import signal
+import signal
 import sys
 import tarfile
 from pathlib import Path
@@ -10,6 +11,9 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 from common import cli
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: the tests send it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CIFAR10_SUBSET = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.tar"
 
