@@ -1,7 +1,6 @@
 """Small real data for the tests, and a way to call a script as the shell does."""
 
 import signal
-import signal
 import sys
 import tarfile
 from pathlib import Path
