@@ -18,7 +18,7 @@ class Inputs:
     """
 
     def __init__(self, extractor, dataset, args, augmentation=None):
-        self.extractor, self.images, self.recipe_augmentation = extractor, dataset.train.images, augmentation
+        self.extractor = extractor
         inputs, self.extraction = features.of_dataset(extractor, dataset, args, augmentation)
         self.train, self.val, self.test = inputs.train, inputs.val, inputs.test
         self.are_features = bool(self.extraction)
