@@ -9,10 +9,9 @@
 RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a folder of run folders; latest is the newest run
 under runs/. What can't be used is named on stderr and skipped; if nothing is left, the exit code is 2.
 
-Runs that differ only in seed are one row; of two with the same seed the newer one counts. A model of the A/B split also has the
-other seeds in points.csv with its number of images. Rows of one experiment are told apart by --name where each has its own,
-else by the flags in which they differ. The figure shows val accuracy and val loss, a row of panels for each experiment with its
-six best runs, and a thin line for each seed.
+Runs that differ only in seed are one row; of two with the same seed the newer one counts. Rows of one experiment are told apart
+by --name where each has its own, else by the flags in which they differ. The figure shows val accuracy and val loss, a row of
+panels for each experiment with its six best runs, and a thin line for each seed.
 
 Two models, and on the page of --html all pairs of models, are also compared image by image, by McNemar's exact test of their
 predictions.csv; the p-values of all pairs are corrected by Holm's method. Test images are the same if their hashes in
@@ -24,12 +23,13 @@ import csv
 import os
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from common import backend, cli, files, flags, runs
 from common.results import comparison, finished_runs, paired, tables
 
 curves = backend.lazy("common.figures.curves")
-comparison_page = backend.lazy("common.results.comparison_page")
+page = backend.lazy("common.results.page")
 
 
 def parse_args(argv=None):
@@ -55,7 +55,7 @@ def parse_args(argv=None):
 
 def can_be_written(path, flag, suffix):
     """Whether a path is that of a file with this suffix in a folder that can be written to."""
-    files.kind(path, flag)  # a name that is too long
+    files.path_kind(path, flag)  # a name that is too long
     is_file = path.suffix.lower() == suffix and not os.path.isdir(path)  # noqa: PTH112  Path.is_dir may raise
     return is_file and os.path.isdir(path.parent) and os.access(path.parent, os.W_OK)  # noqa: PTH112
 
@@ -104,8 +104,46 @@ def draw(rows, path):
     groups = {}
     for row in rows:
         group = groups.setdefault(row.first.results["experiment"], {})
-        group[row.name] = [score.curve for score in row.scores.values()]
+        group[row.name] = [record.curve for record in row.records]
     return curves.overlay(groups, path)
+
+
+def write_page(path, rows, summaries, figure, skipped):
+    """Write the page: the table, the val curves, the paired tests of all models.
+
+    `rows` are named, `summaries` theirs, `figure` the path of the PNG file with the curves, or None, `skipped` a dict from
+    folders to the reason why they are not compared.
+    """
+    caption = "Val accuracy and val loss by epoch; a row of panels for each experiment, a thin line for each of several seeds."
+    pairs, untested = paired.all_pairs(rows)
+    page.write(
+        path,
+        "comparison.html",
+        columns=comparison.COLUMNS,
+        accuracy=comparison.ACCURACY,
+        legend=" ".join(comparison.LEGEND.split()),
+        rows=[
+            {"cells": comparison.cells(summary), "summary": summary, "reports": find_reports(row, path.parent)}
+            for row, summary in zip(rows, summaries, strict=True)
+        ],
+        curves=page.picture(figure, "Curves", caption) if figure else None,
+        pairs=pairs,
+        data=", ".join(dict.fromkeys(row.first.results["data"] for row in rows)),
+        has_seeds=any(len(row.records) > 1 for row in rows),
+        level=paired.LEVEL,
+        untested=untested,
+        skipped={str(folder): reason for folder, reason in skipped.items()},
+    )
+
+
+def find_reports(row, folder):
+    """Links from `folder` to the report.html of a row's runs, where they have one: pairs of seed and address."""
+    links = []
+    for record in row.records:
+        if runs.has_file(record.folder, "report.html"):
+            relative = Path(os.path.relpath(record.folder / "report.html", folder)).as_posix()
+            links.append((record.results["seed"], quote(os.fsencode(relative))))
+    return links
 
 
 def main(argv=None):
@@ -135,7 +173,7 @@ def main(argv=None):
     if not args.no_figure:
         cli.tell("", figure or "No curves: none of these models has epochs with a val part.", file=remarks)
     if args.html:
-        comparison_page.write(args.html, rows, summaries, figure, skipped)
+        write_page(args.html, rows, summaries, figure, skipped)
         cli.tell("", args.html, file=remarks)
     return summaries
 

@@ -25,11 +25,9 @@ from common import backend, cli, files, flags
 from common.results import tables, trained_model
 
 dataset = backend.lazy("common.data.dataset")
-labelled = backend.lazy("common.data.labelled")
+evaluation_data = backend.lazy("common.data.evaluation_data")
 metrics = backend.lazy("common.results.metrics")
 predicting = backend.lazy("common.results.predictions")
-scoring = backend.lazy("common.results.scoring")
-splits = backend.lazy("common.data.splits")
 
 MAX_MATRIX = 12  # classes of a confusion matrix that a terminal can show
 
@@ -37,7 +35,9 @@ MAX_MATRIX = 12  # classes of a confusion matrix that a terminal can show
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="run folder, RUN_DIR/MODEL, latest, or a model file")
-    parser.add_argument("--data", metavar="cifar10|digits|PATH", help="as for training; the run's own where it is not given")
+    parser.add_argument(
+        "--data", metavar="cifar10|cifar100|digits|PATH", help="as for training; the run's own where it is not given"
+    )
     parser.add_argument(
         "--part",
         choices=("test", "all"),
@@ -57,7 +57,7 @@ def parse_args(argv=None):
 def check_output_dir(folder):
     """Raise InputError where a folder for results and figures can't be made, and for one that belongs to a run."""
     places = [folder, folder.parent] if folder.name == "plots" else [folder]
-    if any(files.kind(place / name, "--output-dir") for place in places for name in ("args.json", "results.json")):
+    if any(files.path_kind(place / name, "--output-dir") for place in places for name in ("args.json", "results.json")):
         raise cli.InputError(f"--output-dir {folder} is a folder of a run, whose files would be replaced: give another")
     files.need_writable(folder, "--output-dir")
 
@@ -67,7 +67,7 @@ def own_data(run):
     data = run.recorded("args.json", "data")
     if data is None:
         raise cli.InputError(f"nothing says which data {run.path} was trained with: name the images with --data")
-    if data not in ("cifar10", "digits") and not files.kind(data, "--data"):
+    if data not in dataset.WORDS and not files.path_kind(data, "--data"):
         raise cli.InputError(f"the run was trained with {data}, which does not exist here: name the images with --data")
     return data
 
@@ -75,7 +75,7 @@ def own_data(run):
 def is_data_of(run, source):
     """Whether `--data SOURCE` is where a run's data were, changed or not. The data of a run from elsewhere go by their name."""
     own = run.recorded("args.json", "data")
-    if own and not {own, source} & {"cifar10", "digits"} and files.kind(own, "--data"):
+    if own and not {own, source} & {*dataset.WORDS} and files.path_kind(own, "--data"):
         return os.path.realpath(own) == os.path.realpath(source)
     return run.results is not None and run.results["data"] == dataset.name(source)
 
@@ -83,17 +83,18 @@ def is_data_of(run, source):
 def load_images(args, run, image_size):
     """The Labelled images that the flags ask for, with the model's class numbers, and notes on what differs."""
     source = args.data or own_data(run)
-    class_names = dataset.class_names(source, at_least=1)
-    labelled.check_classes(class_names, run.class_names)
-    is_own = is_data_of(run, source)
-    images = labelled.load(source, image_size, args.cache_dir, args.part, run.results, is_own)
-    images, notes = labelled.for_model(images, class_names, run.class_names)
+    with cli.blaming(f"--data {source}"):
+        class_names = dataset.class_names(source, at_least=1)
+        evaluation_data.check_classes(class_names, run.class_names)
+        is_own = is_data_of(run, source)
+        images = evaluation_data.load(source, image_size, args.cache_dir, args.part, run.results, is_own)
+        images, notes = evaluation_data.for_model(images, class_names, run.class_names)
     return images, notes + ([compared(run.results, images, is_own)] if run.results and args.part != "all" else [])
 
 
 def compared(results, images, is_own):
     """A line on whether Labelled images are the test images of a run, by its `results`."""
-    if results.get("test_images") == splits.fingerprint(results["class_names"], images.samples):
+    if results.get("test_images") == dataset.fingerprint(results["class_names"], images.samples):
         return "These are the run's own test images."
     if is_own:
         changed = f"The data have changed since the run, which was scored on {results['test_size']:,} images"
@@ -106,6 +107,8 @@ def tell_scores(run, results, matrix, file):
     """Print the scores for people."""
     accuracy = tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"])
     cli.tell("", f"accuracy           {accuracy}, {matrix.trace():,} of {matrix.sum():,} images", file=file)
+    if "test_balanced_accuracy" in results:
+        cli.tell(f"balanced accuracy  {results['test_balanced_accuracy']:.4f}", file=file)
     if "test_top5_accuracy" in results:
         cli.tell(f"top-5 accuracy     {results['test_top5_accuracy']:.4f}", file=file)
     cli.tell(f"loss               {results['test_loss']:.4f}", file=file)
@@ -115,7 +118,9 @@ def tell_scores(run, results, matrix, file):
         [row["class"], *("-" if row[key] is None else f"{row[key]:.4f}" for key in results["macro_average"]), row["support"]]
         for row in (*results["by_class"], means)
     ]
-    cli.tell(*tables.text(rows, list(results["by_class"][0])), file=file)
+    for row, interval in zip(rows, [*results["per_class_interval"], None], strict=True):
+        row.append("[{:.4f}, {:.4f}]".format(*interval) if interval else "-")
+    cli.tell(*tables.text(rows, (*metrics.BY_CLASS, "recall, 95 % interval")), file=file)
     confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
     cli.tell("", f"most confused: {', '.join(confused) or 'none'}", file=file)
     if len(run.class_names) <= MAX_MATRIX:
@@ -128,28 +133,25 @@ def tell_scores(run, results, matrix, file):
 
 def score(args, run, model, images):
     """The Predictions for the images, the scores, a dict, and a function that makes the maps of the features."""
+    paths = None if images.paths[0] is None else tuple(images.paths)
     try:
         with run.blamed():
-            scored, inputs, batch_size = scoring.as_scored(model, images.samples, run.results, args.cache_dir)
-            scores = scoring.score(scored, inputs, batch_size)
+            scored, inputs, batch_size = predicting.as_scored(model, images.samples.images, run.results, args.cache_dir)
+            predictions = predicting.score(scored, inputs, images.samples, run.class_names, batch_size, paths)
     except cli.TrainingError as error:
         raise cli.InputError(f"{run.path} predicts nan: its training failed; give another model") from error
-    probabilities = scores.pop("probabilities")
-    if abs(probabilities.sum(axis=1) - 1).max() > 0.01:
+    if abs(predictions.probabilities.sum(axis=1) - 1).max() > 0.01:
         raise cli.InputError(f"the outputs of {run.path} don't sum to 1, so they are no probabilities; give another model")
-    paths = None if images.paths[0] is None else tuple(images.paths)
-    predictions = predicting.Predictions(images.samples, run.class_names, probabilities, paths)
     by_class = metrics.by_class(images.samples.labels, predictions.predicted, run.class_names)
     results = {
         "images": len(images.samples),
         "class_names": run.class_names,
-        **scores,
         **predictions.results(),
         "by_class": by_class,
         "macro_average": metrics.macro_average(by_class),
         "confusion_matrix": predictions.matrix.tolist(),
     }
-    return predictions, results, functools.partial(scoring.feature_maps, scored, inputs.images, batch_size)
+    return predictions, results, functools.partial(predicting.feature_maps, scored, inputs, batch_size)
 
 
 def main(argv=None):

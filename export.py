@@ -22,7 +22,7 @@ np = backend.lazy("numpy")
 dataset = backend.lazy("common.data.dataset")
 exports = backend.lazy("common.models.exports")
 images = backend.lazy("common.data.images")
-scoring = backend.lazy("common.results.scoring")
+predictions = backend.lazy("common.results.predictions")
 
 FORMATS = {  # the file's or the folder's name, and what writes and runs it beside TensorFlow
     "onnx": ("model.onnx", ("onnx", "onnxruntime", "tf2onnx")),
@@ -63,9 +63,9 @@ def find_target(args, model_path):
     target = args.output or default
     if target.suffix != default.suffix and default.suffix:
         raise cli.InputError(f"--output {target}: a file of --format {args.format} ends in {default.suffix}")
-    if files.kind(target, "--output") or target.is_symlink():
+    if files.path_kind(target, "--output") or target.is_symlink():
         raise cli.InputError(f"{target} is there already and stays as it is: remove it, or give another --output")
-    if files.kind(target.parent, "--output") != "folder" or not os.access(target.parent, os.W_OK):
+    if files.path_kind(target.parent, "--output") != "folder" or not os.access(target.parent, os.W_OK):
         raise cli.InputError(f"{target.parent} is no folder that can be written to: give an --output in one")
     return target
 
@@ -99,8 +99,8 @@ def export(model, target, args, class_names):
     if not exports.is_float32(model):
         cli.tell("Trained with --amp: exported in float32, and compared with Keras in float32.")
         model = exports.in_float32(model)
-    expected = scoring.predict(model, images, NUM_IMAGES)
-    with files.whole(target) as part:
+    expected = predictions.predict(model, images, NUM_IMAGES)
+    with files.atomic_write(target) as part:
         difference = problem = None
         with backend.held_back_stderr():  # the converters are talkative
             try:

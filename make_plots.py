@@ -69,7 +69,7 @@ def main(argv=None):
     if args.output_dir.resolve() == PLOTS.resolve():
         for path in (PLOTS.parent / name for name in tables.FILES):
             text = tables.update(path.read_text(encoding="utf-8"), PLOTS / "results")
-            with files.whole(path) as part:
+            with files.atomic_write(path) as part:
                 part.write_text(text, encoding="utf-8")
             cli.tell(path)
 

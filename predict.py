@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from common import backend, cli, flags
-from common.data import images, paths
+from common.data import folders, images
 from common.results import printing, trained_model
 
 inference = backend.lazy("common.models.inference")
@@ -50,14 +50,14 @@ def find_images(arguments, remarks):
     """Paths that the arguments mean, each once, and their number: None where stdin names some, which are read as they come."""
 
     def find(argument):
-        return paths.find(argument, remarks.complain, remarks.left_out)
+        return folders.find_images(argument, remarks.complain, remarks.left_out)
 
     if STDIN not in arguments:
         found = dict.fromkeys(path for argument in arguments for path in find(argument))
         return found, len(found)
     if sys.stdin is None:
         raise cli.InputError(f"IMAGE {STDIN}: stdin is closed")
-    each = (paths.listed(sys.stdin.buffer) if word == STDIN else find(word) for word in arguments)
+    each = (folders.paths_from(sys.stdin.buffer) if word == STDIN else find(word) for word in arguments)
     return itertools.chain.from_iterable(each), None
 
 
@@ -84,7 +84,8 @@ def predict(run, model, found, total, remarks):
     Where `model` is None it is loaded when an image could be read.
     """
     image_size = run.results["image_size"] if run.results else model.input_shape[1]
-    images.need_memory(BATCH_SIZE, image_size, run.path)
+    with cli.blaming(run.path):
+        images.need_memory(BATCH_SIZE, image_size)
     with (
         images.reading_ahead(found, image_size) as pictures,
         tqdm.tqdm(pictures, total=total, unit=" images", leave=False, disable=sys.stdout.isatty() or None) as bar,

@@ -3,13 +3,14 @@
 
     python train_ab_split.py --data digits                                  # offline, a minute and a half
     python train_ab_split.py                                                # CIFAR-10
-    python train_ab_split.py --b-samples 20 50 100 500 2000 all --seeds 5   # when does transfer pay?
+    python train_ab_split.py --b-samples 50                                 # with few images of B, transfer pays
     python train_ab_split.py --optimizer sgd --lr 1e-4 -b 32 --validation-split 0 --new-fc1     # the original's settings
 
 Four models of one architecture: A from scratch; B from scratch; B on A's convolutions and first fully connected layer (FC1)
 with only the last FC layer trained; B on A's convolutions with both FC layers trained, FC1 starting from A's. Adam, 20 epochs;
 the weights of the epoch with the best val accuracy are kept. With fewer than all of B's images (--b-samples), and with
---validation-split 0, there is no val part to choose by, and the last weights are kept.
+--validation-split 0, there is no val part to choose by, and the last weights are kept. Each model has a subfolder of the run's
+folder; the run's own results are those of the last one.
 
 Test accuracies on CIFAR-10, B = airplane and horse:
   documented  A .2914, B from scratch .6785, last FC .7490, both FC .8100 (SGD at 1e-4, which leaves all under-trained)
@@ -17,32 +18,27 @@ Test accuracies on CIFAR-10, B = airplane and horse:
 """
 
 import functools
-import itertools
+import math
 from dataclasses import replace
 
 from common import backend, cli, flags
 from common.data import dataset as data
 from common.training import folder, resume
-from common.training.experiment import Experiment
-from common.training.job import Job
-from common.training.run import Run
+from common.training.run import Experiment, Run, load_data
 
 keras = backend.lazy("keras")
+np = backend.lazy("numpy")
 callbacks = backend.lazy("common.training.callbacks")
 inference = backend.lazy("common.models.inference")
-studies = backend.lazy("common.results.study")
+report = backend.lazy("common.results.report")
 
-MODELS = {
-    "a": "A from scratch",
-    "b-scratch": "B from scratch",
-    "b-last-fc": "B, last FC layer",
-    "b-both-fc": "B, both FC layers",
+MODELS = {  # title, what is trained, documented accuracy
+    "a": ("A from scratch", "all layers", 0.2914),
+    "b-scratch": ("B from scratch", "all layers", 0.6785),
+    "b-last-fc": ("B, last FC layer", "last FC layer", 0.7490),
+    "b-both-fc": ("B, both FC layers", "both FC layers", 0.8100),
 }
-TRAINED = {"a": "all layers", "b-scratch": "all layers", "b-last-fc": "last FC layer", "b-both-fc": "both FC layers"}
-DOCUMENTED = {"a": 0.2914, "b-scratch": 0.6785, "b-last-fc": 0.7490, "b-both-fc": 0.8100}
 DOCUMENTED_CLASSES_B = (0, 7)  # airplane and horse: the last two digits of a student's number
-HEADLINE = "b-both-fc"  # the document's best strategy; its model lies at the top of the run folder
-B_MODELS = ("b-scratch", "b-last-fc", "b-both-fc")
 MIN_STEPS = 150  # a pass over 20 images is one step: with few images an epoch has several passes, to reach this many steps
 
 
@@ -55,16 +51,14 @@ def parse_args(argv=None):
     add = training.add_argument
     add("--new-fc1", action="store_true", help='draw FC1 anew in "both FC layers", as the original\'s code did')
     add("--classes-b", nargs="+", default=DOCUMENTED_CLASSES_B, metavar="CLASS", help="classes of B, by number or name")
-    add(
-        "--b-samples",
-        nargs="+",
-        type=flags.positive_int_or_all,
-        default=["all"],
-        metavar="N",
-        help="train the B models with each of these numbers of B's training images; the word all is one of them",
-    )
-    add("--seeds", type=flags.positive_int, default=1, metavar="N", help="repeat everything with N seeds, from --seed on")
-    return resume.parse_args(parser, argv, "ab_split", may_grow=["seeds"])  # an epoch's passes depend on --epochs
+    add("--b-samples", type=flags.positive_int_or_all, default="all", metavar="N", help="train images of B; all is every one")
+    return resume.parse_args(parser, argv, "ab_split", may_grow=[])  # an epoch's passes depend on --epochs
+
+
+def passes(args, num_images):
+    """Passes over the train images in an epoch, so that all epochs together have at least `MIN_STEPS` steps."""
+    images = math.ceil(MIN_STEPS / args.epochs) * min(args.batch_size, num_images)
+    return 1 if args.dry_run else math.ceil(images / num_images)
 
 
 def build_convolutions(image_size):
@@ -110,94 +104,104 @@ def compile_model(model, learning_rate, optimizer="adam", momentum=0.0, weight_d
     model.compile(optimizer, loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
 
 
-def fit(run, job, model, dataset):
-    """Compile and train. With val images the weights of the epoch with the best val accuracy are kept, else the last ones.
+def train_model(run, name, dataset, cnn_a=None, fc_layers=()):
+    """Train one of `MODELS` from scratch, or only its `fc_layers` on the convolutions and FC1 of `cnn_a`. Returns it compiled.
 
-    A published model is scored on test after every epoch, for the document's curves: nothing is chosen by it.
+    With val images the weights of the epoch with the best val accuracy are kept, else the last ones. Test is scored after every
+    epoch, for the document's curves: nothing is chosen by it.
     """
-    args, test, epochs = run.args, dataset.test, run.epochs(run.args.epochs)
+    args, epochs, size = run.args, run.epochs(run.args.epochs), len(dataset.train)
+    cli.tell("", f"{MODELS[name][0]}, {size:,} images")
+    backend.set_seed(args.seed, name)
+    convolutions = cnn_a.get_layer("convolutions") if cnn_a else build_convolutions(args.image_size)
+    head = build_head(convolutions.output_shape[-1], len(dataset.class_names), args.dropout)
+    model = trained = join(convolutions, head)
+    if cnn_a:
+        if not (args.new_fc1 and "fc1" in fc_layers):
+            head.get_layer("fc1").set_weights(cnn_a.get_layer("fc1").get_weights())
+        convolutions.trainable, head.get_layer("fc1").trainable = False, "fc1" in fc_layers
+        trained, dataset = head, extract(convolutions, dataset)  # frozen: once, not in every epoch
 
     def score_test(epoch, logs):
-        logs.update({f"test_{name}": value for name, value in run.evaluate(model, test).items()})
+        logs.update({f"test_{metric}": value for metric, value in run.evaluate(trained, dataset.test).items()})
 
-    cli.tell("", f"{MODELS[job.name]}, {job.samples:,} images, seed {job.seed}")
-    compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)
-    chosen = [keras.callbacks.LambdaCallback(on_epoch_end=score_test)] if job.is_published else []
-    val = dataset.val if job.has_all and len(dataset.val) else None
+    for compiled in (model, trained):
+        compile_model(compiled, args.lr, args.optimizer, args.momentum, args.weight_decay)
+    chosen, val = [keras.callbacks.LambdaCallback(on_epoch_end=score_test)], dataset.val if len(dataset.val) else None
     if val:
-        chosen.append(callbacks.BestEpoch(patience=epochs))
-    batches = run.batches(dataset.train, passes=job.passes(args, MIN_STEPS), seed=job.seed)
-    run.fit(job.phase, model, batches, val, epochs=epochs, callbacks=chosen)
-
-
-def train_a(run, job, a):
-    """Train model A. Returns its convolutions, its head and the two joined."""
-    backend.set_seed(job.seed, "a")
-    convolutions = build_convolutions(run.args.image_size)
-    head = build_head(convolutions.output_shape[-1], len(a.class_names), run.args.dropout)
-    model = join(convolutions, head)
-    fit(run, job, model, a)
-    return convolutions, head, model
-
-
-def train_b(run, job, b, features, convolutions_a, head_a):
-    """Train one model B by its strategy: from scratch on images, or its head on the `features` of A's frozen convolutions."""
-    backend.set_seed(job.seed, f"{job.name}/{job.samples}")
-    head = build_head(head_a.input_shape[-1], len(b.class_names), run.args.dropout)  # the last FC layer is new: other classes
-    if job.name == "b-scratch":
-        model = join(build_convolutions(run.args.image_size), head)
-        fit(run, job, model, b)
-        return model
-    fc1 = head.get_layer("fc1")
-    fc1.trainable = job.name == "b-both-fc"
-    if not (fc1.trainable and run.args.new_fc1):
-        fc1.set_weights(head_a.get_layer("fc1").get_weights())
-    model = join(convolutions_a, head)
-    fit(run, job, head, features)
-    args = run.args
-    compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)  # the head was trained alone
+        chosen.append(callbacks.BestEpoch(epochs, args.monitor))
+    batches = run.batches(dataset.train, passes=passes(args, size))
+    run.fit(name, trained, batches, val, epochs=epochs, callbacks=chosen)
     return model
 
 
-def published(run, job):
-    """The identity of one of the four models."""
+def train_models(run, a, b):
+    """The document's idea: yields the name of each of `MODELS`, the trained model, its data."""
+    yield "a", (cnn_a := train_model(run, "a", a)), a
+    yield "b-scratch", train_model(run, "b-scratch", b), b
+    yield "b-last-fc", train_model(run, "b-last-fc", b, cnn_a, ["last_fc"]), b
+    yield "b-both-fc", train_model(run, "b-both-fc", b, cnn_a, ["fc1", "last_fc"]), b
+
+
+def train(run, a, b):
+    return report.finish_models(run, ((describe(run, name), *trained) for name, *trained in train_models(run, a, b)))
+
+
+def describe(run, name):
+    """The `Experiment` of one of `MODELS`."""
+    title, trained, documented = MODELS[name]
+    has_all = name == "a" or run.args.b_samples == "all"
     return replace(
         run.experiment,
-        title=run.titled(MODELS[job.name]),
-        weights="none" if job.name in ("a", "b-scratch") else "model A",
-        documented=run.experiment.documented and DOCUMENTED[job.name],
-        trained=TRAINED[job.name],
-        comparable=run.experiment.comparable and job.has_all,
-        folder="" if job.name == HEADLINE else job.name,
+        title=run.titled(title),
+        weights="none" if name in ("a", "b-scratch") else "model A",
+        trained=trained,
+        documented=run.experiment.documented and documented,
+        comparable=run.experiment.comparable and has_all,
+        folder=name,
     )
 
 
-def train_seed(run, study, a, b, sizes, seed):
-    """Train A once and the B models at every size; yields the point of each, a row of points.csv."""
-    is_first = seed == run.args.seed
-    job = Job("a", len(a.train), seed, is_published=is_first, has_all=True)
-    convolutions, head, model = train_a(run, job, a)
-    yield study.score(job, model, a, published(run, job))
-
-    convolutions.trainable = False
-    features_of_b = functools.cache(lambda: extract(convolutions, b))  # frozen: once for both strategies and all sizes
-    for size, name in itertools.product(sizes, B_MODELS):
-        chosen = data.choose_samples(b.train.labels, size, seed, "--b-samples")
-        job = Job(name, size, seed, is_published=is_first and size == sizes[-1], has_all=size == len(b.train))
-        point = run.result(job.phase, study.POINT)  # known in a resumed run
-        if not point:
-            b_of_size = replace(b, train=b.train.take(chosen))
-            features = None if name == "b-scratch" else replace(features_of_b(), train=features_of_b().train.take(chosen))
-            model = train_b(run, job, b_of_size, features, convolutions, head)
-            point = study.score(job, model, b_of_size, published(run, job))
-        yield point
+def find_classes(args):
+    """The class numbers of A and of B, two lists. Raises InputError for classes that `--data` lacks, or too many of them."""
+    with cli.blaming(f"--data {args.data}"):
+        names = data.class_names(args.data)
+    flag = "--classes-b, by default" if args.classes_b is DOCUMENTED_CLASSES_B else "--classes-b"
+    numbers = {str(number): number for number in range(len(names))} | {name: number for number, name in enumerate(names)}
+    for word in map(str, args.classes_b):
+        if word not in numbers:
+            known = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+            raise cli.InputError(f"{flag} {cli.shortened(word)}: no such class; allowed are, by number or name: {known}")
+    classes_b = sorted({numbers[str(word)] for word in args.classes_b})
+    classes_a = [number for number in range(len(names)) if number not in classes_b]
+    if len(classes_a) < 2:
+        raise cli.InputError(f"--classes-b takes {len(classes_b)} of {len(names)} classes: A needs at least two")
+    return classes_a, classes_b
 
 
-def train(run, a, b, sizes):
-    """Train everything with every seed, and report it."""
-    study, seeds = studies.Study(run, MODELS, HEADLINE), range(run.args.seed, run.args.seed + run.args.seeds)
-    study.collect(point for seed in seeds for point in train_seed(run, study, a, b, sizes, seed))
-    return study.finish(f"Test accuracy on {', '.join(b.class_names)} by number of training images")
+def only_classes(dataset, classes):
+    """The samples of these class numbers only, relabelled from 0 in this order. Raises InputError where a part has none."""
+    names = tuple(dataset.class_names[number] for number in classes)
+    labels, parts = np.full(len(dataset.class_names), -1), {}
+    labels[list(classes)] = range(len(classes))
+    for name in ("train", "val", "test"):
+        samples = getattr(dataset, name)
+        samples = replace(samples, labels=labels[samples.labels])
+        parts[name] = samples.take(samples.labels >= 0)
+        if len(samples) and not len(parts[name]):
+            raise cli.InputError(
+                f"--classes-b: {name} has no image of {', '.join(names)}; more images or other classes are needed"
+            )
+    return replace(dataset, class_names=names, **parts)
+
+
+def take(b, num_samples, seed):
+    """B with a choice of its train images and no val part, or with all of both. Raises InputError."""
+    if num_samples == "all":
+        return b
+    with cli.blaming("--b-samples"):
+        chosen = data.choose_samples(b.train.labels, num_samples, seed)
+    return replace(b, train=b.train.take(chosen), val=b.val.take([]))
 
 
 def main(argv=None):
@@ -205,32 +209,24 @@ def main(argv=None):
     folder.check(args)
     if args.image_size < 4:
         raise cli.InputError(f"--image-size {args.image_size}: two poolings of 2 x 2 need at least 4")
-    class_names = data.class_names(args.data)
-    flag = "--classes-b, by default" if args.classes_b is DOCUMENTED_CLASSES_B else "--classes-b"
-    classes_b = sorted(data.find_classes(args.classes_b, class_names, flag))
-    classes_a = [number for number in range(len(class_names)) if number not in classes_b]
-    if len(classes_a) < 2:
-        raise cli.InputError(f"--classes-b takes {len(classes_b)} of {len(class_names)} classes: A needs at least two")
-    dataset = data.load(args)
-    a, b = (data.only_classes(dataset, classes, "--classes-b") for classes in (classes_a, classes_b))
-    sizes = sorted({len(b.train) if size == "all" else size for size in args.b_samples})
-    if args.dry_run:
-        sizes = sorted({min(size, len(b.train)) for size in sizes})
-    for size in sizes:
-        data.choose_samples(b.train.labels, size, args.seed, "--b-samples")  # refuses a size that can't be had
+    classes_a, classes_b = find_classes(args)
     if len(classes_b) == 1:
         cli.tell("B has one class only: a model of one class is always right, so B's accuracies say nothing.")
+    dataset = load_data(args)
+    a, b = (only_classes(dataset, classes) for classes in (classes_a, classes_b))
+    b = take(b, "all" if args.dry_run else args.b_samples, args.seed)
     experiment = Experiment(
         name="ab_split",
         title="A/B split",
         weights="none",
-        documented=DOCUMENTED[HEADLINE],
+        documented=MODELS["b-both-fc"][-1],
         remark="CIFAR-10 with B = airplane and horse, SGD at 1e-4, 20 epochs",
         comparable=dataset.is_cifar10 and tuple(classes_b) == DOCUMENTED_CLASSES_B and not args.dry_run,
+        monitor=args.monitor,
     )
     with Run(experiment, args, dataset) as run:
         cli.tell(f"{dataset.name}: A is {', '.join(a.class_names)}; B is {', '.join(b.class_names)}")
-        return train(run, a, b, sizes)
+        return train(run, a, b)
 
 
 if __name__ == "__main__":

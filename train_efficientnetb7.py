@@ -23,18 +23,15 @@ import functools
 
 from common import backend, cli, flags
 from common.data import augment
-from common.data import dataset as data
 from common.models import weights as pretrained
 from common.training import folder, resume
-from common.training.experiment import Experiment
-from common.training.run import Run
+from common.training.run import Experiment, Run, load_data
 
 keras = backend.lazy("keras")
 backbones = backend.lazy("common.models.backbones")
 callbacks = backend.lazy("common.training.callbacks")
-inputs = backend.lazy("common.models.inputs")
+features = backend.lazy("common.models.features")
 report = backend.lazy("common.results.report")
-schedules = backend.lazy("common.training.schedules")
 sweep = backend.lazy("common.results.sweep")
 np = backend.lazy("numpy")
 upscale = backend.lazy("common.models.upscale")
@@ -108,9 +105,10 @@ def with_lambda(args, model):
 def train(run, dataset, weights):
     args, image_shape, num_classes = run.args, dataset.test.images.shape[1:], len(dataset.class_names)
     augmentation, epochs = augment.flip_shift_and_rotate if args.augment else None, run.epochs(args.epochs)
+    cache_dir = None if args.no_cache or args.unfreeze_last else args.cache_dir
     extractor = build_extractor(args, weights, image_shape)
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
-    fed = inputs.Inputs(extractor, dataset, args, augmentation)  # features: one pass, for all combinations
+    fed = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # one pass for all
     train_samples, val = fed.train.one_hot(num_classes, args.smoothing), fed.val.one_hot(num_classes)
 
     combinations = sweep.Sweep(run)
@@ -123,9 +121,9 @@ def train(run, dataset, weights):
             batches = run.batches(train_samples, augmentation=fed.augmentation)
             rate, steps = learning_rate, len(batches)
             if args.schedule == "cosine":
-                rate = schedules.cosine(learning_rate, epochs * steps, args.warmup_epochs * steps)
+                rate = callbacks.cosine(learning_rate, epochs * steps, args.warmup_epochs * steps)
             compile_model(trained, rate, args.optimizer, args.momentum, args.weight_decay)
-            keep_best = callbacks.BestEpoch(args.patience)
+            keep_best = callbacks.BestEpoch(args.patience, args.monitor)
             run.fit(phase, trained, batches, val, epochs=epochs, callbacks=[keep_best])
             combinations.keep(phase, model)
 
@@ -138,8 +136,9 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
-    dataset = data.load(args, upscaled_later=True)
+    with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
+        weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
+    dataset = load_data(args, upscaled_later=True)
     size = dataset.test.images.shape[1]
     if args.no_resize and size == args.image_size > 32:
         raise cli.InputError(f"--no-resize: the images are not squares of one size below {size}; leave it out")
@@ -152,6 +151,7 @@ def main(argv=None):
         documented=0.85 if not args.no_resize else 0.32 if size == 32 else None,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",
         comparable=dataset.is_cifar10 and weights.is_imagenet and is_documents,
+        monitor=args.monitor,
         trained=weights.trained(args.unfreeze_last),
     )
     with Run(experiment, args, dataset, weights) as run:

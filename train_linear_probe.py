@@ -14,15 +14,13 @@ descent leaves on the table.
 """
 
 from common import backend, cli, flags
-from common.data import dataset as data
 from common.models import weights as pretrained
 from common.training import folder, logistic, resume
-from common.training.experiment import Experiment
-from common.training.run import Run
+from common.training.run import Experiment, Run, load_data
 
 keras = backend.lazy("keras")
 backbones = backend.lazy("common.models.backbones")
-inputs = backend.lazy("common.models.inputs")
+features = backend.lazy("common.models.features")
 report = backend.lazy("common.results.report")
 upscale = backend.lazy("common.models.upscale")
 
@@ -63,7 +61,7 @@ def train(run, dataset, weights):
     args, num_classes = run.args, len(dataset.class_names)
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     report.draw_pipeline(run, extractor, dataset.train.images)
-    fed = inputs.Inputs(extractor, dataset, args)
+    fed = features.Inputs(extractor, dataset, args.cache_dir)
     model, head = fed.join(build_head(extractor.output_shape[-1], num_classes))
     chosen = logistic.fit(run, head, fed, num_classes)
     model.compile("adam", loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])  # to be trained further
@@ -74,8 +72,9 @@ def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
     name, title = BASES[args.base]
-    weights = pretrained.find(args.weights, name, args.image_size)
-    dataset = data.load(args, upscaled_later=True)
+    with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
+        weights = pretrained.find(args.weights, name, args.image_size)
+    dataset = load_data(args, upscaled_later=True)
     experiment = Experiment(
         name="linear_probe",
         title=f"linear probe of {title}, {weights.label}",

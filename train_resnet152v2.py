@@ -15,19 +15,16 @@ Images are flipped, shifted, zoomed, upscaled to 200x200 and go through the froz
 import functools
 
 from common import backend, cli, flags
-from common.data import augment, classes
-from common.data import dataset as data
+from common.data import SCENES, augment
 from common.models import weights as pretrained
 from common.training import folder, resume
-from common.training.experiment import Experiment
-from common.training.run import Run
+from common.training.run import Experiment, Run, load_data
 
 keras = backend.lazy("keras")
 backbones = backend.lazy("common.models.backbones")
 callbacks = backend.lazy("common.training.callbacks")
-inputs = backend.lazy("common.models.inputs")
+features = backend.lazy("common.models.features")
 report = backend.lazy("common.results.report")
-schedules = backend.lazy("common.training.schedules")
 upscale = backend.lazy("common.models.upscale")
 
 
@@ -51,7 +48,7 @@ def parse_args(argv=None):
 def is_scenes(dataset):
     """Whether these are all scenes of the document, with what it calls val as test."""
     sizes = len(dataset.train) + len(dataset.val), len(dataset.test)
-    return dataset.class_names == classes.SCENES and sizes == (1_125, 375)
+    return dataset.class_names == SCENES and sizes == (1_125, 375)
 
 
 def build_extractor(args, weights, image_shape):
@@ -81,34 +78,36 @@ def compile_model(model, learning_rate, optimizer="adam", momentum=0.0, weight_d
 def train(run, dataset, weights):
     args, epochs, num_classes = run.args, run.epochs(run.args.epochs), len(dataset.class_names)
     augmentation = augment.flip_shift_and_zoom if args.augment else None
+    cache_dir = None if args.no_cache or args.unfreeze_last else args.cache_dir
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
-    fed = inputs.Inputs(extractor, dataset, args, augmentation)  # features: a frozen backbone runs once
+    fed = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # frozen, it runs once
     model, trained = fed.join(head)
 
     train_samples, val = fed.train.one_hot(num_classes, args.smoothing), fed.val.one_hot(num_classes)
     batches = run.batches(train_samples, augmentation=fed.augmentation)
     learning_rate, plateau = args.lr, []
     if args.schedule == "cosine":
-        learning_rate = schedules.cosine(args.lr, epochs * len(batches), args.warmup_epochs * len(batches))
+        learning_rate = callbacks.cosine(args.lr, epochs * len(batches), args.warmup_epochs * len(batches))
     else:
         settings = {"factor": args.lr_factor, "patience": args.lr_patience, "min_lr": args.min_lr}
         plateau = [keras.callbacks.ReduceLROnPlateau("val_accuracy", **settings)]
     compile_model(trained, learning_rate, args.optimizer, args.momentum, args.weight_decay)
-    keep_best = callbacks.BestEpoch(patience=epochs)
+    keep_best = callbacks.BestEpoch(epochs, args.monitor)
     run.fit("head", trained, batches, val, epochs=epochs, callbacks=[*plateau, keep_best])
 
-    compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)  # the head was trained alone
+    compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)  # the saved model can be trained further
     return report.finish(run, model, dataset, ["head"], inputs=fed)
 
 
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    weights = pretrained.find(args.weights, "resnet152v2", args.image_size)
-    dataset = data.load(args, upscaled_later=True)
+    with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
+        weights = pretrained.find(args.weights, "resnet152v2", args.image_size)
+    dataset = load_data(args, upscaled_later=True)
     experiment = Experiment(
         name="resnet152v2",
         title=f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {weights.label}",
@@ -116,8 +115,8 @@ def main(argv=None):
         documented=0.7853,
         remark="val accuracy on 15 classes of scenes",
         comparable=is_scenes(dataset) and weights.is_imagenet,
+        monitor=args.monitor,
         trained=weights.trained(args.unfreeze_last),
-        matrix_file="heatmap.png",
     )
     with Run(experiment, args, dataset, weights) as run:
         return train(run, dataset, weights)

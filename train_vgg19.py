@@ -15,16 +15,14 @@ accuracy are kept.
 
 from common import backend, cli, flags
 from common.data import augment
-from common.data import dataset as data
 from common.models import weights as pretrained
 from common.training import folder, resume
-from common.training.experiment import Experiment
-from common.training.run import Run
+from common.training.run import Experiment, Run, load_data
 
 keras = backend.lazy("keras")
 backbones = backend.lazy("common.models.backbones")
 callbacks = backend.lazy("common.training.callbacks")
-inputs = backend.lazy("common.models.inputs")
+features = backend.lazy("common.models.features")
 report = backend.lazy("common.results.report")
 upscale = backend.lazy("common.models.upscale")
 
@@ -63,26 +61,28 @@ def compile_model(model, learning_rate):
 def train(run, dataset, weights):
     args, epochs = run.args, run.epochs(run.args.epochs)
     augmentation = augment.flip_and_shift if args.augment else None
+    cache_dir = None if args.no_cache else args.cache_dir
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
-    fed = inputs.Inputs(extractor, dataset, args, augmentation)  # features: the frozen backbone runs once
+    fed = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # the backbone runs once
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
     model, trained = fed.join(head)
 
     compile_model(trained, args.lr)
     batches = run.batches(fed.train, num_samples=args.samples_per_epoch, augmentation=fed.augmentation)
-    run.fit("head", trained, batches, fed.val, epochs=epochs, callbacks=[callbacks.BestEpoch(patience=epochs)])
+    run.fit("head", trained, batches, fed.val, epochs=epochs, callbacks=[callbacks.BestEpoch(epochs, args.monitor)])
 
-    compile_model(model, args.lr)  # the head was trained alone
+    compile_model(model, args.lr)  # the saved model can be trained further
     return report.finish(run, model, dataset, ["head"], inputs=fed)
 
 
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    weights = pretrained.find(args.weights, "vgg19-fc2", args.image_size)
-    dataset = data.load(args, upscaled_later=True)
+    with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
+        weights = pretrained.find(args.weights, "vgg19-fc2", args.image_size)
+    dataset = load_data(args, upscaled_later=True)
     experiment = Experiment(
         name="vgg19",
         title=f"frozen VGG19, {weights.label}",
@@ -90,6 +90,7 @@ def main(argv=None):
         documented=0.83,
         comparable=dataset.is_cifar10 and weights.is_imagenet,
         remark="CIFAR-10, ImageNet weights, 500 random test images",
+        monitor=args.monitor,
         trained="head",
     )
     with Run(experiment, args, dataset, weights) as run:

@@ -21,19 +21,17 @@ import functools
 
 from common import backend, cli, flags
 from common.data import augment
-from common.data import dataset as data
 from common.models import weights as pretrained
 from common.training import folder, resume
-from common.training.experiment import Experiment
-from common.training.run import Run
+from common.training.run import Experiment, Run, load_data
 
 keras = backend.lazy("keras")
 backbones = backend.lazy("common.models.backbones")
+callbacks = backend.lazy("common.training.callbacks")
+features = backend.lazy("common.models.features")
 fitting = backend.lazy("common.training.fit")
 initialise = backend.lazy("common.models.initialise")
-inputs = backend.lazy("common.models.inputs")
 report = backend.lazy("common.results.report")
-schedules = backend.lazy("common.training.schedules")
 
 # Dropout is too much noise for a random backbone: 200 steps of 64 images end with val accuracy .40 at a rate of 0.05, .50 at 0.
 # SGD with each weight's gradient clipped to norm 1, chosen on val. From scratch those 200 steps end with a train loss of 1.59
@@ -81,11 +79,6 @@ def parse_args(argv=None):
     )
     for name, default in DEFAULTS["random" if args.weights == "none" else "pretrained"].items():
         setattr(args, name, default if getattr(args, name) is None else getattr(args, name))
-    if args.head_epochs == args.finetune_epochs == 0:
-        parser.error("--head-epochs 0 with --finetune-epochs 0 trains nothing: give one of them 1 or more")
-    for name, pixels in (("--crop-padding", args.crop_padding), ("--cutout", args.cutout)):
-        if pixels and pixels >= args.image_size:
-            parser.error(f"{name} {pixels} needs a larger --image-size")
     return args
 
 
@@ -132,7 +125,7 @@ def schedule(args, steps_per_epoch, first_epoch, epochs):
     """The learning rate of the second phase, which begins at a tenth, and the callbacks that change it."""
     if args.schedule == "cosine":
         steps = steps_per_epoch * epochs
-        return schedules.cosine(args.finetune_lr, steps, min(steps_per_epoch * WARM_UP_EPOCHS, steps // 10)), []
+        return callbacks.cosine(args.finetune_lr, steps, min(steps_per_epoch * WARM_UP_EPOCHS, steps // 10)), []
     full_rate_epoch = first_epoch + WARM_UP_EPOCHS
     change = lambda epoch, rate: args.finetune_lr if epoch == full_rate_epoch else rate  # noqa: E731
     reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=args.lr_factor, patience=args.lr_patience)
@@ -148,7 +141,7 @@ def train(run, dataset, weights):
     model, extraction = keras.Model(extractor.input, head(extractor.output)), {}
 
     if head_epochs:  # the head alone, on features of the frozen backbone
-        fed = inputs.Inputs(extractor, dataset, args)
+        fed = features.Inputs(extractor, dataset, None if args.no_cache else args.cache_dir)
         trained, extraction = head if fed.are_features else model, fed.extraction
         compile_model(trained, args.head_lr, args.weight_decay)
         keep_best = keras.callbacks.EarlyStopping("val_loss", patience=head_epochs, restore_best_weights=True)
@@ -170,15 +163,16 @@ def train(run, dataset, weights):
     phases = [phase for phase in ("head", "finetune") if run.history.rows(phase)]
     if phases == ["head"]:
         model.get_layer("vgg19").trainable = False  # Ctrl-C may have come in the first epoch of all layers
-        compile_model(model, args.head_lr, args.weight_decay)  # the head was trained alone
+        compile_model(model, args.head_lr, args.weight_decay)  # the saved model can be trained further
     return report.finish(run, model, dataset, phases, extra=extraction)
 
 
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    weights = pretrained.find(args.weights, "vgg19", args.image_size)
-    dataset = data.load(args)
+    with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
+        weights = pretrained.find(args.weights, "vgg19", args.image_size)
+    dataset = load_data(args)
     phases = {"head": args.head_epochs, "all layers": args.finetune_epochs}
     experiment = Experiment(
         name="vgg19_finetune",

@@ -49,7 +49,7 @@ def run(command):
 
 def heading(command):
     """Lines that say what a benchmark ran on. They are made after it, since a backend in this process takes memory, too."""
-    from common.training.environment import environment
+    from common.training.folder import environment
 
     on = environment(1)
     versions = {"Python": on["python"]} | on["packages"]
@@ -69,7 +69,7 @@ def main(argv=None):
     except subprocess.CalledProcessError as error:
         raise cli.InputError(f"{script} ended with exit code {error.returncode}: nothing is kept") from error
     KEPT.mkdir(parents=True, exist_ok=True)
-    with files.whole(KEPT / f"{args.name}.txt") as part:
+    with files.atomic_write(KEPT / f"{args.name}.txt") as part:
         part.write_text("\n".join([*heading(shlex.join([script, *args.flags])), "", output]), encoding="utf-8")
     cli.tell("", KEPT / f"{args.name}.txt")
 

@@ -37,7 +37,7 @@ SCRIPTS = {
     "vgg19_finetune": (*BASE, "--head-epochs", "15", "--finetune-epochs", "4", "--dropout", ".25", "--amp"),
     "resnet152v2": (*BASE, "--epochs", "40", "--no-augment"),
     "efficientnetb7": (*BASE, "--epochs", "15", "--views", "2", "--lr", ".001", ".003"),
-    "ab_split": (*DIGITS, "--image-size", "16", "--epochs", "8", "--b-samples", "20", "all", "--seeds", "2"),
+    "ab_split": (*DIGITS, "--image-size", "16", "--epochs", "8", "--b-samples", "20"),
 }
 TIMES = {"seconds", "images_per_second", "total_seconds", "peak_memory_gib", "extraction"}  # of results.json and the tables
 

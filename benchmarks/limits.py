@@ -54,7 +54,7 @@ def torch_forward(name, shape, amp, count):
 
 def step(model, batch, num_steps, count):
     """Train a compiled model for `count` steps on one batch, `num_steps` in an execution."""
-    from common.training.steps import fuse
+    from common.training.fit import fuse
 
     model.train_on_batch(*batch)  # builds optimizer and metrics
     fuse(model, num_steps)

@@ -39,6 +39,7 @@ def peak():
 def in_batches(images):
     """The features, and the MiB that it took, of images that are upscaled in the model, through our cache of features."""
     keras = backend.start(False)
+    from common.data.rows import Rows
     from common.models import features
     from common.models.upscale import upscale
 
@@ -48,7 +49,7 @@ def in_batches(images):
     extractor.predict(images[:64], batch_size=32, verbose=0)
     before = peak()
     with tempfile.TemporaryDirectory() as cache_dir:
-        (rows,), _ = features.FeatureCache(extractor, cache_dir).extract(features.Images([images]), "features")
+        rows, _ = features.FeatureCache(extractor, cache_dir).extract(Rows([images]), "features")
         return rows[:], peak() - before
 
 

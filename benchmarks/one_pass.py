@@ -38,6 +38,7 @@ def main(argv=None):
     args = parse_args(argv)
     keras = backend.start(args.amp)
     from common.data.batches import Batches
+    from common.data.rows import Rows
     from common.models import features
 
     flags = train_vgg19.parse_args(["--weights", "none", "--image-size", str(args.image_size)])
@@ -60,7 +61,7 @@ def main(argv=None):
             started = time.perf_counter()
             trained, inputs = model, dataset
             if way.startswith("one"):
-                trained, inputs = head, features.of_dataset(extractor, dataset, flags)[0]
+                trained, inputs = head, features.Inputs(extractor, dataset, folder)
             train_vgg19.compile_model(trained, 1e-3)
             batches = Batches(inputs.train.images, inputs.train.labels, 250, 0)
             validation = (inputs.val.images, inputs.val.labels)
@@ -90,7 +91,7 @@ def main(argv=None):
             base.predict(ready, batch_size=32, verbose=0)
             bare.append(time.perf_counter() - started)
             started = time.perf_counter()
-            features.FeatureCache(extractor, Path(folder) / str(number)).extract(features.Images([images]), "features")
+            features.FeatureCache(extractor, Path(folder) / str(number)).extract(Rows([images]), "features")
             cached.append(time.perf_counter() - started)
     print(f"bare predict of the base {min(bare):.2f} s, extraction into the cache {min(cached):.2f} s (the best of three each)")
     print(f"ratio {min(cached) / min(bare):.2f}")

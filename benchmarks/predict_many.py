@@ -29,8 +29,8 @@ import numpy as np
 
 import predict
 from common import cli, flags
-from common.data import images, paths
-from common.results import printing, scoring, trained_model
+from common.data import folders, images
+from common.results import predictions, printing, trained_model
 
 
 def parse_args(argv=None):
@@ -53,7 +53,7 @@ def all_first(run, model, found):
     """The former way: all images are read one by one, then predicted."""
     image_size = run.results["image_size"]
     pixels = {path: images.resize(images.read_image(path), image_size) for path in found}
-    probabilities = scoring.predict(model, np.stack(list(pixels.values())), predict.BATCH_SIZE)
+    probabilities = predictions.predict(model, np.stack(list(pixels.values())), predict.BATCH_SIZE)
     return zip(pixels, probabilities.tolist(), strict=True)
 
 
@@ -66,7 +66,7 @@ def measure(way, run_dir, folder, count):
     """Seconds and MiB for the first `count` images of a folder."""
     run = trained_model.find_model(run_dir)
     model = run.load()
-    found = list(itertools.islice(paths.find(str(folder), print, Counter()), count))
+    found = list(itertools.islice(folders.find_images(str(folder), print, Counter()), count))
     list(all_first(run, model, found[:1]))  # what is imported and traced once
     started = time.perf_counter()
     with (
@@ -87,7 +87,7 @@ def main(argv=None):
         folder = args.data or Path(scratch)
         if not args.data:
             make_images(folder, args.images, args.edge)
-        count = len(paths.find(str(folder), print, Counter()))
+        count = len(folders.find_images(str(folder), print, Counter()))
         print(f"{'images':>9}  {'all read first':>22}  {'as they come':>22}")
         for number in (count // 10, count):
             cells = []

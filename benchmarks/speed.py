@@ -33,9 +33,8 @@ from common.data import augment
 from common.data.dataset import Dataset, Samples
 from common.models import weights
 from common.results import tables
-from common.training.environment import environment
-from common.training.experiment import Experiment
-from common.training.run import Run
+from common.training.folder import environment
+from common.training.run import Experiment, Run
 
 ROOT = Path(__file__).parents[1]
 NUM_IMAGES = {"cpu": 128, "gpu": 8192}  # to extract
@@ -88,6 +87,7 @@ def extraction(kind, amp):
 
 
 def extract_with(script, name, size, torch_name, kind, amp):
+    from common.data.rows import Rows
     from common.models import features
 
     size = size if kind == "gpu" else IMAGE_SIZE_ON_CPU
@@ -102,7 +102,7 @@ def extract_with(script, name, size, torch_name, kind, amp):
 
         def extract():
             images[:] += 1  # others, which the cache does not have
-            cache.extract(features.Images([images]), name)
+            cache.extract(Rows([images]), name)
 
         bare = limits.forward(extractor, images[:batch_size], count)
         theirs = limits.torch_forward(torch_name, (batch_size, 3, size, size), amp, count)
@@ -148,8 +148,9 @@ def train_with(title, make, samples, augmentation, kind, amp):
     fused = limits.step(make(samples.images), batch, FUSED[kind], count) if FUSED[kind] > 1 else None
     single, fused = (seconds / count if seconds else None for seconds in best(single, fused, repeats=2))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        flags = {"batch_size": batch_size, "amp": amp, "cache_dir": Path(folder) / "cache", "output_dir": Path(folder)}
-        flags |= {"seed": 0, "name": None, "resume": None, "devices": 1, "dry_run": False, "tensorboard": False}
+        flags = {"batch_size": batch_size, "class_weight": "none", "amp": amp, "cache_dir": Path(folder) / "cache"}
+        flags |= {"output_dir": Path(folder), "seed": 0, "name": None, "resume": None, "devices": 1}
+        flags |= {"dry_run": False, "tensorboard": False}
         dataset = Dataset("random", tuple("0123456789"), samples, samples, samples)
         with Run(Experiment("speed", title, "none", 0, ""), argparse.Namespace(**flags), dataset) as run:
             run.fit("fit", make(samples.images), run.batches(samples, augmentation=augmentation), None, epochs=4)

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""Two studies of EfficientNet-Lite0 with ImageNet weights, frozen at 224x224: when does transfer pay, which upscaling is best?
+"""Three studies: when does transfer pay, from ImageNet and from eight classes to the other two; which upscaling is best?
 
+    python benchmarks/studies.py ab --data data/cifar10 --seeds 5
     python benchmarks/studies.py transfer --data data/cifar10
     python benchmarks/studies.py upscaling --data data/cifar10
 
+ab          accuracy by number of B's training images: the three ways of train_ab_split.py to a model of B, and A once a seed
 transfer    accuracy by number of training images, a tenth of which is val, or one of each class: logistic regression on the
-            frozen features; the A/B split's CNN from scratch, on all classes, with Adam 1e-3 for 20 to 300 epochs; with
-            --models lite0-finetuned, for a GPU, all layers of EfficientNet-Lite0
-upscaling   five methods, on 4,000 training images: logistic regression, and the head of train_efficientnetb7.py
+            features of EfficientNet-Lite0, ImageNet weights, frozen at 224x224; the A/B split's CNN from scratch, on all
+            classes, with Adam 1e-3 for 20 to 300 epochs; with --models lite0-finetuned, for a GPU, all layers of Lite0
+upscaling   five methods, on 4,000 training images: logistic regression on Lite0's features, and the document's head
 
-Val chooses C and the epoch; test is scored once. Each seed draws its own images, val part and initial weights; for upscaling
-the images are always the same. A row for every model goes to plots/results/<study>/points.csv as it is trained; what is there
-is not trained again. The backbone runs once, since its features are kept under --cache-dir.
+Val chooses C and the epoch (with fewer than all images of B nothing is chosen); test is scored once. Each seed draws its own
+images, val part and initial weights; for upscaling the images are always the same. A row for every model goes to
+plots/results/<study>/points.csv as it is trained; what is there is not trained again. The backbone runs once, since its
+features are kept under --cache-dir.
 """
 
 import sys
@@ -19,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import functools
 import itertools
 import math
 import shlex
@@ -30,10 +34,11 @@ from common import backend, cli, files, flags
 from common.data import dataset as data
 from common.data.dataset import Samples
 from common.models import weights as pretrained
+from common.training.run import load_data
 
 RESULTS = Path(__file__).parents[1] / "plots" / "results"
 LITE0 = ("--base", "efficientnet-lite0", "--no-augment")
-SIZES = (50, 200, 1000, 5000)
+SIZES = {"ab": (20, 50, 100, 500, 2000, "all"), "transfer": (50, 200, 1000, 5000), "upscaling": ()}
 POOL = 4000  # images that upscaling is compared on
 CNN_EPOCHS, CNN_BATCH_SIZE, CNN_LEARNING_RATE = 20, 128, 1e-3  # the recipe of train_ab_split.py
 MIN_STEPS, MAX_EPOCHS = 2000, 300  # of the CNN: with few images it has more epochs
@@ -47,13 +52,16 @@ def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
     parser.add_argument("study", choices=STUDIES, help="which one")
     parser.add_argument("--data", default="cifar10", metavar="cifar10|digits|PATH", help="as for the scripts")
-    parser.add_argument("--sizes", type=flags.positive_int, nargs="+", default=SIZES, metavar="N", help="of transfer")
+    parser.add_argument("--sizes", type=flags.positive_int_or_all, nargs="+", metavar="N", help="of ab and transfer")
     parser.add_argument("--models", choices=(*MODELS, "lite0-finetuned"), nargs="+", default=tuple(MODELS), help="of transfer")
     parser.add_argument("--seeds", type=flags.positive_int, default=3, metavar="N", help="of each point, from 0 on")
-    parser.add_argument("--image-size", type=flags.positive_int, default=224, metavar="N", help="in the backbone")
+    parser.add_argument("--image-size", type=flags.positive_int, default=224, metavar="N", help="in the backbone; 32 of ab")
     parser.add_argument("--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="features, as for the scripts")
     parser.add_argument("--output-dir", type=Path, default=RESULTS, metavar="DIR", help="parent of the studies' folders")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.sizes = args.sizes or SIZES[args.study]
+    args.image_size = 32 if args.study == "ab" else args.image_size
+    return args
 
 
 class Points:
@@ -87,10 +95,10 @@ def load(args, *given):
     args = train_efficientnetb7.parse_args([
         *LITE0, *given, "--data", args.data, "--image-size", str(args.image_size), "--cache-dir", str(args.cache_dir)
     ])  # fmt: skip
-    dataset = data.load(args, upscaled_later=True)
+    dataset = load_data(args, upscaled_later=True)
     weights = pretrained.find(args.weights, args.base, args.image_size)
     extractor = train_efficientnetb7.build_extractor(args, weights, dataset.test.images.shape[1:])
-    return dataset, features.of_dataset(extractor, dataset, args)[0]
+    return dataset, features.Inputs(extractor, dataset, args.cache_dir)
 
 
 def pool(dataset):
@@ -103,7 +111,7 @@ def split(labels, size, seed):
     """Indices of train and val: a seeded, stratified choice of `size` images, a tenth of them val, or one of each class."""
     from sklearn.model_selection import train_test_split
 
-    chosen = data.choose_samples(labels, size, seed, "--sizes")
+    chosen = data.choose_samples(labels, size, seed)
     num_val = max(size // 10, len(np.unique(labels)))
     return train_test_split(chosen, test_size=num_val, stratify=labels[chosen], random_state=seed)
 
@@ -116,8 +124,9 @@ def num_classes(samples):
 def fit_logistic(train, val, test, seed):
     """The scores of logistic regression on features; it has no random part."""
     from common.training import logistic
+    from common.training.history import rank
 
-    best, (kernel, bias) = logistic.best(train, val, num_classes(test))
+    best, (kernel, bias) = max(logistic.fits(train, val, num_classes(test)), key=lambda fitted: rank(fitted[0]))
     accuracy = np.mean((test.images @ kernel + bias).argmax(axis=1) == test.labels)
     return {"val_accuracy": best["val_accuracy"], "test_accuracy": float(accuracy), "chosen": f"C={best['C']:g}"}
 
@@ -196,6 +205,54 @@ def transfer(args, points):
         points.add(identity, lambda: MODELS[model](train, val, test, seed))  # noqa: B023
 
 
+class BareRun:
+    """What `train_ab_split.train_model` asks of a run: Keras's own `fit`, without folder, history and checkpoints."""
+
+    def __init__(self, args):
+        self.args = args
+
+    def epochs(self, number):
+        """As many."""
+        return number
+
+    def batches(self, samples, passes):
+        """The script's batches."""
+        from common.data.batches import Batches
+
+        return Batches(samples.images, samples.labels, self.args.batch_size, self.args.seed, passes)
+
+    def fit(self, name, model, train, val, epochs, callbacks):
+        """Train by Keras's own `fit`; of the script's callbacks only those that keep the best epoch."""
+        validation = {"validation_data": (val.images, val.labels), "validation_batch_size": 1000} if val else {}
+        keep_best = callbacks[1:]  # the first one scores test after every epoch
+        model.fit(train, epochs=epochs, verbose=0, callbacks=[train.follow_fit(), *keep_best], shuffle=False, **validation)
+
+
+def ab(args, points):
+    import train_ab_split
+
+    ways = {"b-scratch": (), "b-last-fc": ["last_fc"], "b-both-fc": ["fc1", "last_fc"]}
+    for seed in range(args.seeds):
+        given = ["--data", args.data, "--seed", str(seed), "--cache-dir", str(args.cache_dir)]
+        run = BareRun(train_ab_split.parse_args(given))
+        dataset, classes = load_data(run.args), train_ab_split.find_classes(run.args)
+        a, b = (train_ab_split.only_classes(dataset, numbers) for numbers in classes)
+        train = functools.partial(train_ab_split.train_model, run)
+        cnn_a = functools.cache(lambda: train("a", a))  # noqa: B023  called at once, as all of these
+        points.add({"model": "a", "samples": len(a.train), "seed": seed}, lambda: test(cnn_a(), a))  # noqa: B023
+        for size, (name, fc_layers) in itertools.product(args.sizes, ways.items()):
+            some = train_ab_split.take(b, size, seed)
+            base = lambda: cnn_a() if fc_layers else None  # noqa: B023, E731
+            identity = {"model": name, "samples": len(some.train), "seed": seed}
+            points.add(identity, lambda: test(train(name, some, base(), fc_layers), some))  # noqa: B023
+
+
+def test(model, dataset):
+    """The score of a model on test."""
+    scores = model.evaluate(dataset.test.images, dataset.test.labels, 1000, verbose=0, return_dict=True)
+    return {"test_accuracy": scores["accuracy"]}
+
+
 def upscaling(args, points):
     for interpolation in flags.INTERPOLATIONS:
         _, features = load(args, "--interpolation", interpolation, "--max-train-samples", str(POOL))
@@ -206,13 +263,13 @@ def upscaling(args, points):
             points.add(identity, lambda: fit_head(train, val, features.test, seed))  # noqa: B023
 
 
-STUDIES = {"transfer": transfer, "upscaling": upscaling}
+STUDIES = {"ab": ab, "transfer": transfer, "upscaling": upscaling}
 
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.output_dir == RESULTS and (Path(args.data).name != "cifar10" or args.image_size != 224):
-        raise cli.InputError("what is published is CIFAR-10 at 224x224: give another --output-dir")
+    if args.output_dir == RESULTS and (Path(args.data).name != "cifar10" or args.image_size not in (32, 224)):
+        raise cli.InputError("what is published is CIFAR-10, at 224x224 in the backbone: give another --output-dir")
     backend.keep_compiled_programs(args.cache_dir)
     backend.start(amp=False)
     STUDIES[args.study](args, Points(args.output_dir / args.study / "points.csv", args))

@@ -12,8 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common.cli import InputError
-
 BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no faster
 
 _is_set_up = False
@@ -150,14 +148,6 @@ def memory():
     with contextlib.suppress(OSError, ValueError):  # of a container
         amounts.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(amounts, default=None)
-
-
-def need_memory(num_bytes, flag, what):
-    """Raise InputError, naming `flag`, where `what` would take more memory than this process may use."""
-    available = memory()
-    if available and num_bytes > available:
-        needed, there = (f"{amount / 2**30:,.1f}" for amount in (num_bytes, available))
-        raise InputError(f"{flag}: {what} would take {needed} GiB of memory, and only {there} GiB are there; give less")
 
 
 @contextlib.contextmanager

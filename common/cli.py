@@ -14,7 +14,6 @@ from pathlib import Path
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 0, 1, 2, 130, 141, 143
 # Errors of the machine, not of what the user gave.
 OF_THE_MACHINE = (errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
-# In the words of TensorFlow, JAX and torch.
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "OOM when allocating", "out of memory", "can't allocate memory", "failed to map segment")
 MAX_WORD, MAX_LINE = 80, 1400  # characters of a message
 
@@ -55,14 +54,17 @@ def run(main):
     global run_folder, stopped_by
     run_folder, stopped_by = None, None
     _make_streams_safe()
-    before = catch_signals()
+    before, results = catch_signals(), None
     try:
-        results = _call(main)
+        results = main()
+        sys.stdout.flush()
+    except Finished as message:
+        tell(message)
     except BaseException as error:
+        _give_up_stdout_if_unusable()
         message, code = _ending(error)
         if message:
             print(f"{Path(sys.argv[0]).name}: error: {one_line(message)}", file=sys.stderr)
-        _give_up_stdout_if_unusable()
         (leave_at_once if is_out_of_memory(error) else leave)(code)
     finally:
         for number, handler in before.items():
@@ -73,7 +75,6 @@ def run(main):
 def leave_at_once(code):
     """Exit without an orderly end, which may wait for ever: for a backend without memory, or for a process that is lost."""
     sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)
 
 
@@ -118,6 +119,17 @@ def reason(error):
 
 
 @contextlib.contextmanager
+def blaming(flag):
+    """Inside, a ValueError becomes an InputError that begins with this flag; an InputError, which names one, stays as it is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{flag}: {error}") from error
+
+
+@contextlib.contextmanager
 def ending_steps():
     """Inside, a signal only sets `stopped_by`: who trains must look at it after each step, and raise that.
 
@@ -144,21 +156,8 @@ def catch_signals():
 
 
 def is_out_of_memory(error):
-    """Whether an error means that memory ran out: Python's own, or one of TensorFlow, JAX or torch."""
+    """Whether an error means that memory ran out: Python's own, or one in the words of TensorFlow, JAX or torch."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
-
-
-def _call(main):
-    try:
-        results = main()
-    except Finished as message:
-        tell(message)
-        results = None
-    except SystemExit:  # of argparse: --help into a closed pipe
-        sys.stdout.flush()
-        raise
-    sys.stdout.flush()
-    return results
 
 
 def _on_signal(number, frame):
@@ -184,10 +183,9 @@ def _ending(error):
     resume = f"; --resume {run_folder} continues the run" if run_folder and os.path.isdir(run_folder) else ""  # noqa: PTH112
     if isinstance(error, (InputError, TrainingError, ExportError)):
         return str(error), EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
-    if isinstance(error, KeyboardInterrupt):
-        return f"interrupted{resume}", EXIT_INTERRUPTED
-    if isinstance(error, Terminated):
-        return f"terminated{resume}", EXIT_TERMINATED
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
+        word, code = ("terminated", EXIT_TERMINATED) if isinstance(error, Terminated) else ("interrupted", EXIT_INTERRUPTED)
+        return f"{word}{resume}", code
     if isinstance(error, BrokenPipeError):
         return "", EXIT_PIPE_CLOSED
     if is_out_of_memory(error):

@@ -1,7 +1,7 @@
 """Several devices at once: Keras's `DataParallel` on JAX, over several hosts too, and TensorFlow's `MirroredStrategy`.
 
 Each device has all the weights and computes a share of every batch. On JAX a batch that does not divide evenly is padded on its
-way to the devices (`rows`), and the training step cuts the padding off again (`common.training.steps`). On TensorFlow, where
+way to the devices (`rows`), and the training step cuts the padding off again (`common.training.fit`). On TensorFlow, where
 each device takes Keras's step on its share, such a `--batch-size` is refused.
 """
 

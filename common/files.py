@@ -12,10 +12,8 @@ import os
 import re
 import shutil
 import stat
-import zipfile
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 from common.cli import InputError, reason, shortened
 
@@ -24,7 +22,7 @@ MAX_UNPACKED = 2**24  # bytes in a .gz file, whose own size says little: predict
 
 
 @contextlib.contextmanager
-def whole(path):
+def atomic_write(path):
     """Gives a path for a file or a folder, which replaces `path` when the block ends and is removed if the block fails.
 
     An OSError in the block, and what HDF5 raises for one, becomes an OSError that names `path`.
@@ -49,7 +47,7 @@ def remove(path):
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def kind(path, flag):
+def path_kind(path, flag):
     """What a path that the user gave is: `file`, `folder`, None where there is nothing, `other` (a device, a pipe ...).
 
     Raises InputError, naming `flag`, with the system's reason where it won't say.
@@ -65,11 +63,9 @@ def kind(path, flag):
 
 def need_writable(folder, flag):
     """Raise InputError, naming `flag`, where a folder can't be made or written to."""
-    kind(folder, flag)  # a name that is too long
-    parent = folder
-    while not os.path.lexists(parent) and parent != parent.parent:
-        parent = parent.parent
-    if kind(parent, flag) != "folder" or not os.access(parent, os.W_OK | os.X_OK):
+    path_kind(folder, flag)  # a name that is too long
+    parent = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if path_kind(parent, flag) != "folder" or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"{flag} {folder} can't be created or written to: check {parent}")
 
 
@@ -90,7 +86,7 @@ def read(path, max_bytes=None):
 
 def write_json(path, content):
     """Write indented JSON, without NaN."""
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=2, default=str, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -104,10 +100,8 @@ def read_json(path):
 
 def write_csv(path, rows, columns):
     """Write rows, which are dicts, in this order of columns; a missing value stays empty."""
-    with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        # Python 3.11 quotes a carriage return only where lines end with one.
-        lines = SimpleNamespace(write=lambda line: file.write(line[:-2] + "\n"))
-        writer = csv.DictWriter(lines, columns, lineterminator="\r\n")
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -132,10 +126,7 @@ def read_csv(path, convert=True):
 
 def packed(content):
     """Bytes as those of a .gz file: the same ones for the same content, since it holds no name and no time."""
-    stream = io.BytesIO()
-    with gzip.GzipFile("", "wb", 9, stream, mtime=0) as file:
-        file.write(content)
-    return stream.getvalue()
+    return gzip.compress(content, mtime=0)
 
 
 def unpacked(content):
@@ -156,22 +147,14 @@ def read_arrays(path):
 
     content = read(path)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(item.file_size for item in archive.infolist()) > len(content):  # ours are not compressed
-                raise ValueError("it is compressed")
-            for item in archive.infolist():
-                with archive.open(item) as member:
-                    _check_size(member, item.file_size)
-        # Read everything now: zip checks its checksums only on reading.
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return dict(stored)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged zip file can raise anything
+            # All of them: zip checks its checksums only on reading. Of a member that is no .npy come its bytes.
+            return {name: np.asarray(array) for name, array in stored.items()}
+    except Exception as error:  # a damaged zip file can raise anything, MemoryError too
         raise ValueError(reason(error)) from error
 
 
-def stem(phase):
+def phase_filename(phase):
     """The name of a phase as a file name."""
     return phase.replace(" ", "_")
 
@@ -201,17 +184,6 @@ def _integer(text):
     if len(text) > 18:
         raise ValueError(f"{shortened(text)} has over 18 digits")
     return int(text)
-
-
-def _check_size(member, num_bytes):
-    """Raise ValueError for an .npy whose header promises more or less than the bytes that it has."""
-    import numpy as np
-
-    version = np.lib.format.read_magic(member)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(member)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != num_bytes - member.tell():
-        raise ValueError(f"it has {num_bytes} bytes for {dtype} {shape}")
 
 
 def _errno_of_hdf5(error):

@@ -11,7 +11,6 @@ from common import cli
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos4")
 MOST = 10**9  # of anything that is counted
-MAX_DIGITS = 40
 
 
 def _number(convert, is_allowed, description, word=None):
@@ -21,12 +20,11 @@ def _number(convert, is_allowed, description, word=None):
         if word and text == word:
             return text
         try:
-            value = convert(text) if len(text) <= MAX_DIGITS else None
+            if is_allowed(value := convert(text)):
+                return value
         except ValueError:
-            value = None
-        if value is None or not is_allowed(value):
-            raise argparse.ArgumentTypeError(f"{cli.shortened(text)!r} is not {description}")
-        return value
+            pass
+        raise argparse.ArgumentTypeError(f"{cli.shortened(text)!r} is not {description}")
 
     return parse
 
@@ -89,55 +87,47 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
 
     A script that `needs_val` refuses `--validation-split 0`.
     """
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data",
-        default=data,
-        metavar="cifar10|digits|PATH",
-        help="cifar10 (downloaded once), digits (bundled with scikit-learn, no network), a folder "
-        "of images, train/<class>/* and, if you have them, val/<class>/* and test/<class>/*, or CIFAR-10's python-version "
-        "folder or archive",
+    add = parser.add_argument_group("data").add_argument
+    sources = (
+        "cifar10, cifar100 (downloaded once), digits (bundled with scikit-learn, no network), a folder of images, "
+        "train/<class>/* and, if you have them, val/<class>/* and test/<class>/*, or the python-version folder or archive of "
+        "CIFAR-10 or CIFAR-100"
     )
-    group.add_argument(
-        "--image-size", type=image_edge, default=image_size, metavar="N", help="images are resized to N x N pixels"
-    )
-    group.add_argument(
-        "--validation-split",
-        type=open_fraction if needs_val else fraction,
-        default=validation_split,
-        metavar="F",
-        help="share of the training images held out as val where --data has no val part of its own"
-        + ("" if needs_val else "; with 0 all are trained on, and the last weights are kept"),
-    )
-    group.add_argument(
-        "--max-train-samples",
-        type=positive_int,
-        metavar="N",
-        help="use N training images at most, stratified, those held out as val included",
-    )
-    group.add_argument(
-        "--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help="decoded images and features, shared by all runs"
-    )
+    add("--data", default=data, metavar="cifar10|cifar100|digits|PATH", help=sources)
+    add("--image-size", type=image_edge, default=image_size, metavar="N", help="images are resized to N x N pixels")
+    split = "share of the training images held out as val where --data has no val part of its own"
+    split += "" if needs_val else "; with 0 all are trained on, and the last weights are kept"
+    share_type = open_fraction if needs_val else fraction
+    add("--validation-split", type=share_type, default=validation_split, metavar="F", help=split)
+    most = "use N training images at most, stratified, those held out as val included"
+    add("--max-train-samples", type=positive_int, metavar="N", help=most)
+    cached = "decoded images and features, shared by all runs"
+    add("--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help=cached)
 
 
 def add_training_arguments(parser, *, batch_size=None, epochs=None, learning_rate=None, dropout=None):
-    """`--epochs -b/--batch-size --lr --dropout --seed --amp`; returns the group, for the script's own flags.
+    """`--epochs --monitor -b/--batch-size --lr --dropout --class-weight --seed --amp`; returns the group, for the script's own.
 
     Where `learning_rate` and `dropout` are lists, their flags take several values. A flag whose default is None is left out:
     a script with several phases has its own.
     """
     several = "+" if isinstance(dropout, list) else None
     group = parser.add_argument_group("training")
+    add = group.add_argument
     if epochs:
-        group.add_argument("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the train part")
+        add("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the train part")
+        kept = "what chooses the epoch whose weights are kept; balanced: the mean of the classes' accuracies"
+        add("--monitor", choices=("val_accuracy", "val_balanced_accuracy"), default="val_accuracy", help=kept)
     if batch_size:
-        group.add_argument("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="images per step")
+        add("-b", "--batch-size", type=positive_int, default=batch_size, metavar="N", help="images per step")
     if learning_rate:
-        group.add_argument("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
+        add("--lr", type=positive_float, nargs=several, default=learning_rate, metavar="F", help="learning rate")
     if dropout:
-        group.add_argument("--dropout", type=dropout_rate, nargs=several, default=dropout, metavar="F", help="dropout rate")
-    group.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of weights, order, dropout and splits")
-    group.add_argument("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
+        add("--dropout", type=dropout_rate, nargs=several, default=dropout, metavar="F", help="dropout rate")
+    weighted = "balanced: training images are weighted inversely to the size of their class, with mean 1"
+    add("--class-weight", choices=("none", "balanced"), default="none", help=weighted)
+    add("--seed", type=seed, default=0, metavar="N", help="seed of weights, order, dropout and splits")
+    add("--amp", action="store_true", help="mixed precision: bfloat16 arithmetic, float32 weights")
     return group
 
 
@@ -188,13 +178,11 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
 def add_weights_arguments(parser, upscales=True):
     """`--weights` and, with `upscales`, `--interpolation`; returns the group."""
     group = parser.add_argument_group("backbone")
-    group.add_argument(
-        "--weights",
-        default="imagenet",
-        metavar="imagenet|none|PATH",
-        help="imagenet (downloaded once), none (random: the control), a weights file of the backbone (.h5, .keras), "
-        "or the folder of a run, whose backbone is used; latest is this script's newest run",
+    weights = (
+        "imagenet (downloaded once), none (random: the control), a weights file of the backbone (.h5, .keras), "
+        "or the folder of a run, whose backbone is used; latest is this script's newest run"
     )
+    group.add_argument("--weights", default="imagenet", metavar="imagenet|none|PATH", help=weights)
     if upscales:
         resized = "how images are resized, as OpenCV does it"
         group.add_argument("--interpolation", choices=INTERPOLATIONS, default="bicubic", help=resized)
@@ -203,17 +191,12 @@ def add_weights_arguments(parser, upscales=True):
 
 def add_run_arguments(parser):
     """`--devices --resume --output-dir --name --dry-run --tensorboard`."""
-    group = parser.add_argument_group("run")
+    add = parser.add_argument_group("run").add_argument
     devices = "use the first N devices, or all, also of several hosts; --batch-size is that of all together"
-    group.add_argument("--devices", type=positive_int_or_all, default=1, metavar="N|all", help=devices)
-    group.add_argument(
-        "--resume",
-        type=Path,
-        metavar="RUN_DIR",
-        help="finish a run that was killed or interrupted, with its own arguments and the same result; latest is the newest "
-        "run of this script under --output-dir",
-    )
-    group.add_argument("--output-dir", type=Path, default=Path("runs"), metavar="DIR", help="parent of the run folders")
-    group.add_argument("--name", type=run_name, metavar="WORD", help="appended to the run folder's name")
-    group.add_argument("--dry-run", action="store_true", help="two batches of every stage, one epoch")
-    group.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs")
+    add("--devices", type=positive_int_or_all, default=1, metavar="N|all", help=devices)
+    resumed = "finish a run that was killed or interrupted, with its own arguments and the same result; latest is the newest "
+    add("--resume", type=Path, metavar="RUN_DIR", help=f"{resumed}run of this script under --output-dir")
+    add("--output-dir", type=Path, default=Path("runs"), metavar="DIR", help="parent of the run folders")
+    add("--name", type=run_name, metavar="WORD", help="appended to the run folder's name")
+    add("--dry-run", action="store_true", help="two batches of every stage, one epoch")
+    add("--tensorboard", action="store_true", help="also write TensorBoard logs")

@@ -23,7 +23,7 @@ def resolve(path, under, flag, holding="args.json"):
     path = Path(path)
     if not is_latest(path):
         return path
-    files.kind(under, f"{flag} {LATEST}, under")  # a name that is too long
+    files.path_kind(under, f"{flag} {LATEST}, under")  # a name that is too long
     inner = path.parts[1:]
     folders = [folder for folder in find_runs(under) if has_file(folder, holding) or has_file(folder.joinpath(*inner), holding)]
     folders = [folder for folder in folders if _read(folder / "args.json", "dry_run") is not True]

@@ -23,7 +23,7 @@ MEASURED = {  # the published runs whose accuracies a script's docstring gives, 
     "vgg19_finetune": ["scratch", "transfer"],
 }
 STUDIES = {  # what tells the points of a study apart, and how many seeds each has
-    "ab_split/study": (("model", "samples"), 5),
+    "ab": (("model", "samples"), 5),
     "transfer": (("model", "samples"), 3),
     "upscaling": (("interpolation", "head"), 3),
 }
@@ -146,7 +146,7 @@ def studies(pages, root):
             is_whole = len(of_point) == num_seeds or point[0] == FEWER_SEEDS
             if not is_whole or sorted(of_point) != [*range(len(of_point))]:
                 yield f"{study}: the seeds of {point} are {of_point}, not the first {num_seeds}"
-    told = f"standard deviation over {STUDIES['ab_split/study'][1]} seeds"
+    told = f"standard deviation over {STUDIES['ab'][1]} seeds"
     if told not in pages["docs/experiments.md"]:
         yield f"docs/experiments.md does not say of the A/B split's study: {told}"
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from common import files, flags
-from common.figures import comparisons, confusion, curves
-from common.results import metrics
-from publish import tables
+from common.figures import curves, scores
+from common.results import finished_runs, metrics
+from publish import comparisons, tables
 
 STRATEGIES = {"b-scratch": "from scratch", "b-last-fc": "pretrained, last layer", "b-both-fc": "pretrained, both FC layers"}
 FINETUNED = {
@@ -16,14 +16,10 @@ FINETUNED = {
 
 
 def draw_ab_split(results, folder):
-    """The A/B split: the four models of the default run, A's confusion matrix, accuracy by number of images in the study."""
-    history = files.read_csv(results / "default" / "history.csv")
-    models = files.read_json(results / "default" / "results.json")["models"]
-    rows_by_title = {model["model"]: [row for row in history if row["phase"] == name] for name, model in models.items()}
-    yield curves.overview_of_all(rows_by_title, folder / "overview.png")
+    """The A/B split: the four models of the default run, A's confusion matrix."""
+    curves_by_title = {record.results["model"]: record.curve for record in finished_runs.read_run(results / "default")}
+    yield curves.overview_of_all(curves_by_title, folder / "overview.png")
     yield draw_matrix(results / "default" / "a", folder / "confusion_matrix_a.png", "Model A on its eight classes")
-    title, rows = "Airplane or horse? Test accuracy by number of training images", tables.study(results / "study")
-    yield comparisons.accuracy_by_samples(rows, folder / "accuracy_by_samples.png", STRATEGIES, title)
 
 
 def draw_resnet152v2(results, folder):
@@ -57,9 +53,15 @@ def draw_vgg19_finetune(results, folder):
     yield draw_matrix(results / "transfer", folder / "confusion_matrix.png", "VGG19 at 32x32, pretrained on CIFAR-100")
 
 
+def draw_ab(points, path):
+    """Test accuracy of the three ways to train B by the number of its images; `points` are rows of points.csv."""
+    title, rows = "Airplane or horse? Test accuracy by number of training images", tables.spread(points)
+    return comparisons.accuracy_by_samples(rows, path, STRATEGIES, title)
+
+
 def draw_transfer(points, path):
     """Test accuracy of several models by the number of their training images; `points` are rows of points.csv."""
-    rows = metrics.spread_by(points, ("model", "samples"), "test_accuracy")
+    rows = tables.spread(points)
     names = {model: title for model, title in tables.TRANSFER.items() if any(row["model"] == model for row in rows)}
     return comparisons.accuracy_by_samples(rows, path, names, "CIFAR-10: test accuracy by number of training images")
 
@@ -80,7 +82,7 @@ def point(phase):
 def draw_matrix(published, path, title):
     """The confusion matrix of a published run, or of one of its models."""
     matrix, class_names = read_matrix(published / "confusion_matrix.csv")
-    return confusion.confusion_matrix(matrix, class_names, path, title)
+    return scores.confusion_matrix(matrix, class_names, path, title)
 
 
 def read_matrix(path):
@@ -97,6 +99,7 @@ DRAW = {
     "vgg19_finetune": draw_vgg19_finetune,
 }
 STUDIES = {  # figures of several runs, by the folder of plots/results/ whose points.csv has a row for each
+    "ab": ("ab_split/accuracy_by_samples.png", draw_ab),
     "transfer": ("transfer/accuracy_by_samples.png", draw_transfer),
     "upscaling": ("efficientnetb7/interpolations.png", draw_upscaling),
 }

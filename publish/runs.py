@@ -7,10 +7,7 @@ from pathlib import Path
 from common import cli, files, flags
 from common.results import finished_runs
 
-TEXTS = (
-    "args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "points.csv",
-    "accuracy_by_samples.csv", "sweep.csv",
-)  # fmt: skip
+TEXTS = ("args.json", "environment.json", "history.csv", "results.json", "confusion_matrix.csv", "sweep.csv")
 COPIED = {  # figures that show images can't be redrawn from text: they come with the run of this name
     "ab_split/features_of_b.png": "default",
     "resnet152v2/pipeline.png": "control",
@@ -39,9 +36,9 @@ def publish(run_dirs, plots, experiments):
     with contextlib.ExitStack() as stack:
         for path, figure in figures.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(files.whole(path)).write_bytes(figure)
+            stack.enter_context(files.atomic_write(path)).write_bytes(figure)
         for target, content in contents.items():
-            part = stack.enter_context(files.whole(target))
+            part = stack.enter_context(files.atomic_write(target))
             for path, text in content.items():
                 (part / path).parent.mkdir(parents=True, exist_ok=True)
                 (part / path).write_bytes(text)

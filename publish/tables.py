@@ -129,22 +129,22 @@ def wrap(command):
     return lines
 
 
-def study(folder):
-    """A dict for each model and number of images in a published study, as `metrics.spread_by` has it."""
-    return metrics.spread_by(files.read_csv(folder / "points.csv"), ("model", "samples"), "test_accuracy")
+def spread(points):
+    """A dict for each model and number of images in the rows of a study's points.csv, as `metrics.spread_by` has it."""
+    return metrics.spread_by(points, ("model", "samples"), "test_accuracy")
 
 
 def sizes(published):
     """The table of the A/B split's study: a row for each number of B's images, a column for each way to train B."""
     columns = {"b-scratch": "B from scratch", "b-last-fc": "B, last FC layer", "b-both-fc": "B, both FC layers"}
-    return _by_size(study(published / "ab_split" / "study"), "training images of B", columns)
+    return _by_size(spread(files.read_csv(published / "ab" / "points.csv")), "training images of B", columns)
 
 
 def transfer(published):
     """The table of the transfer study: a row for each number of training images, a column for each model in `TRANSFER`."""
-    spread = study(published / "transfer")
-    columns = {model: title for model, title in TRANSFER.items() if any(row["model"] == model for row in spread)}
-    return _by_size(spread, "training images", columns)
+    rows = spread(files.read_csv(published / "transfer" / "points.csv"))
+    columns = {model: title for model, title in TRANSFER.items() if any(row["model"] == model for row in rows)}
+    return _by_size(rows, "training images", columns)
 
 
 def settings(published):
@@ -187,7 +187,7 @@ def _table(rows, published, folder):
         title = TITLES[row.run.split("/")[0]].replace(" ", NO_BREAK)
         for records in zip(*by_seed, strict=True):
             first = records[0]
-            seconds, device = first.scores[first.results["seed"]].seconds, first.environment["devices"][0]
+            seconds, device = first.seconds, first.environment["devices"][0]
             time = f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
             cells.append((
                 f"[{title}]({folder}/{row.run})",

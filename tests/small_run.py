@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from common import backend, cli, flags
 from common.data import augment
-from common.data import dataset as data
+from common.results import predictions
 from common.training import folder, resume
-from common.training.experiment import Experiment
-from common.training.run import Run
+from common.training.run import Experiment, Run, load_data
 
 
 def parse_args(argv=None):
@@ -42,7 +41,7 @@ def train(run, dataset):
     )
     head.add(layers.Dropout(args.dropout))
     head.add(layers.Dense(10, activation="softmax"))
-    inputs, extraction = features.of_dataset(extractor, dataset, args, augment.flip_and_shift)
+    inputs = features.Inputs(extractor, dataset, args.cache_dir, augment.flip_and_shift, args.views, args.seed)
     settings = {"loss": "sparse_categorical_crossentropy", "weighted_metrics": ["accuracy"]}
 
     clipnorm = 0.1 if backend.name() == "jax" else None  # on TensorFlow each device clips the gradient of its share
@@ -55,17 +54,18 @@ def train(run, dataset):
     model.compile(optimizers.SGD(0.01, momentum=0.9), **settings)
     batches = run.batches(dataset.train, augmentation=augment.flip_and_shift)
     run.fit("finetune", model, batches, dataset.val, epochs=2 * args.epochs, initial_epoch=args.epochs)
-    return report.finish(run, model, dataset, ["head", "finetune"], extra=extraction)
+    return report.finish(run, model, dataset, ["head", "finetune"], extra=inputs.extraction)
 
 
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    dataset = data.load(args)
+    dataset = load_data(args)
     with Run(Experiment("small", "small", "none", 0.5, "none"), args, dataset) as run:
         return train(run, dataset)
 
 
 if __name__ == "__main__":
     Figure.savefig = lambda figure, path, **options: Path(path).touch()  # drawing takes seconds
+    predictions.Predictions.draw, predictions._embed = lambda *_: None, lambda features: {}  # so does t-SNE
     cli.run(main)

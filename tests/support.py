@@ -10,8 +10,7 @@ import evaluate
 from common import files
 from common.data.dataset import Dataset, Samples
 from common.models import backbones
-from common.training.experiment import Experiment
-from common.training.run import Run
+from common.training.run import Experiment, Run
 
 SAMPLES = Samples(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))
 DATASET = Dataset("two", ("no", "yes"), SAMPLES, SAMPLES, SAMPLES)
@@ -21,6 +20,7 @@ EXPERIMENT = Experiment("experiment", "a title", "none", 0.5, "a remark")
 def make_args(tmp_path, **changes):
     flags = {
         "batch_size": 16,
+        "class_weight": "none",
         "output_dir": tmp_path / "runs",
         "name": None,
         "dry_run": False,

@@ -19,7 +19,8 @@ from common.data.batches import whole_batches
 from common.data.dataset import Samples
 
 SMALL_RUN = Path(__file__).with_name("small_run.py")
-FLAGS = ("--max-train-samples", "127", "--views", "2", "--epochs", "4", "--name", "x")  # 114 train and 13 val images
+# 114 train and 13 val images.
+FLAGS = ("--class-weight", "balanced", "--max-train-samples", "127", "--views", "2", "--epochs", "4", "--name", "x")
 # On JAX three devices do not divide a batch, and dropout draws the same masks on any number of them.
 BACKEND_FLAGS = {"jax": ("--batch-size", "23", "--dropout", "0.2"), "tensorflow": ("--batch-size", "24", "--dropout", "0")}
 
@@ -152,7 +153,8 @@ def finished(begin):
 def assert_same(folder, other):
     """Rounding is all that tells the runs apart; batch norm, whose statistics are young, makes it larger."""
     found = differences(numbers(run_folder(folder)), numbers(run_folder(other)))
-    assert found["accuracy"] == 0 and found["loss"] < 5e-4 and found["weights"] < 5e-4, found
+    # An image is 1e-3 or more of an accuracy, also of a weighted one.
+    assert found["accuracy"] < 1e-6 and found["loss"] < 5e-4 and found["weights"] < 5e-4, found
     key = lambda folder: sorted(path.name for path in (folder / "cache" / "features").glob("*.npy"))  # noqa: E731
     assert key(folder) == key(other) and len(key(folder)) == 3  # the cache serves any number of devices
     for name in key(folder):

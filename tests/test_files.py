@@ -15,7 +15,7 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
     files.write_json(path, {"accuracy": 0.5})
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(path, {"accuracy": float("nan")})
-    with pytest.raises(ZeroDivisionError), files.whole(path) as part:
+    with pytest.raises(ZeroDivisionError), files.atomic_write(path) as part:
         part.write_text("half")
         raise ZeroDivisionError
     assert json.loads(path.read_text()) == {"accuracy": 0.5}
@@ -23,25 +23,21 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
 
 
 def test_a_folder_that_fails_half_way_is_removed(tmp_path):
-    with pytest.raises(ZeroDivisionError), files.whole(tmp_path / "saved_model") as part:
+    with pytest.raises(ZeroDivisionError), files.atomic_write(tmp_path / "saved_model") as part:
         (part / "variables").mkdir(parents=True)
-        (part / "variables" / "data").write_text("half")
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-    with files.whole(tmp_path / "saved_model") as part:
-        part.mkdir()
-        (part / "data").write_text("whole")
-    assert [path.name for path in tmp_path.rglob("*")] == ["saved_model", "data"]
 
 
 def test_a_disk_that_is_full_is_named_with_the_file_for_hdf5_too(tmp_path):
     path = tmp_path / "model.keras"
     of_hdf5 = RuntimeError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')")
     for error in (of_hdf5, OSError(28, "No space left on device")):
-        with pytest.raises(OSError, match="No space left on device") as failed, files.whole(path):
+        with pytest.raises(OSError, match="No space left on device") as failed, files.atomic_write(path) as part:
+            part.touch()
             raise error
-        assert (failed.value.errno, failed.value.filename) == (28, str(path))
-    with pytest.raises(RuntimeError, match="of another kind"), files.whole(path):
+        assert (failed.value.errno, failed.value.filename, [*tmp_path.iterdir()]) == (28, str(path), [])
+    with pytest.raises(RuntimeError, match="of another kind"), files.atomic_write(path):
         raise RuntimeError("of another kind")
 
 
@@ -52,53 +48,29 @@ def test_csv_comes_back_by_column_name(tmp_path):
     assert files.read_csv(tmp_path / "t.csv") == rows
 
 
-def test_cells_stay_text_where_classes_are_named_like_numbers(tmp_path):
-    files.write_csv(tmp_path / "t.csv", [{"true": "1"}, {"true": "01"}, {"true": "nan"}], ("true",))
-    assert [row["true"] for row in files.read_csv(tmp_path / "t.csv", convert=False)] == ["1", "01", "nan"]
-
-
 def test_a_packed_table_is_read_and_is_the_same_bytes_at_any_time(tmp_path, monkeypatch):
-    content = b"true,predicted\n01,1\n"
+    content = b"true,predicted\n01,1\n" + b"cat,dog\n" * 100
     packed = files.packed(content)
     assert gzip.decompress(packed) == files.unpacked(packed) == content
     monkeypatch.setattr(time, "time", lambda: 2e9)
     assert files.packed(content) == packed and packed[3:8] == bytes(5)  # RFC 1952: no name, no time
     (tmp_path / "t.csv.gz").write_bytes(packed)
-    assert files.read_csv(tmp_path / "t.csv.gz", convert=False) == [{"true": "01", "predicted": "1"}]
-
-
-@pytest.mark.parametrize("damage", ["cut", "zeroed", "text", "checksum"])
-def test_a_damaged_packed_table_is_a_value_error(tmp_path, damage):
-    packed = files.packed(b"true,predicted\n" + b"cat,dog\n" * 1000)
-    contents = {
-        "cut": packed[:-9],
-        "zeroed": packed[:10] + bytes(len(packed) - 10),
-        "text": b"true,predicted\ncat,dog\n",
-        "checksum": packed[:-8] + bytes(8),
-    }
-    (tmp_path / "t.csv.gz").write_bytes(contents[damage])
-    with pytest.raises(ValueError):
-        files.read_csv(tmp_path / "t.csv.gz")
+    assert files.read_csv(tmp_path / "t.csv.gz", convert=False)[0] == {"true": "01", "predicted": "1"}
+    for damaged in (packed[:-9], packed[:10] + bytes(len(packed) - 10), content, packed[:-8] + bytes(8)):
+        (tmp_path / "t.csv.gz").write_bytes(damaged)
+        with pytest.raises(ValueError):
+            files.read_csv(tmp_path / "t.csv.gz")
 
 
 def test_a_bomb_is_unpacked_only_as_far_as_the_bound():
-    bomb = files.packed(bytes(2**28))  # 256 MiB in 256 KiB
-    assert len(bomb) < 2**19
+    bomb = files.packed(bytes(2**27))  # 128 MiB in 128 KiB
+    assert len(bomb) < 2**18
     tracemalloc.start()
     with pytest.raises(ValueError, match="it holds over 17 MB"):
         files.unpacked(bomb)
     assert tracemalloc.get_traced_memory()[1] < 2**26
     tracemalloc.stop()
     assert len(files.unpacked(files.packed(bytes(files.MAX_UNPACKED)))) == files.MAX_UNPACKED
-
-
-@pytest.mark.parametrize("error", [OSError(28, "full"), RuntimeError("file write failed: errno = 28, error message = 'x'")])
-def test_a_failed_write_names_the_file(tmp_path, error):
-    with pytest.raises(OSError) as failed, files.whole(tmp_path / "model.keras") as part:
-        part.touch()
-        raise error
-    assert (failed.value.errno, failed.value.filename) == (28, str(tmp_path / "model.keras"))
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "9" * 400, "NaN", "-Infinity", "1e999", "\0", ""], ids=ascii)
@@ -123,12 +95,13 @@ def test_only_regular_files_are_read(tmp_path):
     (tmp_path / "long").write_bytes(bytes(11))
     with pytest.raises(OSError, match="too large"):
         files.read(tmp_path / "long", max_bytes=10)
-    assert files.kind(tmp_path / "pipe", "--data") == "other" and files.kind(tmp_path / "long" / "x", "--data") is None
+    assert files.path_kind(tmp_path / "pipe", "--data") == "other"
+    assert files.path_kind(tmp_path / "long" / "x", "--data") is None
     with pytest.raises(cli.InputError, match="--data .*File name too long"):
-        files.kind("x" * 300, "--data")
+        files.path_kind("x" * 300, "--data")
 
 
 def test_a_class_may_be_called_anything(tmp_path):
-    rows = [{"true": text, "predicted": "x"} for text in ("\r", "a\rb", "\r\n", "a\nb", 'a"b', "a,b", "", " ")]
+    rows = [{"true": text, "predicted": "x"} for text in ("1", "01", "nan", "a\nb", 'a"b', "a,b", "", " ")]
     files.write_csv(tmp_path / "t.csv", rows, ("true", "predicted"))
     assert files.read_csv(tmp_path / "t.csv", convert=False) == rows

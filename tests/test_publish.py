@@ -43,10 +43,10 @@ def test_a_row_of_several_seeds_is_their_mean_and_deviation(tmp_path, monkeypatc
 def test_the_models_of_the_ab_split_have_a_row_each(tmp_path, monkeypatch):
     for name in ("default", "default-1"):
         shutil.copytree(RESULTS / "ab_split" / "default", tmp_path / "ab_split" / name)
-    scores = files.read_json(tmp_path / "ab_split" / "default-1" / "results.json")
-    other, last = (scores["models"][name]["test_accuracy"] for name in ("a", "b-last-fc"))
-    scores["models"]["a"]["test_accuracy"] = 0.7
-    files.write_json(tmp_path / "ab_split" / "default-1" / "results.json", scores)
+    run = tmp_path / "ab_split" / "default-1"
+    a, b = (files.read_json(run / name / "results.json") for name in ("a", "b-last-fc"))
+    other, last = a["test_accuracy"], b["test_accuracy"]
+    files.write_json(run / "a" / "results.json", a | {"test_accuracy": 0.7})
     monkeypatch.setattr(tables, "RESULTS", (tables.Row("ab_split/default", "Adam"),))
     rows = [cells(line) for line in tables.results(tmp_path)[2:]]
     assert [row[1] for row in rows] == [

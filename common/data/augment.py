@@ -1,11 +1,8 @@
 """Augmentation of small images of objects by OpenCV: random per image, seeded, for train images only.
 
 An augmentation is a function that turns images uint8 `(n, h, w, 3)` and a `numpy.random.Generator` into changed copies of the
-same shape. CIFAR-10's objects stand upright and fill the image, so they are flipped horizontally, shifted by a few pixels and
-rotated a little, but never upside down. Pixels that come in from outside repeat the edge, those of a crop mirror the image.
-
-Augmentation is not part of a model, and is the same on every backend. Keras's layers do the same, but outside a model they take
-13 to 29 ms for a batch of 64, longer than a GPU needs to train on it; this takes less than one (benchmarks/augment.py).
+same shape. Pixels that come in from outside repeat the edge, those of a crop mirror the image. Keras's layers do the same, but
+take 13 to 29 ms for a batch of 64, longer than a GPU needs to train on it; this takes less than one (benchmarks/augment.py).
 """
 
 import cv2
@@ -25,11 +22,7 @@ def flip_shift_and_rotate(images, random):
 
 
 def flip_shift_and_zoom(images, random):
-    """Horizontal flip, shift by up to a tenth, zoom by up to a tenth either way.
-
-    What remains of the ResNet152V2 document's augmentation of scenes (rotation by 50 degrees, shift .2, zoom .3, both flips)
-    for objects that stand upright.
-    """
+    """Horizontal flip, shift and zoom by up to a tenth: what the ResNet152V2 document does to scenes, for upright objects."""
     return _change(images, random, shift=0.1, zoom=0.1)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from common import backend, devices, hosts
 from common.data.augment import augment
+from common.data.rows import Rows
 
 MAX_AHEAD = 16  # batches that are made before they are asked for,
 MAX_AHEAD_BYTES = 2**26  # and the memory that they may take
@@ -24,23 +25,24 @@ _THREADS = ThreadPoolExecutor(min(8, backend.num_cores()), "batches")
 class Batches(keras.utils.PyDataset):
     """Batches `(x, y)` of one size from arrays of equal length, in a new order in each pass over them.
 
+    `y` are labels, or a pair of labels and sample weights: then batches are `(x, y, sample_weight)`.
+
     `x` is an array, or a list of arrays: views of the same samples, of which each pass draws one per sample. `samples` limits a
     pass to that many, drawn at random. With an `augmentation`, a function of `common.data.augment`, `x` are images and batches
     hold augmented copies of them.
 
-    An epoch is as many batches as `passes` passes fill, rounded. Passes follow one another without a gap: a batch that one pass
-    does not fill is filled up from the next, and the next epoch goes on where this one ends. So all batches have one shape,
-    and no sample is left out or preferred.
+    An epoch is as many batches as `passes` passes fill, rounded. A batch that one pass does not fill is filled up from the
+    next, and the next epoch goes on where this one ends: all batches have one shape, and no sample is left out or preferred.
 
-    A batch depends on seed, epoch and index alone. Threads make the next ones while a step is computed. `fit` needs the
-    callback `follow_fit` to tell the batches which epoch it is. Keras asks for batches before the first epoch too, so they
-    can't count epochs themselves. With several devices a batch holds padding too, and with several processes this one's share.
+    Threads make the next batches while a step is computed. `fit` needs the callback `follow_fit`, since Keras asks for batches
+    before the first epoch too. With several devices a batch holds padding too, and with several processes this one's share.
     """
 
     def __init__(self, x, y, batch_size, seed, passes=1, samples=None, augmentation=None):
         super().__init__()
-        self.views, self.y = x if isinstance(x, list) else [x], y
-        self.samples = min(samples or len(y), len(y))
+        self.views = x if isinstance(x, list) else [x]
+        self.y, *self.weights = y if isinstance(y, tuple) else [y]
+        self.samples = min(samples or len(self.y), len(self.y))
         self.batch_size, self.seed, self.passes = min(batch_size, self.samples), seed, passes
         self.augmentation = augmentation
         self.epoch = 0  # counted from 0
@@ -84,8 +86,8 @@ class Batches(keras.utils.PyDataset):
             x[view == number_of_view] = self.views[number_of_view][chosen[view == number_of_view]]
         if self.augmentation:
             x = augment(x, self.augmentation, [self.seed, *divmod(number, self.passes), start // self.batch_size])
-        y = self.y[chosen]
-        return (x, y) if self._rows is None else (x[self._rows], y[self._rows])
+        batch = (x, *(part[chosen] for part in (self.y, *self.weights)))
+        return batch if self._rows is None else tuple(part[self._rows] for part in batch)
 
     def _draw_order(self, number):
         """The samples of a pass, counted from the first epoch on, in their order, and the view of each."""
@@ -94,16 +96,43 @@ class Batches(keras.utils.PyDataset):
         return order, random.integers(len(self.views), size=self.samples)
 
 
-def whole_batches(samples, batch_size):
+class WeightedBatches(keras.utils.PyDataset):
+    """Whole batches `(x, y, sample_weight)` of `Rows`, which are read from disk as they are asked for."""
+
+    def __init__(self, x, y, weights, batch_size):
+        super().__init__()
+        self.parts, self.batch_size = (x, y, weights), batch_size
+
+    def __len__(self):
+        return len(self.parts[0]) // self.batch_size
+
+    def __getitem__(self, index):
+        return tuple(part[index * self.batch_size : (index + 1) * self.batch_size] for part in self.parts)
+
+
+def balanced(labels):
+    """Sample weights float32 `(n,)`, inverse to how many samples have the label, with mean 1: scikit-learn's "balanced"."""
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    return compute_sample_weight("balanced", labels if labels.ndim == 1 else labels.argmax(axis=1)).astype(np.float32)
+
+
+def whole_batches(samples, batch_size, weights=None):
     """`Samples` as `(x, y, sample_weight)` in whole batches of `batch_size` or so; and the batch size, and a factor.
 
-    The last batch is filled up with samples of weight 0, the others have weight 1. `weighted_metrics` are exact then. Keras
-    divides the loss by the number of all samples: times the factor it is that of the samples of weight 1. With several devices
-    the batch size is one that divides evenly; with several processes x, y and it are this one's share.
+    Of `Rows` they are `WeightedBatches`.
+    The last batch is filled up with samples of weight 0, the others have their `weights`, `(n,)`, or 1. `weighted_metrics` are
+    exact then. Keras divides the loss by the number of all samples: times the factor it is that of the samples themselves. With
+    several devices the batch size is one that divides evenly; with several processes x, y and it are this one's share.
     """
     count = len(samples)
     batch_size = devices.round_up(min(batch_size, count))
     batches = np.arange(math.ceil(count / batch_size) * batch_size).reshape(-1, batch_size)
     chosen = np.concatenate([devices.of_this_process(batch) for batch in batches])
-    x, y = (part if len(chosen) == count else part[chosen % count] for part in (samples.images, samples.labels))
-    return (x, y, (chosen < count).astype(np.float32)), batch_size // hosts.count(), batches.size / count
+    weights = np.ones(count, np.float32) if weights is None else weights
+    weights, batch_size = weights[chosen % count] * (chosen < count), batch_size // hosts.count()
+    if len(chosen) != count:
+        samples = samples.take(chosen % count)
+    data = samples.images, samples.labels, weights
+    data = WeightedBatches(*data, batch_size) if isinstance(samples.images, Rows) else data
+    return data, batch_size, batches.size / count

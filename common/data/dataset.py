@@ -1,29 +1,35 @@
 """`--data` as one frozen dataclass: train, val and test, each with uint8 NHWC images and integer labels; class names.
 
-Val is the data set's own, or a seeded part of the training images, which may be empty. Test is the data set's own, or a fifth,
-which does not depend on `--seed`, so that runs with different seeds are scored on the same images. `splits.py` draws both.
+A part that the data lack is drawn by a hash of each image's pixels: test, a fifth, whatever the seed, and val by the seed. So
+an image keeps its part when others come, go or are renamed. A part has about its share of the images of each class.
 """
 
+import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from common import backend, files, hosts
-from common.cli import InputError, shortened, tell
-from common.data import cifar10, folders, images, splits
+from common import hosts
+from common.cli import shortened, tell
+from common.data import CIFAR10, cifar, folders, images
+from common.data.rows import Rows
 
 DIGITS = tuple("0123456789")  # class names
+WORDS = ("cifar10", "cifar100", "digits")  # of `--data`, beside paths
+TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
 class Samples:
     """`images` uint8 `(n, h, w, 3)` RGB, or features `(n, width)`, with their `labels` int64 `(n,)`, which count from 0.
 
-    `digests` `(n,)` are hashes of the images' pixels before any resizing, as `images.digests` has them; None for features.
+    Images that would fill the memory are `Rows`, which are read from disk as they are asked for. `digests` `(n,)` are hashes of
+    the images' pixels before any resizing, as `images.digests` has them; None for features.
     """
 
-    images: np.ndarray
+    images: np.ndarray | Rows
     labels: np.ndarray
     digests: np.ndarray | None = None
 
@@ -32,7 +38,8 @@ class Samples:
 
     def take(self, indices):
         """The samples at these indices, in this order."""
-        return Samples(*(values if values is None else values[indices] for values in (self.images, self.labels, self.digests)))
+        images = self.images.take(indices) if isinstance(self.images, Rows) else self.images[indices]
+        return Samples(images, self.labels[indices], None if self.digests is None else self.digests[indices])
 
     def order(self):
         """Indices that sort them by their digests, and by label where pixels are the same: whatever their files are called."""
@@ -46,11 +53,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named data set: train, val and test.
-
-    `all_images` is the `fingerprint` of all labelled images of its source; `holds_out_test` says whether test was drawn from
-    them, for lack of a test part.
-    """
+    """A named data set; `all_images` is the `fingerprint` of all its images, and `holds_out_test` whether test was drawn."""
 
     name: str
     class_names: tuple
@@ -64,70 +67,107 @@ class Dataset:
     def is_cifar10(self):
         """Whether this is all of CIFAR-10, from any source."""
         is_whole = len(self.test) == 10_000 and len(self.train) + len(self.val) == 50_000
-        return is_whole and self.class_names == cifar10.CLASS_NAMES
+        return is_whole and self.class_names == CIFAR10
 
     def fingerprint(self):
         """A hash of class names, images and labels, by part."""
-        return " ".join(splits.fingerprint(self.class_names, part) for part in (self.train, self.val, self.test))
+        return " ".join(fingerprint(self.class_names, part) for part in (self.train, self.val, self.test))
+
+    def duplicates(self):
+        """A note, in a list, on how many test images are in train or val too, pixel for pixel; empty for none."""
+        counts = {name: np.isin(self.test.digests, getattr(self, name).digests).sum() for name in ("train", "val")}
+        places = ", in ".join(f"{name}: {count:,} of {len(self.test):,}" for name, count in counts.items() if count)
+        note = f"Test images that are also in {places}, pixel for pixel. They may make test accuracy too high."
+        return [note] if places else []
+
+    def compared(self, results):
+        """A line on whether these are the images that a finished run was trained on, by its `results`, as in results.json."""
+        if results.get("all_images") == self.all_images:
+            return "The weights come from a run on the same images, which held out the same test images."
+        run = f"The weights come from a run on {shortened(results['data'])}"
+        if results["data"] != self.name:
+            return f"{run}, other images than these."
+        if self.holds_out_test and results.get("holds_out_test"):
+            return f"{run} before its images changed; none of the test images here was trained on."
+        return f"{run} before its images changed; test accuracy is too high if some have moved into the test part since."
 
 
 def class_names(source, at_least=2):
-    """The class names of `--data SOURCE`, without reading an image. Raises InputError for no such data, or too few classes."""
+    """The class names of `--data SOURCE`, without reading an image. Raises ValueError for no such data, or too few classes."""
     if source == "digits":
         return DIGITS
-    if source == "cifar10":
-        return cifar10.CLASS_NAMES
     path = Path(source)
-    kind = files.kind(path, "--data")
-    if not kind:
-        raise InputError(f"--data {source}: no such folder or file; allowed are cifar10, digits and a path that exists")
-    if cifar10.is_python_version(path):
-        return cifar10.CLASS_NAMES
-    if kind != "folder":
-        raise InputError(f"--data {source} is not a folder; give a folder of images, or CIFAR-10's python-version archive")
+    if source not in WORDS and not os.path.exists(path):  # noqa: PTH110  Path.exists raises where the user may not look
+        raise ValueError(f"no such folder or file that may be read; allowed are {', '.join(WORDS)} and a path that exists")
+    if version := cifar.find(source):
+        return version.class_names
+    if not path.is_dir():
+        raise ValueError("it is not a folder; give a folder of images, or the python-version archive of CIFAR-10 or CIFAR-100")
     return folders.class_names(path, at_least)
 
 
-def load(args, upscaled_later=False):
-    """Read and split the data that the data flags and `--seed` ask for, and print what was done to it.
+def load(source, image_size, cache_dir, upscaled_later=False):
+    """Read the images of `--data SOURCE`, and print what was done to them.
 
-    Returns a Dataset of images `(n, image_size, image_size, 3)`. With `upscaled_later` the model itself resizes to image_size,
-    so smaller square images of one size keep it. `--dry-run` leaves two batches of each part. Raises InputError for data that
-    is missing, unreadable or too small to split.
+    Returns a Dataset of images `(n, image_size, image_size, 3)` whose val is None where the source has none. With
+    `upscaled_later` the model itself resizes to image_size, so smaller square images of one size keep it. Raises ValueError for
+    data that is missing, unreadable or too small to split.
     """
-    names = class_names(args.data)
+    names = class_names(source)
     with hosts.main_first("data"):
-        train, val, test, notes = _read(args.data, names, args.image_size, args.cache_dir, upscaled_later)
-    train, val, test = (part and part.take(part.order()) for part in (train, val, test))
-    all_images = splits.fingerprint(names, *(part for part in (train, val, test) if part is not None))
+        *parts, notes = _read(source, names, image_size, cache_dir, upscaled_later)
+    train, val, test = (part and part.take(part.order()) for part in parts)
+    all_images = fingerprint(names, *(part for part in (train, val, test) if part is not None))
     if holds_out_test := test is None:
-        train, test = splits.hold_out(train, "test", splits.TEST_FRACTION, names, f"--data {args.data}")
-        notes.append(f"{args.data} has no test part: {len(test)} images, about a fifth, are held out as test.")
-    if args.max_train_samples and args.max_train_samples < len(train):
-        train = train.take(choose_samples(train.labels, args.max_train_samples, args.seed, "--max-train-samples"))
-    if val is None:
-        train, val = splits.hold_out(train, f"val {args.seed}", args.validation_split, names, "--validation-split")
-    tell(*notes, *images.duplicates(test.digests, train=train.digests, val=val.digests))
-    dataset = Dataset(name(args.data), names, train, val, test, all_images, holds_out_test)
-    if args.dry_run:
-        dataset = few(dataset, 2 * min(vars(args).get("batch_size", 32), backend.batch_size(args.image_size)))
-    return dataset
+        train, test = hold_out(train, "test", TEST_FRACTION, names)
+        notes.append(f"{source} has no test part: {len(test)} images, about a fifth, are held out as test.")
+    tell(*notes)
+    return Dataset(name(source), names, train, val, test, all_images, holds_out_test)
 
 
 def name(source):
     """What `--data SOURCE` is called: its word, or the name of its folder or file."""
-    return source if source in ("cifar10", "digits") else Path(source).resolve().name
+    return source if source in WORDS else Path(source).resolve().name
 
 
-def choose_samples(labels, num_samples, seed, flag):
+def held_out(digests, part="test", share=TEST_FRACTION):
+    """Which images, by their digests `(n,)`, are in a `part` that is held out: bool `(n,)`, about a `share` of them."""
+    hashes = [hashlib.blake2b(digest, digest_size=8, key=part.encode()).digest() for digest in digests]
+    return np.frombuffer(b"".join(hashes), ">u8") < share * 2.0**64
+
+
+def hold_out(samples, part, share, class_names):
+    """Split samples into those that stay in train and the `part` that is `held_out`. Raises ValueError for too few of them."""
+    if not share:
+        return samples, samples.take([])
+    is_out, part = held_out(samples.digests, part, share), part.split()[0]
+    kept, out = samples.take(~is_out), samples.take(is_out)
+    if not len(out):
+        raise ValueError(f"of {len(samples)} images none is drawn as {part}; add images, or put some into {part}/")
+    if missing := [name for label, name in enumerate(class_names) if label not in kept.labels]:
+        count = np.sum(samples.labels == class_names.index(missing[0]))
+        has = f"{shortened(missing[0])} has {count} of {len(samples)} images, all drawn as {part}"
+        raise ValueError(f"{has}; add images of it, or put some of each class into {part}/")
+    return kept, out
+
+
+def fingerprint(class_names, *parts):
+    """A hash of labelled images, `Samples`, whatever their order, their split and their files' names."""
+    digests = [images.digests(part.images) if part.digests is None else part.digests for part in parts]
+    digests, labels = np.concatenate(digests), np.concatenate([part.labels for part in parts])
+    order = np.lexsort((labels, digests))
+    content = digests[order].tobytes() + labels[order].tobytes() + "/".join(class_names).encode()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def choose_samples(labels, num_samples, seed):
     """Indices of `num_samples` samples, a seeded and stratified choice with at least one of each class.
 
-    With the same seed, a larger choice contains a smaller one. Raises InputError, naming `flag`, for fewer samples than classes
-    or more than there are.
+    With the same seed, a larger choice contains a smaller one. Raises ValueError for too few or too many samples.
     """
     classes = np.unique(labels)
     if not len(classes) <= num_samples <= len(labels):
-        raise InputError(f"{flag} {num_samples}: allowed are {len(classes)} (one per class) to {len(labels)} images")
+        raise ValueError(f"{num_samples} images; allowed are {len(classes)} (one per class) to {len(labels)}")
     order = np.random.default_rng(seed).permutation(len(labels))
     # Spread each class evenly over 0..1 and take the first ones: this keeps each class's share, to within one sample.
     position = np.empty(len(labels))
@@ -143,53 +183,16 @@ def few(dataset, num_samples):
 
     def shortened(part):
         count = min(max(num_samples, len(dataset.class_names)), len(part))
-        return part.take(choose_samples(part.labels, count, 0, "--dry-run"))
+        return part.take(choose_samples(part.labels, count, 0))
 
     return replace(dataset, train=shortened(dataset.train), val=shortened(dataset.val), test=shortened(dataset.test))
 
 
-def find_classes(wanted, class_names, flag):
-    """Numbers of classes given by number or name. Raises InputError, naming `flag`, for an unknown or repeated one."""
-    exact = {name: number for number, name in enumerate(class_names)}
-    folded = {name.lower(): number for name, number in exact.items()}
-    numbers = []
-    for word in map(str, wanted):
-        by_number = int(word) if word.isdecimal() and len(word) < 10 else None
-        number = exact.get(word, folded.get(word.lower(), by_number))
-        if number is None or number >= len(class_names):
-            known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
-            raise InputError(f"{flag} {shortened(word)}: no such class; allowed are, by number or name: {known}")
-        if number in numbers:
-            raise InputError(f"{flag}: class {number} ({class_names[number]}) is given twice")
-        numbers.append(number)
-    return tuple(numbers)
-
-
-def only_classes(dataset, classes, flag):
-    """The samples of these class numbers only, relabelled from 0 in the given order.
-
-    Raises InputError, naming `flag`, if train, test or a val that is not empty has none of them.
-    """
-
-    def keep(part):
-        kept = part.take(np.flatnonzero(np.isin(part.labels, classes)))
-        return replace(kept, labels=np.array([classes.index(label) for label in kept.labels.tolist()], np.int64))
-
-    names = tuple(dataset.class_names[number] for number in classes)
-    parts = {name: keep(getattr(dataset, name)) for name in ("train", "val", "test")}
-    for name, part in parts.items():
-        if not len(part) and len(getattr(dataset, name)):
-            raise InputError(f"{flag}: {name} has no image of {', '.join(names)}; more images or other classes are needed")
-    return replace(dataset, class_names=names, **parts)
-
-
 def read_arrays(source):
-    """`(images, labels)` of train and, if there is one, of test, as `cifar10.read` has them; None for a folder of images."""
+    """`(images, labels)` of train and, if there is one, of test, as `cifar.read` has them; None for a folder of images."""
     if source == "digits":
         return (read_digits(),)
-    if source == "cifar10" or cifar10.is_python_version(Path(source)):
-        return cifar10.read(cifar10.archive() if source == "cifar10" else Path(source))
-    return None
+    return cifar.read(source) if cifar.find(source) else None
 
 
 def read_digits():
@@ -207,14 +210,11 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
     if parts is None:
         *parts, notes = folders.read(Path(source), names, image_size, cache_dir, upscaled_later)
         return *(part and Samples(*part) for part in parts), notes
-    digests = [images.digests(pixels) for pixels, _ in parts]
     height, width = parts[0][0].shape[1:3]
-    notes = []
-    if upscaled_later:
-        image_size = min(image_size, 32)  # CIFAR-10's size, also for the 8x8 digits
-    if (height, width) != (image_size, image_size):
-        notes.append(f"Images of {width}x{height} were resized to {image_size}x{image_size}.")
-        images.need_memory(sum(len(labels) for _, labels in parts), image_size)
-        parts = [(images.resize_all(pixels, image_size), labels) for pixels, labels in parts]
-    train, test = [*(Samples(*part, digest) for part, digest in zip(parts, digests, strict=True)), None][:2]
+    image_size = min(image_size, 32) if upscaled_later else image_size  # CIFAR-10's size, also for the 8x8 digits
+    is_resized = (height, width) != (image_size, image_size)
+    notes = [f"Images of {width}x{height} were resized to {image_size}x{image_size}."] * is_resized
+    images.need_memory(sum(len(labels) for _, labels in parts), image_size)
+    samples = [Samples(images.resize_all(pixels, image_size), labels, images.digests(pixels)) for pixels, labels in parts]
+    train, test = [*samples, None][:2]
     return train, None, test, notes

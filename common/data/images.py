@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import backend, files
-from common.cli import InputError, listed, reason
+from common.cli import listed, reason
 
 # How the files begin, and how their names end, that OpenCV decodes to Pillow's pixels. JPEG 2000 and AVIF are left out: some
 # colour spaces, transparency and turned images differ. The wheels have GIF from OpenCV 4.12 on.
@@ -40,39 +40,7 @@ PNM_MAXIMUM = re.compile(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # the thir
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 
 
-def read_image(path):
-    """An image file as `(h, w, 3)` uint8 RGB, without alpha. Raises InputError, naming the file and what is wrong."""
-    with _silent_decoders():
-        image, error = _decode(path)
-    if error:
-        raise InputError(f"{path} {error}; replace it, or move it away")
-    return image
-
-
-def read_images(paths, image_size, title, of_one_size=False):
-    """Image files as squares, `(n, image_size, image_size, 3)` uint8; their `digests`; how many were resized.
-
-    `title` is that of the progress bar. With `of_one_size` reading ends at the first one that would have to be resized, and
-    gives None. Raises InputError, naming what can't be read, and for more than the memory holds.
-    """
-    need_memory(len(paths), image_size)
-    images, digests = np.empty((len(paths), image_size, image_size, 3), np.uint8), np.empty(len(paths), "S16")
-    num_resized, errors = 0, []
-    with (
-        reading_ahead(paths, image_size) as pictures,
-        tqdm(pictures, title, len(paths), unit=" images", disable=None, leave=False) as bar,
-    ):
-        for index, picture in enumerate(bar):
-            if picture.error:
-                errors.append(picture.error)
-                continue
-            images[index], digests[index] = picture.image, picture.digest
-            num_resized += picture.size != (image_size, image_size)
-            if of_one_size and num_resized:
-                return None
-    if errors:
-        raise InputError(f"{listed(errors)}; replace such files, or move them away")
-    return images, digests, num_resized
+ABOUT = np.dtype([("digest", "S16"), ("is_resized", "?")])  # what is kept of each image beside its pixels
 
 
 class DecodedImage(NamedTuple):
@@ -83,6 +51,31 @@ class DecodedImage(NamedTuple):
     size: tuple[int, int] | None = None  # height and width in the file
     digest: bytes | None = None  # of the pixels in the file
     error: str | None = None
+
+
+def read_image(path):
+    """An image file as `(h, w, 3)` uint8 RGB, without alpha. Raises ValueError, naming the file and what is wrong."""
+    with _silent_decoders():
+        return _decode(path)
+
+
+def read_images(paths, image_size, title):
+    """Yield image files in chunks: squares `(k, image_size, image_size, 3)` uint8, and `(k,)` of the dtype `ABOUT`.
+
+    `title` is that of the progress bar. Raises ValueError once all are read, naming what can't be; after the first such file
+    nothing is yielded. Raises it at once where those that are read ahead don't fit into memory.
+    """
+    need_memory(min(len(paths), CHUNK * MAX_AHEAD), image_size)
+    errors = []
+    with reading_ahead(paths, image_size) as decoded:
+        decoded = iter(tqdm(decoded, title, len(paths), unit=" images", disable=None, leave=False))
+        while chunk := list(islice(decoded, CHUNK)):
+            errors += [each.error for each in chunk if each.error]
+            if not errors:
+                about = [(each.digest, each.size != (image_size, image_size)) for each in chunk]
+                yield np.stack([each.image for each in chunk]), np.array(about, ABOUT)
+    if errors:
+        raise ValueError(f"{listed(errors)}; replace such files, or move them away")
 
 
 @contextlib.contextmanager
@@ -98,9 +91,13 @@ def reading_ahead(paths, image_size):
             pool.shutdown(cancel_futures=True)
 
 
-def need_memory(count, image_size, flag="--image-size"):
-    """Raise InputError, naming `flag`, where so many images don't fit into memory twice, as they must when they are split."""
-    backend.need_memory(2 * count * image_size**2 * 3, flag, f"{count:,} images of {image_size}x{image_size}")
+def need_memory(count, image_size):
+    """Raise ValueError where so many images don't fit into memory twice, as they must when they are split."""
+    needed, there = 2 * count * image_size**2 * 3, backend.memory()
+    if there and needed > there:
+        needed, there = (f"{amount / 2**30:,.1f} GiB" for amount in (needed, there))
+        what = f"{count:,} images of {image_size}x{image_size} would take {needed} of memory, and only {there} are there"
+        raise ValueError(f"{what}; give fewer, or a smaller size")
 
 
 def resize(image, image_size):
@@ -122,7 +119,7 @@ def resize_all(images, image_size):
 
 def digests(images):
     """The `digest` of each image, an array of bytes `(n,)`."""
-    return np.array([digest(image) for image in np.ascontiguousarray(images)], "S16")
+    return np.array([digest(np.ascontiguousarray(image)) for image in images], "S16")
 
 
 def digest(image):
@@ -130,36 +127,25 @@ def digest(image):
     return hashlib.blake2b(image, digest_size=16).digest()
 
 
-def duplicates(test, **others):
-    """A note, in a list, on how many images of `test` are in `others` (train, val) too, by their digests; empty for none.
-
-    A model that was trained on them knows them by heart. Images are the same if all their pixels are: two files may differ.
-    """
-    counts = {name: int(np.isin(test, part).sum()) for name, part in others.items()}
-    places = ", in ".join(f"{name}: {count:,} of {len(test):,}" for name, count in counts.items() if count)
-    return [f"Test images that are also in {places}, pixel for pixel. They may make test accuracy too high."] if places else []
-
-
 def _decode(path):
-    """An image, or None and what is wrong, in words that follow the file's name."""
     try:
         content = files.read(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        return None, f"can't be read: {reason(error)}"
+        raise ValueError(f"{path} can't be read: {reason(error)}") from error
     if _is_cut_off(content):
-        return None, "is cut off: its end is missing"
+        raise ValueError(f"{path} is cut off: its end is missing")
     if (maximum := PNM_MAXIMUM.match(content)) and maximum[1] not in (b"255", b"65535"):
-        return None, "has a maximum value (maxval) other than 255 and 65535"
+        raise ValueError(f"{path} has a maximum value (maxval) other than 255 and 65535")
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if STARTS.match(content) else None
     except cv2.error as error:
         if bound := re.search(r"CV_IO_MAX_IMAGE_\w+", str(error)):
             name = f"OPEN{bound[0]}"
-            return None, f"is larger than {name}={os.environ.get(name, 2**20)} allows"
+            raise ValueError(f"{path} is larger than {name}={os.environ.get(name, 2**20)} allows") from error
         image = None
     if image is None:
-        return None, f"is damaged, or not an image ({', '.join(FORMATS)})"
-    return image, None
+        raise ValueError(f"{path} is damaged, or not an image ({', '.join(FORMATS)})")
+    return image
 
 
 def _is_cut_off(content):
@@ -171,7 +157,6 @@ def _is_cut_off(content):
 
 
 def _in_threads(paths, image_size, pool):
-    """The DecodedImages of `reading_ahead`."""
     pending = deque()
     while True:
         while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, CHUNK))):
@@ -182,9 +167,10 @@ def _in_threads(paths, image_size, pool):
 
 
 def _read(path, image_size):
-    image, error = _decode(path)
-    if error:
-        return DecodedImage(path, None, error=f"{path} {error}")
+    try:
+        image = _decode(path)
+    except ValueError as error:
+        return DecodedImage(path, None, error=str(error))
     return DecodedImage(path, resize(image, image_size), image.shape[:2], digest(image))
 
 

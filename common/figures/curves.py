@@ -26,29 +26,6 @@ def learning_curves(rows, path, title, parts=("train", "val")):
     return save(figure, path)
 
 
-def accuracy_and_loss(rows, path, title):
-    """Test accuracy and test loss by epoch in one panel with two axes."""
-    figure, axis = plt.subplots(figsize=(6, 3.4))
-    _line(axis, rows, "test_accuracy", color=COLOURS["test"], marker="o", label="test accuracy")
-    loss_axis = axis.twinx()
-    loss_axis.grid(False)
-    _line(loss_axis, rows, "test_loss", color=PALETTE[3], marker="s", linestyle="--", label="test loss")
-    _finish(axis, "test accuracy", legend=False)
-    loss_axis.set_ylabel("test loss")
-    handles = axis.get_lines() + loss_axis.get_lines()
-    axis.legend(handles, [line.get_label() for line in handles], loc="center right")
-    axis.set_title(shown(title))
-    return save(figure, path)
-
-
-def curves_of_all(rows_by_model, path, part, metric):
-    """One metric (accuracy or loss) on one part (train, val or test) by epoch, a line for each model."""
-    figure, axis = plt.subplots(figsize=(6, 3.6))
-    _lines_of_all(axis, rows_by_model, part, metric)
-    axis.legend()
-    return save(figure, path)
-
-
 def overview_of_all(rows_by_model, path):
     """Accuracy and loss on train and on test, a line for each model, in four panels with one legend."""
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True, sharey="row")

@@ -50,7 +50,7 @@ def save(figure, path):
     if families := _families_with(letters):
         for text in texts:
             text.set_fontfamily([*text.get_fontfamily(), *families])
-    with files.whole(path) as part:
+    with files.atomic_write(path) as part:
         figure.savefig(part, dpi=DPI, bbox_inches="tight", format="png")
     plt.close(figure)
     return path

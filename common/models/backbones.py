@@ -4,48 +4,73 @@ Frozen means that nothing in a backbone changes or is random: batch norm is in i
 leaves the 48 drop-connect layers of a frozen EfficientNetB7 active in training). Importing this imports Keras.
 """
 
+import contextlib
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from unittest import mock
 
 import h5py
 import keras
 import numpy as np
-from keras import layers
+from keras import applications, layers
 
 from common import backend
 from common.cli import InputError, is_out_of_memory, reason
-from common.models import efficientnet_lite, saved
-from common.models.inference import ForwardPass
-from common.models.upscale import upscale
-from common.models.weights import OFFICIAL
+from common.models import efficientnet_lite, inference, initialise
 
 IMAGENET_STDDEV = np.array([0.229, 0.224, 0.225], np.float32)  # of RGB in 0..1, as in keras.applications.efficientnet
 TOP_IMAGE_SIZE = 224  # of the backbones with their classifier
 
 
-def build(name, image_size, weights, *, seed, unfreeze_last=0):
-    """A backbone that turns images `(n, image_size, image_size, 3)`, RGB 0..255, into features.
+@dataclass(frozen=True)
+class Network:
+    """A function of `keras.applications`, or like one of them, and its preprocessing of images RGB 0..255.
 
-    vgg19-fc2           `(n, 4096)`, VGG19 without its softmax
-    vgg19               `(n, h, w, 512)`, VGG19 without its fully connected layers
-    resnet152v2         `(n, h, w, 2048)`
-    efficientnetb7      `(n, h, w, 2560)`
-    efficientnet-lite0  `(n, h, w, 1280)`
+    Features are what comes before the classifier's pooling, or the output of the classifier's `last_layer`.
+    """
+
+    application: Callable
+    preprocess_input: Callable
+    last_layer: str | None = None
+
+
+NETWORKS = {  # by image size, features are
+    "vgg19-fc2": Network(applications.VGG19, applications.vgg19.preprocess_input, "fc2"),  # (n, 4096)
+    "vgg19": Network(applications.VGG19, applications.vgg19.preprocess_input),  # (n, h, w, 512)
+    "resnet152v2": Network(applications.ResNet152V2, applications.resnet_v2.preprocess_input),  # (n, h, w, 2048)
+    "efficientnetb7": Network(applications.EfficientNetB7, applications.efficientnet.preprocess_input),  # (n, h, w, 2560)
+    "efficientnet-lite0": Network(efficientnet_lite.efficientnet_lite0, lambda images: images),  # (n, h, w, 1280)
+}
+
+
+def build(name, image_size, weights, *, seed, unfreeze_last=0):
+    """The backbone `name` of `NETWORKS`: images `(n, image_size, image_size, 3)`, RGB 0..255, to features.
 
     `weights` are `Weights`; random ones are drawn from `seed`. The backbone is frozen except for its last `unfreeze_last`
     layers, a number or `all`. Batch norm stays in inference mode, unless all of a random backbone is trained. Raises InputError
     for a file that is damaged, holds no weights, or holds those of another architecture.
     """
     backend.set_seed(seed, "base")
-    inputs = keras.Input((image_size, image_size, 3))
-    base = _application(name, inputs, include_top=name == "vgg19-fc2")
-    if name == "vgg19-fc2":
-        base = keras.Model(base.input, base.get_layer("fc2").output, name="vgg19")
+    last_layer = NETWORKS[name].last_layer
+    base = _application(name, keras.Input((image_size, image_size, 3)), include_top=bool(last_layer))
+    if last_layer:
+        base = keras.Model(base.input, base.get_layer(last_layer).output, name=base.name)
     if weights.path:
         _load(base, name, weights)
     elif name.startswith("efficientnet"):
-        _give_scale(base, seed)
+        initialise.give_scale(base, seed)
     _freeze(base, unfreeze_last, is_random=weights.path is None)
     return base
+
+
+def imagenet_file(name):
+    """Name, address and hash of the ImageNet weights that Keras itself would download for a network of `NETWORKS`."""
+    get_file = mock.Mock(side_effect=InterruptedError)
+    with mock.patch("keras.src.utils.file_utils.get_file", get_file), contextlib.suppress(InterruptedError):
+        NETWORKS[name].application(weights="imagenet", include_top=bool(NETWORKS[name].last_layer))
+    (file_name, origin), options = get_file.call_args
+    return file_name, origin, options["file_hash"]
 
 
 def stages(extractor, images):
@@ -53,8 +78,8 @@ def stages(extractor, images):
     backbone = next(layer for layer in extractor.layers if isinstance(layer, keras.Model))
     first = next(layer for layer in backbone.layers if isinstance(layer, (layers.ZeroPadding2D, layers.Conv2D)))
     previous = extractor.operations[extractor.operations.index(backbone) - 1]  # the last step of upscaling, or the input layer
-    upscaled_images = ForwardPass(keras.Model(extractor.input, previous.output), len(images))(images)
-    preprocessed = ForwardPass(keras.Model(backbone.input, first.input), len(images))(upscaled_images)
+    upscaled_images = inference.ForwardPass(keras.Model(extractor.input, previous.output), len(images))(images)
+    preprocessed = inference.ForwardPass(keras.Model(backbone.input, first.input), len(images))(upscaled_images)
     height, width = upscaled_images.shape[1:3]
     return {
         f"upscaled,\n{width}x{height}": np.clip(np.rint(upscaled_images), 0, 255).astype(np.uint8),
@@ -63,38 +88,14 @@ def stages(extractor, images):
 
 
 def _application(name, inputs, include_top, classes=1000):
-    """The model, as in `keras.applications` where that has it, on its own `preprocess_input`, with random weights."""
-    if name == "efficientnet-lite0":
-        return efficientnet_lite.efficientnet_lite0(inputs, include_top, classes)
-    applications, options = keras.applications, {"weights": None, "include_top": include_top, "classes": classes}
-    if name.startswith("vgg19"):
-        return applications.VGG19(input_tensor=applications.vgg19.preprocess_input(inputs), **options)
-    if name == "resnet152v2":
-        return applications.ResNet152V2(input_tensor=applications.resnet_v2.preprocess_input(inputs), **options)
-    base = applications.EfficientNetB7(input_tensor=applications.efficientnet.preprocess_input(inputs), **options)
+    """The network on its own preprocessing, with random weights."""
+    network = NETWORKS[name]
+    images = network.preprocess_input(inputs)
+    base = network.application(input_tensor=images, weights=None, include_top=include_top, classes=classes)
     for layer in base.layers:  # preprocessing: bfloat16 can't tell 256 grey levels apart
         if isinstance(layer, (layers.Rescaling, layers.Normalization)):
             layer.dtype_policy = "float32"
     return base
-
-
-def _give_scale(base, seed):
-    """Scale a random EfficientNet's output, about 1e-5 with Keras's initial weights of B7, to the order of 1.
-
-    Its last batch norm is set to give mean 0 and variance 1 on a few random images.
-    """
-    last = next(layer for layer in reversed(base.layers) if isinstance(layer, layers.BatchNormalization))
-    coarse = np.random.default_rng(seed).integers(0, 256, (16, 8, 8, 3), np.uint8)
-    images = keras.ops.convert_to_numpy(upscale(coarse, base.input_shape[1:3]))
-    before_last = keras.Model(base.inputs[0], last.input)
-    if base.input_shape[1] > 64:  # at 224x224 eager layers take 18 s, compiled ones 6; at 32x32 1 and 6
-        outputs = ForwardPass(before_last, len(images))(images)
-    else:
-        outputs = keras.ops.convert_to_numpy(before_last(images, training=False)).astype(np.float32)
-    mean, variance = outputs.mean((0, 1, 2)), outputs.var((0, 1, 2))
-    last.moving_mean.assign(mean)
-    last.moving_variance.assign(variance)
-    last.gamma.assign(np.sqrt((variance + last.epsilon) / variance))
 
 
 def _freeze(base, unfreeze_last, is_random):
@@ -116,8 +117,10 @@ def _load(base, name, weights):
         return
     try:
         with warnings.catch_warnings(action="ignore"):  # what is wrong is reported once, below
-            if (model := saved.load(path)) is not None:
-                source = _find(model, base.name)
+            if (model := inference.load_model(path)) is not None:
+                source = next((inner for inner in _models_in(model) if inner.name == base.name), None)
+                if source is None:
+                    raise ValueError(f"no {base.name} in the model {model.name}")
                 is_scaled = sum(isinstance(layer, layers.Rescaling) for layer in source.layers) > 1
             else:
                 source = _load_weights(base, name, path)
@@ -126,7 +129,7 @@ def _load(base, name, weights):
     except Exception as error:  # a damaged file can raise anything
         if is_out_of_memory(error):
             raise
-        raise InputError(f"--weights {path} is damaged, or does not hold weights of {base.name}: {reason(error)}") from error
+        raise InputError(f"{path} is damaged, or does not hold weights of {base.name}: {reason(error)}") from error
     if name == "efficientnetb7" and is_scaled:
         # For weights="imagenet" Keras adds a layer after EfficientNetB7's normalization that divides by sqrt(stddev) once more.
         # Here this is part of the normalization's variance.
@@ -136,17 +139,11 @@ def _load(base, name, weights):
         normalization.finalize_state()
 
 
-def _find(model, name):
-    """The model of this name inside a model, at any depth. Raises ValueError if there is none."""
-    if model.name == name:
-        return model
+def _models_in(model):
+    yield model
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            try:
-                return _find(layer, name)
-            except ValueError:
-                continue
-    raise ValueError(f"no {name} in the model {model.name} of {', '.join(layer.name for layer in model.layers[:8])} ...")
+            yield from _models_in(layer)
 
 
 def _load_weights(base, name, path):
@@ -156,11 +153,10 @@ def _load_weights(base, name, path):
         file.visititems(lambda _, item: matrices.append(item.shape) if len(getattr(item, "shape", ())) == 2 else None)
     source = base
     if matrices:  # fully connected layers: the file includes the classifier
-        size, classes = base.input_shape[1] if name == "vgg19-fc2" else TOP_IMAGE_SIZE, matrices[-1][1]
-        with saved.limited_by(path):
-            source = _application(name, keras.Input((size, size, 3)), include_top=True, classes=classes)
-    elif name == "vgg19-fc2":
-        raise ValueError("it has no fully connected layers; use the file with them, " + OFFICIAL[name].name)
+        size, classes = base.input_shape[1] if NETWORKS[name].last_layer else TOP_IMAGE_SIZE, matrices[-1][1]
+        source = _application(name, keras.Input((size, size, 3)), include_top=True, classes=classes)
+    elif NETWORKS[name].last_layer:
+        raise ValueError("it has no fully connected layers; use a file with the classifier on top")
     source.load_weights(path)
     return source
 
@@ -180,9 +176,6 @@ def _copy(source, base):
     if len(source_layers) < len(base_layers) or not all(isinstance(layer, layers.Dense) for layer in classifier):
         raise ValueError(f"{len(source_layers)} layers with weights, where {base.name} has {len(base_layers)}")
     for layer, source_layer in zip(base_layers, source_layers, strict=False):
-        expected, shapes = ([weight.shape for weight in item.weights] for item in (layer, source_layer))
-        if shapes != expected:
-            raise ValueError(f"{source_layer.name} has weights of shapes {shapes}, where {base.name} has {expected}")
         layer.set_weights(source_layer.get_weights())
         if isinstance(layer, layers.Normalization):
             layer.finalize_state()

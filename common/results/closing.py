@@ -14,7 +14,9 @@ def show(run, models):
             results["model"],
             f"{results['trained_weights']:,}",
             "-" if "C" in results else results["epochs"],
-            tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"]),
+            tables.accuracy(
+                results["test_accuracy"], results["test_accuracy_interval"], balanced=results.get("test_balanced_accuracy")
+            ),
             f"{results['seconds']:.1f}",
             tables.documented(results),
         )
@@ -39,27 +41,13 @@ def show(run, models):
     tell(run.folder.resolve())
 
 
-def show_spread(spread, titles):
-    """Print a table of `metrics.spread_by(..., ("model", "samples"), ...)`, by size; `titles` gives each model's name."""
-    order = list(titles)
-    rows = [
-        (
-            titles[row["model"]],
-            f"{row['samples']:,}",
-            row["runs"],
-            f"{row['mean']:.4f}",
-            "-" if row["deviation"] is None else f"{row['deviation']:.4f}",
-        )
-        for row in sorted(spread, key=lambda row: (row["samples"], order.index(row["model"])))
-    ]
-    tell("", *tables.text(rows, ("model", "images", "seeds", "mean test accuracy", "deviation")))
-
-
 def _details(results, num_devices):
     shares = zip(results["per_class_accuracy"], results["class_names"], strict=True)
     weakest = sorted((share, name) for share, name in shares if share is not None)[:3]
     confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
     val = "" if results["val_accuracy"] is None else f", val accuracy {results['val_accuracy']:.4f}"
+    if results.get("val_balanced_accuracy") is not None:  # which chose the epoch
+        val += f", balanced {results['val_balanced_accuracy']:.4f}"
     kept = f"C {results['C']:g}, the best" if "C" in results else f"weights of epoch {results['best_epoch']}"
     return (
         f"{results['model']}: {results['train_size']:,} train / {results['val_size']:,} val / {results['test_size']:,} test, "

@@ -8,12 +8,8 @@ from pathlib import Path
 from common import runs
 from common.results import tables
 
-# Flags that don't change the recipe. --data and --amp are compared by their effect, the data set and the precision; --b-samples
-# and --seeds of the A/B split only add points beside the models.
-NOT_OF_THE_RECIPE = (
-    "amp", "b_samples", "cache_dir", "data", "devices", "dry_run", "name", "output_dir", "resume", "seed", "seeds",
-    "tensorboard",
-)  # fmt: skip
+# Flags that don't change the recipe. --data and --amp are compared by their effect, the data set and the precision.
+NOT_OF_THE_RECIPE = ("amp", "cache_dir", "data", "devices", "dry_run", "name", "output_dir", "resume", "seed", "tensorboard")
 OF_RESULTS = ("experiment", "weights", "class_names", "train_size", "val_size", "test_size")
 OF_ENVIRONMENT = ("backend", "precision")
 ACCURACY = "test accuracy [95 % interval]"
@@ -29,10 +25,9 @@ several models, it is that of the model's own training."""
 
 @dataclass
 class Row:
-    """Records that differ only in seed, in the order of their seeds; all their scores by seed; the row's name."""
+    """Records that differ only in seed, in the order of their seeds; the row's name."""
 
     records: list
-    scores: dict
     name: str = ""
 
     @property
@@ -48,7 +43,8 @@ class Row:
         """
         from common.results import metrics  # SciPy is slow to import
 
-        results, accuracies = self.first.results, [score.test_accuracy for score in self.scores.values()]
+        results, accuracies = self.first.results, [record.results["test_accuracy"] for record in self.records]
+        balanced = [record.results.get("test_balanced_accuracy") for record in self.records]  # equal classes have none
         mean, deviation = metrics.spread(accuracies)
         if deviation is None:
             low, high = metrics.accuracy_interval(round(mean * results["test_size"]), results["test_size"])
@@ -62,16 +58,16 @@ class Row:
             **{key: results[key] for key in ("data", "train_size", "val_size", "test_size", "weights")},
             "trained": results["trained"],
             **{key: results[key] for key in ("trained_weights", "frozen_weights")},
-            "seeds": " ".join(map(str, self.scores)),
+            "seeds": " ".join(str(record.seed) for record in self.records),
             "test_accuracy": mean,
+            "balanced_accuracy": metrics.spread(balanced)[0] if None not in balanced else None,
             "deviation": deviation,
             "low": max(low, 0),
             "high": min(high, 1),
             "interval": "Wilson" if deviation is None else "t",
-            "documented_accuracy": results["documented_accuracy"] if tables.has_document(results) else None,
-            **{key: results[key] for key in ("comparable", "class_names")},
+            **{key: results[key] for key in ("documented_accuracy", "comparable", "class_names")},
             "epochs": None if "C" in results else metrics.spread([record.results["epochs"] for record in self.records])[0],
-            "seconds": metrics.spread([score.seconds for score in self.scores.values()])[0],
+            "seconds": metrics.spread([record.seconds for record in self.records])[0],
             "device": " / ".join(dict.fromkeys(tables.devices(environment["devices"]) for environment in environments)),
             **{key: environments[0][key] for key in OF_ENVIRONMENT},
             "git_commit": " ".join(dict.fromkeys(str(environment.get("git_commit")) for environment in environments)),
@@ -88,7 +84,9 @@ def cells(summary):
         Path(summary["weights"]).name,
         f"{summary['trained']}, {summary['trained_weights']:,}",
         len(summary["seeds"].split()),
-        tables.accuracy(summary["test_accuracy"], (summary["low"], summary["high"]), summary["deviation"]),
+        tables.accuracy(
+            summary["test_accuracy"], (summary["low"], summary["high"]), summary["deviation"], summary["balanced_accuracy"]
+        ),
         tables.documented(summary),
         "-" if epochs is None else f"{epochs:.0f}" if epochs == round(epochs) else f"{epochs:.1f}",
         tables.duration(summary["seconds"]),
@@ -97,7 +95,7 @@ def cells(summary):
 
 
 def group(records):
-    """Unnamed rows of records that share a recipe, and the records that newer ones replace, with the same seeds or more.
+    """Unnamed rows of records that share a recipe, and the records that newer ones with the same seed replace.
 
     The latter are a dict from a record's folder to the newer one's.
     """
@@ -105,15 +103,12 @@ def group(records):
     for record in records:
         by_recipe.setdefault(json.dumps(recipe(record), sort_keys=True), []).append(record)
     for same_recipe in by_recipe.values():
-        kept, scores = [], {}
+        by_seed = {}
         for record in sorted(same_recipe, key=_age, reverse=True):
-            if record.scores.keys() <= scores.keys():
-                replaced[record.folder] = next(newer.folder for newer in kept if newer.scores.keys() & record.scores.keys())
-            else:
-                kept.append(record)
-                scores = record.scores | scores
-        kept.sort(key=lambda record: record.results["seed"])
-        rows.append(Row(kept, dict(sorted(scores.items()))))
+            newest = by_seed.setdefault(record.seed, record)
+            if newest is not record:
+                replaced[record.folder] = newest.folder
+        rows.append(Row([by_seed[seed] for seed in sorted(by_seed)]))
     return rows, replaced
 
 
@@ -125,7 +120,7 @@ def _age(record):
 def recipe(record):
     """Everything by name that records share when they differ only in seed: arguments, data, weights, backend, precision."""
     return {
-        **{key: value for key, value in record.args.items() if key not in NOT_OF_THE_RECIPE},
+        **{key: value for key, value in record.args.items() if key not in NOT_OF_THE_RECIPE and value is not None},
         **{key: record.results[key] for key in OF_RESULTS},
         "data": record.results.get("all_images") or record.results["data"],  # earlier versions lack the former
         **{key: record.environment[key] for key in OF_ENVIRONMENT},

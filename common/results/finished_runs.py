@@ -12,7 +12,6 @@ from pathlib import Path
 from common import files, runs
 from common.cli import InputError, reason
 from common.results import tables
-from common.training.job import phase_name
 
 PACKED_PREDICTIONS = "predictions.csv.gz"  # of a published run
 NUMBER, NUMBER_OR_NONE = (int, float), (int, float, type(None))
@@ -25,41 +24,45 @@ RESULTS = {
     **dict.fromkeys(("test_accuracy", "seconds"), NUMBER), "documented_accuracy": NUMBER_OR_NONE,
 }  # fmt: skip
 OPTIONAL_RESULTS = {
-    **dict.fromkeys(("total_seconds", "learning_rate", "dropout", "C"), NUMBER), "models": dict, "scored": dict,
+    **dict.fromkeys(("total_seconds", "learning_rate", "dropout", "C", "test_balanced_accuracy"), NUMBER),
+    "models": list, "main_model": str, "scored": dict,
 }  # fmt: skip
 SCORED = {"on": str, "batch_size": int}
 ARGS = {"name": (str, type(None))}
 ENVIRONMENT = {"devices": list, "backend": str, "precision": str}
 HISTORY = {"epoch": NUMBER, "phase": str, "val_loss": NUMBER_OR_NONE, "val_accuracy": NUMBER_OR_NONE}
-POINTS = {"model": str, "samples": NUMBER, "seed": NUMBER, "test_accuracy": NUMBER, "seconds": NUMBER}
 PREDICTIONS = {"true": str, "predicted": str}
 AT_LEAST_ONE = ("test_size", "image_size", "batch_size")
 
 
 @dataclass(frozen=True)
-class Score:
-    """One model with one seed: test accuracy, seconds, rows of history.csv."""
-
-    test_accuracy: float
-    seconds: float
-    curve: list
-
-
-@dataclass(frozen=True)
 class Record:
-    """A model of a finished run: the run's only one, or the one named `model` of several.
+    """A model of a finished run: the run's only one, or the one named `model` of several, which has a subfolder of its own.
 
-    `results` is what results.json says of it. `scores` are by seed, that of `results` first; an A/B split with --seeds has
-    several. `model_folder` holds its predictions.
+    `results` is what results.json says of it, `curve` its rows of history.csv.
     """
 
     folder: Path
     model: str | None
-    model_folder: Path
     args: dict
     environment: dict
     results: dict
-    scores: dict
+    curve: list
+
+    @property
+    def model_folder(self):
+        """The folder that holds its predictions."""
+        return self.folder / self.model if self.model else self.folder
+
+    @property
+    def seed(self):
+        """Its `--seed`."""
+        return self.results["seed"]
+
+    @property
+    def seconds(self):
+        """How long the run took, or, of one of several models, its training."""
+        return self.results["seconds"] if self.model else self.results.get("total_seconds", self.results["seconds"])
 
     @property
     def predictions_file(self):
@@ -97,51 +100,37 @@ def read_run(path):
     checkpoint = folder / "checkpoint"
     if runs.has_file(checkpoint, "made_of.json") and not runs.has_file(checkpoint, "finished.json"):
         raise InputError(f"unfinished, train_{run_results['experiment']}.py --resume brings it to its end")
-    results_by_model = run_results.get("models", {None: run_results})
-    if model and model not in results_by_model:
-        known = f", it has {', '.join(results_by_model)}" if "models" in run_results else ""
-        raise InputError(f"the run {folder.name} has no such model{known}")
-    records = _records(folder, run_results, results_by_model)
-    return [record for record in records if model in (None, record.model)]
+    models = run_results.get("models", [None])
+    if model and model not in models:
+        names = f", it has {', '.join(models)}" if any(models) else ""
+        raise InputError(f"the run {folder.name} has no such model{names}")
+    args, environment = _read(folder / "args.json", ARGS), _read(folder / "environment.json", ENVIRONMENT)
+    values = [item for value in args.values() for item in (value if isinstance(value, list) else [value])]
+    if any(isinstance(item, (dict, list)) for item in values):
+        raise InputError("damaged or not of this collection, args.json holds what no flag gives")
+    history = _read(folder / "history.csv", HISTORY)
+    results_by_model = {name: read_results(folder / name) if name else run_results for name in models if model in (None, name)}
+    return [
+        Record(folder, name, args, environment, results, _curve(name, results, history))
+        for name, results in results_by_model.items()
+    ]
 
 
 def split_model(path):
     """Run folder and model of `RUN_DIR/MODEL`; of any other path itself and None."""
-    is_model = path.name not in ("", "..") and not runs.has_file(path, "args.json") and runs.has_file(path.parent, "args.json")
+    is_model = not runs.has_file(path, "args.json") and runs.has_file(path.parent, "args.json")
     return (path.parent, path.name) if is_model else (path, None)
 
 
 def read_results(folder):
     """What results.json says of a run, or of one of its models. Raises InputError."""
-    results = _read(folder / "results.json", {})
-    _check_results(results)
-    for name, results_of_model in results.get("models", {}).items():
-        _check_results(results_of_model)
-        if not name.strip(".") or {"/", "\\"} & set(name):
-            raise InputError("damaged or not of this collection, results.json has a model that is no folder's name")
+    results = _read(folder / "results.json", RESULTS)
+    _check_kinds(results, {key: kind for key, kind in OPTIONAL_RESULTS.items() if key in results}, "results.json")
+    if "scored" in results:
+        _check_kinds(results["scored"], SCORED, "results.json")
+    if any(Path(name).name != name for name in (*results.get("models", ()), results.get("main_model", ""))):
+        raise InputError("damaged or not of this collection, results.json has a model that is no folder's name")
     return results
-
-
-def top_model(run_results):
-    """Of several models the one that lies in the run folder itself, not in a subfolder of its name; None of a single one."""
-    models = run_results.get("models", {})
-    return next((name for name, results in models.items() if results["model"] == run_results["model"]), None)
-
-
-def _records(folder, run_results, results_by_model):
-    args = _read(folder / "args.json", ARGS)
-    if any(
-        isinstance(item, (dict, list)) for value in args.values() for item in (value if isinstance(value, list) else [value])
-    ):
-        raise InputError("damaged or not of this collection, args.json holds what no flag gives")
-    environment = _read(folder / "environment.json", ENVIRONMENT)
-    history = _read(folder / "history.csv", HISTORY)
-    points = _read(folder / "points.csv", POINTS) if os.path.lexists(folder / "points.csv") else []
-    for model, results in results_by_model.items():
-        curve = _curve(model, results, history)
-        model_folder = folder if model == top_model(run_results) else folder / model
-        scores = _scores(model, results, curve, history, points)
-        yield Record(folder, model, model_folder, args, environment, results, scores)
 
 
 def _curve(model, results, history):
@@ -153,19 +142,6 @@ def _curve(model, results, history):
     if len(curve) != results["epochs"] or results["best_epoch"] not in [row["epoch"] for row in curve]:
         raise InputError(f"damaged, history.csv lacks the {results['epochs']} epochs of results.json, or the best of them")
     return curve
-
-
-def _scores(model, results, curve, history, points):
-    """Scores by seed: that of results.json, and of points.csv's other seeds with the same number of images."""
-    seconds = results["seconds"] if model else results.get("total_seconds", results["seconds"])
-    scores = {results["seed"]: Score(results["test_accuracy"], seconds, curve)}
-    for point in points:
-        seed = point["seed"]
-        if (point["model"], point["samples"]) == (model, results["train_size"]) and seed not in scores:
-            phase = phase_name(model, results["train_size"], int(seed))
-            rows = [row for row in history if row["phase"] == phase]
-            scores[int(seed)] = Score(point["test_accuracy"], point["seconds"], rows)
-    return scores
 
 
 def _read(path, kinds, **options):
@@ -189,13 +165,6 @@ def _check_kinds(content, kinds, name):
     for key, kind in kinds.items():
         if key not in content or not _is_usable(key, content[key], kind):
             raise InputError(f"damaged or not of this collection, {name} has no {key} that can be used")
-
-
-def _check_results(results):
-    _check_kinds(results, RESULTS, "results.json")
-    _check_kinds(results, {key: kind for key, kind in OPTIONAL_RESULTS.items() if key in results}, "results.json")
-    if "scored" in results:
-        _check_kinds(results["scored"], SCORED, "results.json")
 
 
 def _is_usable(key, value, kind):

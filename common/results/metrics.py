@@ -18,6 +18,18 @@ def per_class_accuracy(matrix):
     return np.divide(np.diag(matrix), totals, out=np.full(len(matrix), np.nan), where=totals > 0)
 
 
+def per_class_intervals(matrix):
+    """The `accuracy_interval` of each class's accuracy, which few images make wide; None for a class without images."""
+    totals = matrix.sum(axis=1)
+    return [accuracy_interval(*counts) if counts[1] else None for counts in zip(np.diag(matrix), totals, strict=True)]
+
+
+def balanced_accuracy(matrix):
+    """The mean recall of the classes that have images (scikit-learn's `balanced_accuracy_score`); None for equal numbers."""
+    totals = matrix.sum(axis=1)
+    return float(np.nanmean(per_class_accuracy(matrix))) if len(np.unique(totals[totals > 0])) > 1 else None
+
+
 def most_confused(matrix, count=3):
     """The largest counts off the diagonal as `(true, predicted, images)`, largest first, zeros left out."""
     mistakes = matrix - np.diag(np.diag(matrix))
@@ -97,12 +109,17 @@ def calibration_error(bins):
 def by_class(labels, predicted, class_names):
     """Precision, recall, F1 and support of each class, a dict for each (scikit-learn's `precision_recall_fscore_support`).
 
-    A value is None where it is not defined: the recall of a class without images, the precision of one never predicted.
+    `recall_low` and `recall_high` are the `accuracy_interval` of recall. A value is None where it is not defined: the recall of
+    a class without images, the precision of one never predicted.
     """
     numbers = range(len(class_names))
     columns = metrics.precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=np.nan)
     rows = zip(class_names, *(column.tolist() for column in columns), strict=True)
-    return [{name: None if value != value else value for name, value in zip(BY_CLASS, row, strict=True)} for row in rows]
+    rows = [{name: None if value != value else value for name, value in zip(BY_CLASS, row, strict=True)} for row in rows]
+    for row in rows:
+        counts = round((row["recall"] or 0) * row["support"]), row["support"]
+        row["recall_low"], row["recall_high"] = accuracy_interval(*counts) if row["support"] else (None, None)
+    return rows
 
 
 def macro_average(rows):

@@ -30,7 +30,7 @@ def write(path, template, **content):
     )  # fmt: skip
     environment.filters |= FILTERS
     text = environment.get_template(template).render(content)
-    with files.whole(path) as part:
+    with files.atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 

@@ -39,7 +39,7 @@ class Paired:
         verdict = f"{self.better.name} is better, by more than chance" if self.better else "the difference may be chance"
         names = () if _are_known(one, other) else dict.fromkeys((one["data"], other["data"]))
         copies = f" This assumes that {' and '.join(names)} hold the same images." if len(names) > 1 else ""
-        has_several = len(self.first.scores) > 1 or len(self.second.scores) > 1
+        has_several = len(self.first.records) > 1 or len(self.second.records) > 1
         seeds = f" Compared: seed {one['seed']} and seed {other['seed']}." if has_several else ""
         return (
             f"Of the same {self.num_images:,} test images, only {first} is right on {self.only_first:,}, only {second} on "

@@ -1,99 +1,108 @@
 """After training: score test once, write the results and the model, draw what every run has."""
 
-import contextlib
-import errno
-import functools
 import math
-import shutil
 
 from common import devices, files
 from common.cli import tell
-from common.data.splits import fingerprint
+from common.data.dataset import fingerprint
 from common.figures import curves, galleries
-from common.results import closing, run_page, scoring, tables
-from common.results.predictions import Predictions
+from common.results import closing, run_page, tables
+from common.results import predictions as predicting
 
 NUM_PIPELINE = 4
 
 
-def score(model, test, batch_size=scoring.BATCH_SIZE):
-    """Collective: the scores of a model on test, see `scoring.score`.
-
-    `maps` makes the maps of its features, by `scoring.feature_maps`: `draw_maps` calls it, since that takes seconds.
-    """
-    maps = functools.partial(scoring.feature_maps, model, test.images, batch_size)
-    return scoring.score(model, test, batch_size) | {"maps": maps}
-
-
 def finish(run, model, dataset, phases, *, inputs=None, extra=None, h5=None):
-    """End a run of one model: score it, what `write` does, its figures, report.html, the closing block. Returns the results.
+    """Collective: end a run of one compiled model: scores, files, figures, report.html, closing block. Returns the results.
 
-    `inputs` are the `Inputs` that a head was trained on: on features the head is scored alone, as it was trained. `extra` goes
-    into results.json as it is. `h5` is a second model and its file's name, for `save_h5`.
+    `phases` are the model's in history.csv. `inputs` are the `Inputs` that a head was trained on: on features the head is
+    scored alone, as it was trained. `extra` goes into results.json as it is. `h5` is a second model and its file's name, for
+    `save_h5`.
     """
     from common.models import features
 
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
+    scored, seen, batch_size = model, dataset.test.images, predicting.BATCH_SIZE
     if inputs:
-        scored = model.layers[-1] if inputs.are_features else model
-        scores = score(scored, inputs.test, features.batch_size(inputs.extractor))
-        extra = inputs.extraction | (extra or {})
-    else:
-        scores = score(model, dataset.test)
-    results = write(run, model, dataset, phases, scores, extra=extra)
+        scored, seen = model.layers[-1] if inputs.are_features else model, inputs.test.images
+        batch_size, extra = features.batch_size(inputs.extractor), inputs.extraction | (extra or {})
+    predictions = predicting.score(scored, seen, dataset.test, dataset.class_names, batch_size)
+    results = _results(run, model, dataset, phases, run.experiment) | predictions.results() | run.ending() | (extra or {})
+    _write(run, run.experiment, model, predictions, results, phases)
     if h5:
         save_h5(run, *h5)
-    draw_maps(run, scores, dataset, run.experiment)
-    if not run.writes:
-        return results
-    curves.learning_curves(run.history.rows(*phases), run.folder / "plots" / "curves.png", results["model"])
-    summary = results | run.ending()
-    files.write_json(run.folder / "results.json", summary)
-    run_page.write(run.folder, summary, run.experiment)
-    closing.show(run, [results])
-    return summary
+    _draw_maps(run, run.experiment, predictions, scored, seen)
+    return _end(run, results, [results])
 
 
-def write(run, model, dataset, phases, scores, *, experiment=None, extra=None):
-    """Write everything that belongs to a compiled model, by its `scores` from `score`. Returns the results, a dict.
+def finish_models(run, trained_models):
+    """Collective: end a run of several models, each in a subfolder. Returns the last model's results and the names of all.
 
-    That is results.json, confusion_matrix.csv, predictions.csv, model.keras and, under plots/, the learning rate and what
-    `Predictions` draws. `phases` are the model's in history.csv, `experiment` is the run's unless it is one of several models.
-    `extra` goes into results.json as it is. Of several processes the main one writes; the others return the scores.
+    `trained_models` gives, for each as it is trained, its `Experiment`, whose `folder` names it and its phase; the compiled
+    model; its Dataset. Ctrl-C ends the run with the models that are there.
     """
-    experiment = experiment or run.experiment
-    predictions = Predictions(dataset.test, dataset.class_names, scores["probabilities"])
-    scores = {key: value for key, value in scores.items() if key not in ("probabilities", "maps")}
+    models, maps_by_data = {}, {}
+    try:
+        for experiment, model, dataset in trained_models:
+            name = experiment.folder
+            predictions = predicting.score(model, dataset.test.images, dataset.test, dataset.class_names)
+            results = _results(run, model, dataset, [name], experiment) | predictions.results()
+            _write(run, experiment, model, predictions, results, [name])
+            points = _draw_maps(run, experiment, predictions, model, dataset.test.images)
+            maps_by_data.setdefault(dataset.class_names, {})[results["model"]] = points
+            models[name] = results
+            if run.status == "interrupted":
+                break
+    except KeyboardInterrupt:
+        run.interrupt(models)
+    last = models[name := [*models][-1]]
+    summary = last | run.ending() | {"models": [*models], "main_model": name}
+    if run.writes:
+        files.write_json(run.folder / "results.json", summary)
+        rows = {results["model"]: run.history.rows(name) for name, results in models.items()}
+        curves.overview_of_all(rows, run.folder / "plots" / "overview.png")
+        predictions.draw_maps_of_models(maps_by_data[dataset.class_names], run.folder / "plots" / "features_of_b.png")
+    return _end(run, summary, [*models.values()])
+
+
+def _write(run, experiment, model, predictions, results, phases):
+    """Write a model's results.json, tables, figures and model.keras to its folder, in the main process alone."""
     model.optimizer.build(model.trainable_variables)  # so that the saved model can be trained further
     if not run.writes:
-        return scores | {"status": run.status}
-    results = _results(run, model, dataset, phases, experiment) | scores | predictions.results()
-    results |= {"trained": experiment.trained, "status": run.status} | (extra or {})
-
-    accuracy = tables.accuracy(results["test_accuracy"], results["test_accuracy_interval"])
+        return
+    accuracy = tables.accuracy(
+        results["test_accuracy"], results["test_accuracy_interval"], balanced=results.get("test_balanced_accuracy")
+    )
     tell(f"{experiment.title}: test accuracy {accuracy}")  # now, since the disk may be full
 
-    folder = run.folder / experiment.folder
+    folder, rows = run.folder / experiment.folder, run.history.rows(*phases)
     plots = folder / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / "results.json", results)
     predictions.write_tables(folder)
-    rows = run.history.rows(*phases)
+    parts = ("train", "test") if "test_accuracy" in rows[0] else ("train", "val")
+    curves.learning_curves(rows, plots / "curves.png", experiment.title, parts)
     if "learning_rate" in rows[0]:  # a logistic head has none
         curves.learning_rate(rows, plots / "learning_rate.png", experiment.title)
-    predictions.draw(plots, experiment.title, run.args.seed, experiment.matrix_file)
+    predictions.draw(plots, experiment.title, run.args.seed)
     _save(model, folder / "model.keras")
-    return results
 
 
-def draw_maps(run, scores, dataset, experiment):
-    """Collective: draw the maps of a model's features, after `write`. Returns their points, as `scoring.feature_maps` does."""
-    points = scores["maps"]()
+def _draw_maps(run, experiment, predictions, model, seen):
+    """Collective: draw the maps of a model's features, which take seconds. Returns their points, see `feature_maps`."""
+    points = predicting.feature_maps(model, seen, predictions.scored["batch_size"])
     if run.writes:
-        predictions = Predictions(dataset.test, dataset.class_names, scores["probabilities"])
         predictions.draw_maps(points, run.folder / experiment.folder / "plots", experiment.title)
     return points
+
+
+def _end(run, results, models):
+    """Write report.html of a run whose other files are there, and print the closing block. Returns the `results`."""
+    if run.writes:
+        run_page.write(run.folder, results, run.experiment)
+        closing.show(run, models)
+    return results
 
 
 def save_h5(run, model, name):
@@ -106,31 +115,15 @@ def save_h5(run, model, name):
     model.optimizer.build(model.trainable_variables)
     if not run.writes:
         return
-    with devices.undistributed(), _room_for(model, run.folder / name), files.whole(run.folder / name) as part:
+    with devices.undistributed(), files.atomic_write(run.folder / name) as part:
         model.save(part)
         with h5py.File(part, "a") as file:
             del file["optimizer_weights"]
 
 
 def _save(model, path):
-    with devices.undistributed(), _room_for(model, path), files.whole(path) as part:
+    with devices.undistributed(), files.atomic_write(path) as part:
         model.save(part)
-
-
-@contextlib.contextmanager
-def _room_for(model, path):
-    """Around saving a model: where the disk has no room, an OSError that says how much the file needs."""
-    needed = sum(math.prod(variable.shape) * 4 for variable in (*model.weights, *model.optimizer.variables))
-    full = f"the scores are saved, but {path.name} needs {needed / 1e6:,.2f} MB and {{:,.2f}} MB are free; make room there"
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise OSError(errno.ENOSPC, full.format(free / 1e6), str(path))
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OSError(error.errno, full.format(free / 1e6), str(path)) from error
 
 
 def draw_pipeline(run, extractor, images, augmentation=None):
@@ -156,6 +149,7 @@ def _results(run, model, dataset, phases, experiment):
     return {
         "experiment": run.experiment.name,
         "model": experiment.title,
+        "status": run.status,
         "data": dataset.name,
         "weights": experiment.weights,
         "seed": run.args.seed,
@@ -172,6 +166,7 @@ def _results(run, model, dataset, phases, experiment):
         "frozen_weights": _count(model.non_trainable_weights),
         "documented_accuracy": experiment.documented,
         "comparable": experiment.comparable,
+        "trained": experiment.trained,
         "dry_run": run.args.dry_run,
     }
 

@@ -4,8 +4,26 @@ import math
 from datetime import datetime
 
 from common import files, runs
-from common.results import page, run_figures, tables
+from common.results import page, tables
 
+# Of a model, in the page's order: file, title, how to read it.
+CURVES = ("curves.png", "Learning curves", "Accuracy and loss by epoch; a dashed line where the phase changes.")
+CURVES_BY_C = ("curves.png", "Curves by C", "Accuracy and loss by C, the inverse of the L2 penalty.")
+MATRIX = ("confusion_matrix.png", "Confusion matrix", "Rows are the true classes, columns the predicted ones, on test.")
+FIGURES = (
+    ("mistakes.png", "Mistakes", "The wrong predictions that the model was surest of."),
+    ("examples.png", "Examples", "Test images drawn at random; a wrong prediction has a frame and a cross."),
+    ("reliability.png", "Reliability", "How often it is right, by how sure it is: on the diagonal as often as it says."),
+    ("learning_rate.png", "Learning rate", "By epoch, on a logarithmic axis."),
+    ("pipeline.png", "Pipeline", "What each stage makes of a few training images, up to the backbone."),
+    ("feature_map.png", "Feature map", "Test images as the last layer sees them, on two axes."),
+)
+FIGURES_OF_ALL = (  # those of each model are left out here, and what the overview shows as well
+    ("overview.png", "All curves", "Accuracy and loss by epoch, a line for each model."),
+    ("features_of_b.png", "Features of B", "B's test images as the last layer of each model sees them."),
+    ("sweep.png", "Curves of all combinations", "A colour for each learning rate, a line style for each dropout rate."),
+)
+PER_CLASS = ("class_names", "per_class_accuracy", "per_class_interval")
 SCORES = {"Calibration error": "calibration_error", "Top-5 accuracy": "test_top5_accuracy"}
 
 
@@ -15,10 +33,9 @@ def write(folder, results, experiment):
     `results` is what results.json says of the run, `experiment` the run's `Experiment`.
     """
     args, environment = (files.read_json(folder / name) for name in ("args.json", "environment.json"))
-    several = results.get("models", {})
-    models = [_model(folder, name, scores, experiment) for name, scores in (several or {"": results}).items()]
-    spread = [row | {"title": several.get(row["model"], {}).get("model", row["model"])} for row in results.get("spread", ())]
-    has_spread = len(spread) > len(several) or any(row["deviation"] is not None for row in spread)
+    several = results.get("models", [])
+    by_folder = {name: files.read_json(folder / name / "results.json") for name in several} or {"": results}
+    models = [_model(folder, name, scores) for name, scores in by_folder.items()]
     sweep = folder / "sweep.csv"
     page.write(
         folder / "report.html",
@@ -35,8 +52,7 @@ def write(folder, results, experiment):
         facts=_facts(results, experiment.weights, environment),
         settings=[(name.replace("_", "-"), _text(value)) for name, value in sorted(args.items())],
         sweep=files.read_csv(sweep, convert=False) if sweep.is_file() else [],
-        spread=spread if has_spread else [],
-        figures=run_figures.of_all(folder),
+        figures=_pictures(folder / "plots", FIGURES_OF_ALL),
     )
 
 
@@ -62,15 +78,26 @@ def _facts(results, weights, environment):
     return [(name, _text(value)) for name, value in facts.items() if value not in (None, "", [], {})]
 
 
-def _model(folder, name, results, experiment):
+def _model(folder, name, results):
     """What the page shows of a model: its results, and what is made of them. Of one model alone the name is empty."""
+    plots = folder / name / "plots"
+    is_spared = name and (plots / "mistakes.png").is_file()  # examples of four models make a page too large to send
+    figures = [figure for figure in FIGURES if not (is_spared and figure[0] == "examples.png")]
     return results | {
         "right": round(results["test_accuracy"] * results["test_size"]),
-        "documented": results["documented_accuracy"] if tables.has_document(results) else None,
+        "documented": results["documented_accuracy"],
         "facts": _facts_of_model(results, weights=results["weights"] if name else None),
-        "per_class": list(zip(results["class_names"], results["per_class_accuracy"], strict=True)),
-        **run_figures.of_model(folder, name, results, experiment.matrix_file),
+        "per_class": list(zip(*(results[key] for key in PER_CLASS), strict=True)),
+        "curves": _pictures(plots, [CURVES_BY_C if "C" in results else CURVES]),
+        "matrix": _pictures(plots, [MATRIX]),
+        "figures": _pictures(plots, figures),
     }
+
+
+def _pictures(plots, figures):
+    """The figures that are there."""
+    made = (page.picture(plots / name, title, caption) for name, title, caption in figures)
+    return [picture for picture in made if picture]
 
 
 def _facts_of_model(results, weights):

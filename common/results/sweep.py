@@ -1,4 +1,4 @@
-"""A sweep over `--lr` and `--dropout`: every combination is trained, val accuracy chooses one, all are reported.
+"""A sweep over `--lr` and `--dropout`: every combination is trained, `--monitor` chooses one, all are reported.
 
 Of combinations with the same val accuracy, the lower val loss of the kept epoch chooses, as it does among epochs.
 """
@@ -11,8 +11,6 @@ from common.cli import TrainingError, tell
 from common.figures import curves
 from common.results import tables
 from common.training.history import rank
-
-COLUMNS = ("lr", "dropout", "val accuracy", "best epoch", "epochs", "seconds")
 
 
 class Sweep:
@@ -48,11 +46,11 @@ class Sweep:
     def keep(self, phase, model):
         """Note a trained combination, and its model if it is the best so far: the others' are not needed any more."""
         self._summaries[phase] = self.run.summary(phase)
-        if max(self._summaries, key=lambda phase: rank(self._summaries[phase])) == phase:
+        if max(self._summaries, key=lambda phase: rank(self._summaries[phase], self.run.experiment.monitor)) == phase:
             self._best = phase, model
 
     def best(self):
-        """Phase, model and settings, a dict, of the combination with the best val accuracy; writes the table of all.
+        """Phase, model and settings, a dict, of the combination that `--monitor` chooses; writes the table of all.
 
         Raises TrainingError where none could be trained.
         """
@@ -62,16 +60,18 @@ class Sweep:
         if self.run.writes:
             summaries = {self._points[phase]: summary for phase, summary in self._summaries.items()}
             _report(self.run, summaries, {self._points[phase]: self.run.history.rows(phase) for phase in self._summaries})
-        tell(f"chosen by val accuracy, and alone scored on test: {phase}")
+        tell(f"chosen by {self.run.experiment.monitor.replace('_', ' ')}, and alone scored on test: {phase}")
         return phase, model, dict(zip(("learning_rate", "dropout"), self._points[phase], strict=True))
 
 
 def _report(run, summaries, rows_by_point):
-    ranked = sorted(summaries.items(), key=lambda item: rank(item[1]), reverse=True)
+    monitor = run.experiment.monitor
+    ranked = sorted(summaries.items(), key=lambda item: rank(item[1], monitor), reverse=True)
+    columns = ("lr", "dropout", monitor.replace("_", " "), "best epoch", "epochs", "seconds")
     rows = [
-        (*point, f"{summary['val_accuracy']:.4f}", summary["best_epoch"], summary["epochs"], summary["seconds"])
+        (*point, f"{summary[monitor]:.4f}", summary["best_epoch"], summary["epochs"], summary["seconds"])
         for point, summary in ranked
     ]
-    files.write_csv(run.folder / "sweep.csv", [dict(zip(COLUMNS, row, strict=True)) for row in rows], COLUMNS)
-    tell("", *tables.text(rows, COLUMNS))
+    files.write_csv(run.folder / "sweep.csv", [dict(zip(columns, row, strict=True)) for row in rows], columns)
+    tell("", *tables.text(rows, columns))
     curves.sweep(rows_by_point, run.folder / "plots" / "sweep.png", run.experiment.title)

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 
 from common.cli import printable
-from common.data import classes
 
 FORMULA = ("=", "+", "-", "@", "'")  # how a cell begins that is quoted; the quote itself, so that no two texts become one
 
@@ -57,22 +56,16 @@ def path_for_spreadsheets(path):
     return f"./{text}" if text.startswith(FORMULA) else text
 
 
-def accuracy(mean, interval, deviation=None):
-    """An accuracy with its interval in brackets and, over several seeds, the deviation."""
+def accuracy(mean, interval, deviation=None, balanced=None):
+    """An accuracy, its interval in brackets and, where there is one, the deviation over seeds and the balanced accuracy."""
     spread = "" if deviation is None else f" ± {deviation:.4f}"
-    return "{:.4f}{} [{:.4f}, {:.4f}]".format(mean, spread, *interval)
-
-
-def has_document(results):
-    """Whether results, a dict as in results.json, are of CIFAR-10's classes, or ResNet152V2's of the scenes of its document."""
-    names = set(results["class_names"])
-    is_scenes = results["experiment"] == "resnet152v2" and names == set(classes.SCENES)
-    return results["documented_accuracy"] is not None and (names <= set(classes.CIFAR10) or is_scenes)
+    beside = "" if balanced is None else f", balanced {balanced:.4f}"
+    return "{:.4f}{} [{:.4f}, {:.4f}]{}".format(mean, spread, *interval, beside)
 
 
 def documented(results):
     """The documented accuracy beside these results: in brackets where it can't be compared with ours, `-` on other data."""
-    if not has_document(results):
+    if results["documented_accuracy"] is None:
         return "-"
     return f"{results['documented_accuracy']:.4f}" if results["comparable"] else f"({results['documented_accuracy']:.4f})"
 

@@ -41,10 +41,10 @@ class TrainedModel:
         Imports Keras. Raises InputError for a file that is damaged, foreign, or not what results.json says.
         """
         backend.import_keras()
-        from common.models import saved
+        from common.models import inference
 
         with self.blamed("loaded"):
-            model = saved.load(self.path)
+            model = inference.load_model(self.path)
             if model is None:
                 raise ValueError("it holds weights without a model")
             shapes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
@@ -87,7 +87,7 @@ def find_model(path, class_names=None, needs_classes=True):
     runs/, or a model file alone (.keras or .h5), for which `class_names` are needed. Raises InputError for anything else.
     """
     path = runs.resolve(path, "runs", "RUN_DIR", "model.keras")
-    if files.kind(path, "RUN_DIR") == "file" and path.suffix in SUFFIXES:
+    if files.path_kind(path, "RUN_DIR") == "file" and path.suffix in SUFFIXES:
         if not class_names and needs_classes:
             raise cli.InputError(f"{path} is a model alone: name its classes, in their order, with --classes")
         if twice := [name for name, count in Counter(class_names or ()).items() if count > 1]:
@@ -106,11 +106,10 @@ def find_model(path, class_names=None, needs_classes=True):
 
 
 def _model_folder(path):
-    """The folder that holds a model, which is the run's for one of several that has no subfolder. Raises InputError."""
-    run, model = finished_runs.split_model(path)
+    """The folder that holds a model: the run's, or that of the one of several that stands for the run. Raises InputError."""
     folder = path
-    if model and not files.kind(path, "RUN_DIR") and finished_runs.top_model(finished_runs.read_results(run)) == model:
-        folder = run
+    if files.path_kind(path / "results.json", "RUN_DIR") == "file":
+        folder /= finished_runs.read_results(path).get("main_model", "")
     if not all(runs.has_file(folder, name) for name in ("results.json", "model.keras")):
         others = sorted(str(file.parent) for file in path.glob("*/model.keras"))
         hint = f"; there are models in {', '.join(others)}" if others else ""

@@ -2,7 +2,6 @@
 
 checkpoint/<phase>.npz    the model's variables that training changes (weights, batch norm statistics, random state), the
                           optimizer's, the callbacks' counters and best weights, the rows of history.csv
-checkpoint/<phase>.json   replaces it once the phase's result is known and its weights are no longer needed
 
 A frozen backbone is never written. Keras's BackupAndRestore loses the random state, the callbacks' counters and the history.
 Importing this imports Keras.
@@ -16,10 +15,10 @@ import keras
 import numpy as np
 
 from common import backend, cli, files, hosts
-from common.cli import InputError, reason, tell
+from common.cli import reason, tell
 
-BEST = ("best", "best_loss")  # of EarlyStopping, ReduceLROnPlateau and BestEpoch, as the following
-COUNTERS = (*BEST, "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
+# Of EarlyStopping, ReduceLROnPlateau and BestEpoch.
+COUNTERS = ("best", "best_loss", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
 SHARE = 0.05  # at most this share of the time is spent writing; where an epoch is short, some get no checkpoint
 
 
@@ -33,7 +32,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, folder, phase, epochs, others, seed, note):
         super().__init__()
-        self.path = folder / f"{files.stem(phase)}.npz"
+        self.path = folder / f"{files.phase_filename(phase)}.npz"
         self.phase, self.epochs, self.seed, self.note = phase, epochs, seed, note
         self.others = [callback for callback in others if hasattr(callback, "wait")]
         with hosts.main_first(f"checkpoint of {phase}"):
@@ -45,6 +44,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.model.optimizer.build(self.model.trainable_variables)
         self._variables = _changing_variables(self.model)
+        changing = {id(variable) for variable in self._variables}  # as are the weights at these places of `get_weights`
+        self._places = [place for place, weight in enumerate(self.model.weights) if id(weight) in changing]
         if self.state:
             self._restore()
         self._written = time.perf_counter()
@@ -79,45 +80,32 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = _arrays("model", self._variables) | _arrays("optimizer", self.model.optimizer.variables)
         counters = []
         for number, callback in enumerate(self.others):
-            values = {name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)}
-            counters.append({name: None if value is None else float(value) for name, value in values.items()})
+            counters.append({name: getattr(callback, name) for name in COUNTERS if hasattr(callback, name)})
             if getattr(callback, "best_weights", None) is not None and callback.best_epoch != epochs_done - 1:
-                kept = [weight for weight, mask in zip(callback.best_weights, self._is_kept(), strict=True) if mask]
-                arrays |= {f"best/{number}/{index}": np.asarray(weight) for index, weight in enumerate(kept)}
+                arrays |= {f"best/{number}/{place}": np.asarray(callback.best_weights[place]) for place in self._places}
         state = {
             "epochs_done": epochs_done,
             "stopped": bool(self.model.stop_training),
             "counters": counters,
-            "arrays": len(arrays),
             **self.note(),
         }
-        with files.whole(self.path) as part, part.open("wb") as file:
-            np.savez(file, state=json.dumps(state), **arrays)
+        with files.atomic_write(self.path) as part, part.open("wb") as file:
+            np.savez(file, state=json.dumps(state, default=float), **arrays)
             file.flush()
             os.fsync(file.fileno())
 
     def _restore(self):
         _assign(self._variables, self._arrays, "model")
         _assign(self.model.optimizer.variables, self._arrays, "optimizer")
-        if len(self.state["counters"]) != len(self.others):
-            raise InputError("--resume: the checkpoint does not fit the callbacks that this script has")
         for number, (callback, counters) in enumerate(zip(self.others, self.state["counters"], strict=True)):
             for name, value in counters.items():
-                setattr(callback, name, value if value is None or name in BEST else int(value))
+                setattr(callback, name, value)
             if getattr(callback, "restore_best_weights", False):
                 callback.best_weights = self.model.get_weights()  # already right if the last epoch was the best
-                places = [place for place, mask in enumerate(self._is_kept()) if mask]
-                for index, place in enumerate(places):
-                    weight = self._arrays.get(f"best/{number}/{index}", callback.best_weights[place])
-                    _check_shapes([weight], [callback.best_weights[place]], "model")
-                    callback.best_weights[place] = weight
+                for place in self._places:
+                    callback.best_weights[place] = self._arrays.get(f"best/{number}/{place}", callback.best_weights[place])
         self._arrays = None
         self.is_restored = True
-
-    def _is_kept(self):
-        """For each of the model's weights, in the order of `get_weights`, whether training changes it."""
-        changing = {id(variable) for variable in self._variables}
-        return [id(weight) in changing for weight in self.model.weights]
 
 
 def _raise_if_stopped():
@@ -131,13 +119,10 @@ def _read(path):
         return None, None
     try:
         arrays = files.read_arrays(path)
-        state = json.loads(str(arrays.pop("state")))
-        if len(arrays) != state["arrays"]:
-            raise ValueError("it is incomplete")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return json.loads(str(arrays.pop("state"))), arrays
+    except (ValueError, KeyError) as error:
         tell(f"{path} is damaged ({reason(error)}): training this phase again from its first epoch")
         return None, None
-    return state, arrays
 
 
 def _changing_variables(model):
@@ -164,12 +149,5 @@ def _arrays(kind, variables):
 
 
 def _assign(variables, arrays, kind):
-    values = [arrays.get(f"{kind}/{number}") for number in range(sum(name.startswith(f"{kind}/") for name in arrays))]
-    _check_shapes(values, variables, kind)
-    for variable, array in zip(variables, values, strict=True):
-        variable.assign(array)
-
-
-def _check_shapes(arrays, variables, kind):
-    if [getattr(array, "shape", None) for array in arrays] != [tuple(variable.shape) for variable in variables]:
-        raise InputError(f"--resume: the checkpoint does not fit the {kind} that this script builds")
+    for number, variable in enumerate(variables):
+        variable.assign(arrays[f"{kind}/{number}"])

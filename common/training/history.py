@@ -81,6 +81,7 @@ class History:
             "best_epoch": best["epoch"],
             "val_accuracy": best.get("val_accuracy"),
             "val_loss": best.get("val_loss"),
+            monitor: best.get(monitor),
             "seconds": round(sum(row["seconds"] for row in rows), 3),
             "images_per_second": round(rate, 1),
         }

@@ -30,7 +30,7 @@ def fit(run, head, inputs, num_classes):
     train, kept, iterations = inputs.train, [], 0
     grid = GRID[: run.epochs(len(GRID))]
     try:
-        for row, weights in fits(train, inputs.val, num_classes, grid):
+        for row, weights in fits(train, inputs.val, num_classes, grid, run.args.class_weight):
             tell(
                 "C={C:g}: {iterations} iterations, loss {loss:.4f}, accuracy {accuracy:.4f}, val loss {val_loss:.4f}, "
                 "val accuracy {val_accuracy:.4f}".format(**row)
@@ -48,12 +48,7 @@ def fit(run, head, inputs, num_classes):
     return {"C": chosen["C"]}
 
 
-def best(train, val, num_classes):
-    """Of all `fits` the best by `rank`: its row and its weights."""
-    return max(fits(train, val, num_classes), key=lambda row_and_weights: rank(row_and_weights[0]))
-
-
-def fits(train, val, num_classes, grid=GRID):
+def fits(train, val, num_classes, grid=GRID, class_weight="none"):
     """Fit features, `Samples`, once for each C of `grid`: yields a row for history.csv and the weights, see `folded`.
 
     A row has the scores on train and val, C, the number of iterations and the seconds. The grid ends when neither val loss
@@ -68,7 +63,8 @@ def fits(train, val, num_classes, grid=GRID):
             f"{num_classes} have some"
         )
     scaler, features = _scaled(train.images)
-    regression = LogisticRegression(warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS)
+    class_weight = None if class_weight == "none" else class_weight
+    regression = LogisticRegression(class_weight=class_weight, warm_start=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS)
     lowest, highest = np.inf, -1.0
     for C in grid:  # noqa: N806  scikit-learn's name
         started = time.perf_counter()

@@ -1,17 +1,14 @@
-"""`--resume RUN_DIR`: the run's own arguments, and whether this script, this data and these weights are those of the run."""
+"""The arguments of a run: what the user typed or, with `--resume RUN_DIR`, what the run has stored; which go together."""
 
 import argparse
-import hashlib
-import os
-from datetime import datetime
+import sys
 from pathlib import Path
 
 from common import files, runs
-from common.cli import Finished, InputError, reason, tell
-from common.training import combinations
+from common.cli import reason
 
-ROOT = Path(__file__).parents[2]
-NOT_GIVEN = object()
+PLATEAU = ("lr_factor", "lr_patience", "min_lr")
+TRAINING = (*PLATEAU, "patience", "schedule")
 
 
 def parse_args(parser, argv, experiment, may_grow=()):
@@ -22,178 +19,95 @@ def parse_args(parser, argv, experiment, may_grow=()):
     process with one line, as argparse does, for any other flag and for a folder that is not a run. Raises InputError for
     `latest` without a run.
     """
+    argv = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(argv)
     own_runs = args.output_dir / experiment
     if args.resume is None:
         weights = Path(getattr(args, "weights", "none"))
         if (found := runs.resolve(weights, own_runs, "--weights", "model.keras")) != weights:
             args.weights = str(found)  # which the next run's `latest` is not
-        combinations.check(parser, args)
+        _check_combinations(parser, args)
         return args
-    own_runs_given = runs.is_latest(args.resume)
-    args.resume = runs.resolve(args.resume, own_runs, "--resume")
-    stored = _stored_args(parser, args)
-    given = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args), NOT_GIVEN))))
+    folder = runs.resolve(args.resume, own_runs, "--resume")
+    stored, words = _stored_args(parser, folder)
+    output_dir = ["--output-dir", stored["output_dir"]] if folder != args.resume else []  # it said where `latest` lies
+    args = parser.parse_args([*words, *argv, *output_dir, f"--resume={folder}"])
     growing = may_grow(stored) if callable(may_grow) else may_grow
-    for name, old in stored.items():
-        value = given[name]
-        if value is NOT_GIVEN or _shown(value) == _shown(old) or (name == "output_dir" and own_runs_given):
-            continue
-        if name not in ("devices", "data") and (name not in growing or value < old):
+    for name, value in stored_form(args).items():
+        old = stored[name]
+        if value != old and name not in ("devices", "data") and (name not in growing or value < old):
             allowed = " or ".join([*(f"a larger {_flag(name)}" for name in growing), "--devices, --data (moved images)"])
-            parser.error(
-                f"{_flag(name)}: --resume uses the run's own arguments (here {_shown(old)}); allowed beside it: {allowed}"
-            )
-        stored[name] = value
-    return argparse.Namespace(**stored, resume=args.resume)
-
-
-def check(args):
-    """Check a run folder before anything is read.
-
-    Raises Finished if the run is finished, and InputError if it can't be resumed.
-    """
-    folder = args.resume
-    try:
-        if files.read_json(folder / "checkpoint" / "finished.json") == finished_form(args):
-            results = files.read_json(folder / "results.json")
-            raise Finished(f"{folder} is finished: test accuracy {results['test_accuracy']:.4f}, {results['epochs']} epochs")
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not finished, or damaged since: training ends it again
-    folders = [path for path in (folder, folder / "checkpoint") if files.kind(path, "--resume") == "folder"]
-    if not all(os.access(path, os.W_OK | os.X_OK) for path in folders):
-        raise InputError(f"--resume {folder}: you may not write into it")
-    made_of, environment = read_notes(folder)
-    if made_of["script"] != script_version(made_of["experiment"]):
-        commit = f", at commit {environment['git_commit']}" if environment.get("git_commit") else ""
-        raise InputError(
-            f"--resume {folder}: train_{made_of['experiment']}.py or common/ has changed since the run was started{commit}: "
-            "check that version out to resume the run, or start a new one"
-        )
-
-
-def read_notes(folder):
-    """What a run was made of, and its environment, two dicts. Raises InputError if they can't be read."""
-    path = folder / "checkpoint" / "made_of.json"
-    try:
-        made_of = files.read_json(path)
-        if not made_of.keys() >= {"experiment", "script", "data", "weights", "backend"}:
-            raise ValueError("it is incomplete")
-        if not str(made_of["experiment"])[:60].isidentifier() or len(made_of["experiment"]) > 60:
-            raise ValueError("it names no experiment")
-        path = folder / "environment.json"
-        environment = files.read_json(path)
-        if not isinstance(environment, dict) or not isinstance(environment.get("resumed", []), list):
-            raise ValueError("it holds something else")
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"--resume {folder}: can't resume, {path} can't be read ({reason(error)}); start a new run") from error
-    return made_of, environment
-
-
-def reopen(args, made_of, lock):
-    """Open the folder of a resumed run: check what it was made of, note the resumption, remove what a kill left half written.
-
-    Raises InputError, and releases `lock`, where the run was started with other data, weights or another backend.
-    """
-    from common.training.environment import environment
-
-    folder = args.resume
-    before, first_environment = read_notes(folder)
-    differing = [name for name in made_of if before[name] != made_of[name]]
-    if differing:
-        lock.release()
-        cause = f"other {differing[0]}" if differing[0] != "backend" else f"KERAS_BACKEND={before['backend']}"
-        raise InputError(
-            f"--resume {folder}: the run was started with {cause}, so it would not continue as it began; "
-            "restore that, or start a new run"
-        )
-    now = environment(args.devices)
-    changed = [name for name in ("packages", "devices", "processor", "python") if first_environment.get(name) != now[name]]
-    if changed == ["devices"]:
-        tell("Other devices than at the start: the numbers will differ from those of an unbroken run by rounding.")
-    elif changed:
-        tell(f"Different {', '.join(changed)} since the start: the numbers will not be those of an unbroken run.")
-    if before.get("started_in") != str(Path.cwd()):
-        tell(f"Started in {before.get('started_in')}: paths like {args.cache_dir} are now relative to {Path.cwd()}.")
-    tell(f"Resuming {folder}")
-    for path in sorted(folder.rglob(".[0-9]*-*"), reverse=True):
-        files.remove(path)  # what was being written: a file, or the folder of an export
-    (folder / "plots").mkdir(exist_ok=True)
-    files.write_json(folder / "args.json", stored_form(args))
-    (folder / "checkpoint" / "finished.json").unlink(missing_ok=True)
-    again = {
-        "command": now["command"],
-        "devices": now["devices"],
-        "processes": now["processes"],
-        "time": f"{datetime.now():%Y-%m-%d %H:%M:%S}",
-    }
-    first_environment["resumed"] = [*first_environment.get("resumed", []), again]
-    files.write_json(folder / "environment.json", first_environment)
+            shown = " ".join(map(str, old)) if isinstance(old, list) else old
+            parser.error(f"{_flag(name)}: --resume uses the run's own arguments (here {shown}); allowed beside it: {allowed}")
+    return args
 
 
 def stored_form(args):
     """The arguments as args.json holds them."""
-    stored = {name: value for name, value in vars(args).items() if name != "resume"}
-    return {
-        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-        for name, value in stored.items()
-    }
+    return {name: _as_stored(value) for name, value in vars(args).items() if name != "resume"}
 
 
-def finished_form(args):
-    """The arguments that finished.json holds: without where the data were, and on which devices."""
-    return stored_form(args) | {"devices": 1, "data": ""}
+def _as_stored(value):
+    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
 
 
-def script_version(experiment):
-    """A hash of the code that a run's numbers depend on: its script, and `common/` without figures, pages and tables."""
-    digest = hashlib.sha256()
-    modules = [path for path in (ROOT / "common").rglob("*.py") if path.parent.name not in ("figures", "results")]
-    scores = [ROOT / "common" / "results" / name for name in ("metrics.py", "scoring.py", "study.py", "sweep.py")]
-    for path in (ROOT / f"train_{experiment}.py", *sorted(modules), *scores):
-        digest.update(path.read_bytes() if path.exists() else b"")
-    return digest.hexdigest()
-
-
-def _stored_args(parser, args):
-    """The arguments in a run's args.json, by argparse name, converted and checked as the parser does."""
-    path = args.resume / "args.json"
+def _stored_args(parser, folder):
+    """The arguments in a run's args.json, a dict, and the words of a command line that the parser makes the same ones of."""
+    path = folder / "args.json"
+    actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "resume")}
+    parser.exit_on_error = False
     try:
         stored = files.read_json(path)
-        actions = {action.dest: action for action in parser._actions if hasattr(args, action.dest) and action.dest != "resume"}
         if stored.keys() != actions.keys():
-            parser.error(f"--resume {args.resume}: it was made by another version of {parser.prog}, or by another script")
-        return {name: _converted(action, stored[name]) for name, action in actions.items()}
-    except (OSError, ValueError, AttributeError, argparse.ArgumentTypeError) as error:
-        parser.error(f"--resume {args.resume}: not a run folder of {parser.prog}, {path.name} can't be read ({reason(error)})")
+            raise ValueError("it is of another script, or of another version")
+        words = [word for name, value in stored.items() for word in _as_typed(actions[name], value)]
+        typed = stored_form(parser.parse_known_args(words)[0])
+        for name in (name for name, value in stored.items() if typed[name] != value):
+            raise ValueError(f"{_flag(name)} is {stored[name]!r}")
+    except (OSError, ValueError, AttributeError, TypeError, argparse.ArgumentError) as error:
+        parser.error(f"--resume {folder}: not a run folder of {parser.prog}, {path.name} can't be read ({reason(error)})")
+    parser.exit_on_error = True
+    return stored, words
 
 
-def _converted(action, value):
-    """A value of args.json as the parser would have given it. Raises ValueError for one that it could not have given."""
-    if isinstance(value, list) != bool(action.nargs) and value is not None:
-        raise ValueError(f"{_flag(action.dest)} is {value!r}")
-    if isinstance(value, list):
-        return [_single(action, item) for item in value]
-    return _single(action, value)
-
-
-def _single(action, value):
-    is_switch = action.nargs == 0
-    if value is None and (is_switch or action.default is not None):
-        raise ValueError(f"{_flag(action.dest)} is empty")
-    if (is_switch and not isinstance(value, bool)) or (action.choices and value not in action.choices):
-        raise ValueError(f"{_flag(action.dest)} is {value!r}")
-    allowed = (str, int, type(None)) if action.nargs else (str, type(None))  # a class is given by number or name
-    if action.type is None and not is_switch and not isinstance(value, allowed):
-        raise ValueError(f"{_flag(action.dest)} is {value!r}")
-    if "\0" in str(value):
-        raise ValueError(f"{_flag(action.dest)} holds a zero byte")
-    return value if value is None or action.type is None else action.type(str(value))
-
-
-def _shown(value):
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+def _as_typed(action, value):
+    """The words of a command line that give a flag this value, none for its default."""
+    if value == _as_stored(action.default):
+        return []
+    if action.nargs == 0:
+        return [_flag(action.dest if value else f"no_{action.dest}")]
+    return [_flag(action.dest), *map(str, value)] if action.nargs else [f"{_flag(action.dest)}={value}"]
 
 
 def _flag(name):
     return f"--{name.replace('_', '-')}"
+
+
+def _check_combinations(parser, args):
+    """End with one line where flags exclude each other, or one that is not the default has no effect beside the others."""
+    given = vars(args).get
+    draws_anew, asks_for_views = given("no_cache") or given("unfreeze_last"), given("views") != 1
+    has_head = given("weights") != "none" if given("head_epochs") is None else given("head_epochs")
+    without_effect = {
+        "with --schedule cosine": given("schedule") == "cosine" and PLATEAU,
+        "without --schedule cosine": given("schedule") != "cosine" and ["warmup_epochs"],
+        "without --optimizer sgd": given("optimizer") != "sgd" and ["momentum"],
+        "without --augment": not given("augment") and ["crop_padding", "cutout", *["views"] * asks_for_views],
+        "with --no-cache or --unfreeze-last": draws_anew and asks_for_views and ["views"],
+        "with --no-resize": given("no_resize") and ["interpolation"],
+        "with --finetune-epochs 0": given("finetune_epochs") == 0 and [*TRAINING, "crop_padding", "cutout", "finetune_lr"],
+        "without --head-epochs": not has_head and ["head_lr"],
+    }
+    for beside, names in without_effect.items():
+        for name in names or ():
+            if given(name) and given(name) != parser.get_default(name):
+                parser.error(f"{_flag(name)} has no effect {beside}: leave it out")
+    if given("warmup_epochs") and given("warmup_epochs") >= given("epochs"):
+        parser.error(f"--warmup-epochs {given('warmup_epochs')} needs more --epochs than that")
+    if given("augment") and not asks_for_views and not draws_anew:
+        parser.error("--views 1 with --augment keeps the original images only: give 2 or more, or --no-augment")
+    if given("finetune_epochs") == 0 and not has_head:
+        parser.error("--head-epochs 0 with --finetune-epochs 0 trains nothing: give one of them 1 or more")
+    for name in ("crop_padding", "cutout"):
+        if given(name) and given(name) >= given("image_size"):
+            parser.error(f"{_flag(name)} {given(name)} needs a larger --image-size")

@@ -1,4 +1,4 @@
-"""A run and its folder, which is made once and never overwritten.
+"""What a run is, and the run itself, whose folder is made once and never overwritten.
 
 runs/<experiment>/<YYYYmmdd-HHMMSS>[-name]/
   args.json  environment.json  history.csv  results.json  confusion_matrix.csv  predictions.csv  model.keras  plots/*.png
@@ -9,15 +9,62 @@ import importlib.util
 import shutil
 import sys
 import time
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from common import backend, cli, devices, files, hosts
-from common.cli import InputError, reason, tell
-from common.data import splits
-from common.training import folder, resume
-from common.training.environment import environment
+from common.cli import InputError, blaming, tell
+from common.data import CIFAR10, SCENES
+from common.data import dataset as data
+from common.training import folder
 from common.training.history import History
+from common.training.resume import stored_form
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The identity of a run, or of one of its models.
+
+    `documented` is the test accuracy in the document, 0 to 1, None where there is none, and `comparable` says whether ours was
+    measured on the same terms; `remark` says in a few words what those terms were. `weights` is what training started from.
+    `monitor` is the column of history.csv whose best value chooses the epoch that is kept, `trained` says what is trained,
+    as in `head`. `folder` is the subfolder of one of several models.
+    """
+
+    name: str  # the script's name without train_
+    title: str
+    weights: str
+    documented: float | None
+    remark: str
+    comparable: bool = False
+    monitor: str = "val_accuracy"
+    trained: str = "all layers"
+    folder: str = ""
+
+    def documented_on(self, class_names):
+        """The documented accuracy, None for other classes than all of CIFAR-10's or, of ResNet152V2, its document's scenes."""
+        is_scenes = self.name == "resnet152v2" and set(class_names) == set(SCENES)
+        return self.documented if set(class_names) == set(CIFAR10) or is_scenes else None
+
+
+def load_data(args, upscaled_later=False):
+    """The Dataset that the data flags and `--seed` ask for; with `--dry-run` two batches of each part. Prints what was done.
+
+    `upscaled_later` is `dataset.load`'s. Raises InputError for data that is missing, unreadable or too small to split.
+    """
+    with blaming(f"--data {args.data}"):
+        loaded = data.load(args.data, args.image_size, args.cache_dir, upscaled_later)
+    train, val = loaded.train, loaded.val
+    if args.max_train_samples and args.max_train_samples < len(train):
+        with blaming("--max-train-samples"):
+            train = train.take(data.choose_samples(train.labels, args.max_train_samples, args.seed))
+    if val is None:
+        with blaming("--validation-split"):
+            train, val = data.hold_out(train, f"val {args.seed}", args.validation_split, loaded.class_names)
+    loaded = replace(loaded, train=train, val=val)
+    tell(*loaded.duplicates())
+    if args.dry_run:
+        loaded = data.few(loaded, 2 * min(vars(args).get("batch_size", 32), backend.batch_size(args.image_size)))
+    return loaded
 
 
 class Run:
@@ -31,44 +78,28 @@ class Run:
         process is training.
         """
         backend.start(args.amp)
-        self.experiment, self.args = replace(experiment, documented=experiment.documented_on(dataset.class_names)), args
-        self.experiment = replace(self.experiment, title=self.titled(experiment.title))
+        self.args = args
+        documented = experiment.documented_on(dataset.class_names)
+        self.experiment = replace(experiment, documented=documented, title=self.titled(experiment.title))
         self.status, self.started = "finished", time.perf_counter()
-        self.samples_per_epoch, self.passes, self.planned_epochs = {}, {}, {}  # by phase
+        self.samples_per_epoch, self.planned_epochs = {}, {}  # by phase
         made_of = {
             "experiment": experiment.name,
-            "script": resume.script_version(experiment.name),
+            "script": folder.script_version(experiment.name),
             "data": dataset.fingerprint(),
             "weights": weights and weights.fingerprint(),
             "backend": backend.name(),
         }
-        if differing := hosts.differing(resume.stored_form(args) | made_of):
+        if differing := hosts.differing(stored_form(args) | made_of):
             raise InputError(f"the processes differ in {', '.join(differing)}: give every process the same")
-        self.folder = cli.run_folder = folder.agree_on(self._open(made_of) if hosts.is_main() else None)
+        path = None
+        if hosts.is_main():
+            path, self._lock = folder.reopen(args, made_of) if args.resume else folder.make(args, experiment.name, made_of)
+        self.folder = cli.run_folder = folder.agree_on(path)
         self.history = History(self.folder / "history.csv")
         self.checkpoints = self.folder / "checkpoint"
         if weights and weights.results:
-            tell(splits.compared(dataset, weights.results))
-
-    def _open(self, made_of):
-        """Make the folder, or reopen it with `--resume`, and lock it."""
-        args = self.args
-        path = args.resume or folder.make(args.output_dir / self.experiment.name, args.name, args.dry_run)
-        if args.resume:
-            self._lock_file = folder.lock(path)
-            resume.reopen(args, made_of, self._lock_file)
-            return path
-        try:
-            (path / "checkpoint").mkdir()
-            self._lock_file = folder.lock(path)
-            (path / "plots").mkdir()
-            files.write_json(path / "checkpoint" / "made_of.json", made_of | {"started_in": str(Path.cwd())})
-            files.write_json(path / "environment.json", environment(args.devices))
-            files.write_json(path / "args.json", resume.stored_form(args))
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
-        return path
+            tell(dataset.compared(weights.results))
 
     def __enter__(self):
         """Models are made inside: on all devices."""
@@ -84,9 +115,9 @@ class Run:
         try:
             if error is None and self.status != "interrupted":
                 self.history.flush()
-                files.write_json(self.checkpoints / "finished.json", resume.finished_form(self.args))
+                files.write_json(self.checkpoints / "finished.json", folder.finished_form(self.args))
         finally:
-            self._lock_file.release()
+            self._lock.release()
             if isinstance(error, (Exception, KeyboardInterrupt, cli.Terminated)):
                 self._remove_if_nothing_was_learned()
 
@@ -113,18 +144,19 @@ class Run:
         """`number` of epochs, or 1 at most in a dry run."""
         return min(number, 1) if self.args.dry_run else number
 
-    def batches(self, samples, *, num_samples=None, augmentation=None, passes=1, seed=None):
-        """Training batches of `--batch-size`, in an order drawn from `--seed` and the epoch.
+    def batches(self, samples, *, num_samples=None, augmentation=None, passes=1):
+        """Training batches of `--batch-size`, in an order drawn from `--seed` and the epoch, weighted by `--class-weight`.
 
-        `samples` are `Samples`. `num_samples`, `augmentation` and `passes` are those of `Batches`; `seed` replaces `--seed`.
+        `samples` are `Samples`. `num_samples`, `augmentation` and `passes` are those of `Batches`.
         """
-        from common.data.batches import Batches
+        from common.data.batches import Batches, balanced
 
-        batch_size = self.args.batch_size
+        batch_size, y = self.args.batch_size, samples.labels
         if self.args.dry_run:  # two batches
             batch_size = min(batch_size, -(-len(samples) // 2))
-        seed = self.args.seed if seed is None else seed
-        return Batches(samples.images, samples.labels, batch_size, seed, passes, num_samples, augmentation)
+        if self.args.class_weight == "balanced":
+            y = y, balanced(y)
+        return Batches(samples.images, y, batch_size, self.args.seed, passes, num_samples, augmentation)
 
     def fit(self, phase, model, train, val, *, epochs, callbacks=(), initial_epoch=0):
         """Train a compiled model up to `epochs`, counted as in Keras, and record every epoch; see `common.training.fit`."""
@@ -146,33 +178,6 @@ class Run:
         """Whether one of these phases ended before its last epoch."""
         return any(len(self.history.rows(phase)) < self.planned_epochs[phase] for phase in phases)
 
-    def result(self, phase, names=()):
-        """What `keep_result` kept of a phase in an earlier process, or None; the phase's history comes back with it.
-
-        It is a dict with all of `names`, whose values are text and numbers.
-        """
-        path = self.checkpoints / f"{files.stem(phase)}.json"
-        if not path.exists():
-            return None
-        try:
-            kept = files.read_json(path)
-            rows, result = kept["rows"], {name: kept["result"][name] for name in names}
-        except (ValueError, KeyError, TypeError) as error:
-            tell(f"{path} is damaged ({reason(error)}): training this phase again")
-            return None
-        tell(f"{phase}: already done")
-        self.history.extend(rows)
-        self.history.flush()
-        self._drop_checkpoint(phase)
-        return result
-
-    def keep_result(self, phase, result):
-        """Keep the result of a phase in place of its checkpoints, whose weights are no longer needed."""
-        path = self.checkpoints / f"{files.stem(phase)}.json"
-        if self.writes:
-            files.write_json(path, {"rows": self.history.rows(phase), "result": result})
-        self._drop_checkpoint(phase)
-
     def interrupt(self, results):
         """Note a Ctrl-C, and raise KeyboardInterrupt again if there are no `results` to report.
 
@@ -193,10 +198,6 @@ class Run:
             unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
             memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
         return {"status": self.status, "total_seconds": self.seconds, "peak_memory_gib": memory}
-
-    def _drop_checkpoint(self, phase):
-        if self.writes:
-            (self.checkpoints / f"{files.stem(phase)}.npz").unlink(missing_ok=True)
 
     def _remove_if_nothing_was_learned(self):
         learned = len(self.history) or any(self.checkpoints.glob("*.npz"))

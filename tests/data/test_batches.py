@@ -3,11 +3,13 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
+from sklearn.utils.class_weight import compute_class_weight
 
 from common.data import augment
-from common.data.batches import Batches, whole_batches
+from common.data.batches import Batches, balanced, whole_batches
 from common.data.dataset import Samples
+from common.training import fit as fitting
 
 
 def seen_in_fit(seed, epochs):
@@ -56,13 +58,6 @@ def test_every_pass_of_an_epoch_has_every_sample_once():
     assert len({tuple(order) for order in passes.tolist()}) == 3
 
 
-def test_x_and_y_stay_together():
-    batches = Batches(np.arange(100)[:, None], np.arange(100), 32, seed=1)
-    for index in range(len(batches)):
-        x, y = batches[index]
-        assert len(x) == 32 and (x[:, 0] == y).all()
-
-
 def test_an_epoch_of_fewer_samples_draws_anew_each_time():
     x = np.arange(100)
     batches = Batches(x, x, 8, seed=0, samples=20)
@@ -89,6 +84,27 @@ def test_each_epoch_draws_a_view_for_each_sample():
         chosen.append((x // 1000)[np.argsort(y)])
     assert (np.bincount(chosen[0], minlength=4) > 3).all()
     assert (chosen[0] == chosen[2]).all() and (chosen[0] != chosen[1]).any()
+
+
+def test_weights_are_inverse_to_the_size_of_the_class():
+    labels = np.array([0, 0, 3, 0])  # one of class 3, none of 1 and 2
+    np.testing.assert_allclose(balanced(labels), [2 / 3, 2 / 3, 2, 2 / 3], rtol=1e-6)
+    labels = np.random.default_rng(0).choice(4, 200, p=[0.7, 0.2, 0.08, 0.02])
+    weights, one_hot = balanced(labels), Samples(labels, labels).one_hot(4, smoothing=0.1).labels
+    np.testing.assert_allclose(weights, compute_class_weight("balanced", classes=np.arange(4), y=labels)[labels], rtol=1e-6)
+    assert weights.mean() == pytest.approx(1) and weights.dtype == np.float32 and (balanced(one_hot) == weights).all()
+
+
+@pytest.mark.parametrize("num_rows", [None, 8])
+def test_each_sample_of_a_batch_comes_with_its_weight(monkeypatch, num_rows):
+    if num_rows:  # several devices
+        monkeypatch.setattr("common.devices.rows", lambda batch_size: np.resize(np.arange(batch_size), num_rows))
+    views, labels, weights = [np.arange(20), np.arange(20) + 100], np.arange(20), np.arange(20) / 10
+    batches, plain = (Batches(views, y, 7, 3) for y in ((labels, weights), labels))
+    for index in range(3):
+        x, y, weight = batches[index]
+        assert (x % 100 == y).all() and (weight == y / 10).all() and len(x) == (num_rows or 7)
+        assert all(map(np.array_equal, plain[index], (x, y)))
 
 
 def test_batches_are_the_same_in_any_order_and_from_any_thread():
@@ -136,3 +152,5 @@ def test_scores_of_whole_batches_are_those_of_the_samples(count, batch_size):
     probabilities = model.predict(samples.images, verbose=0)
     assert scores["accuracy"] == pytest.approx(accuracy_score(samples.labels, probabilities.argmax(axis=1)), abs=1e-7)
     assert scores["loss"] * factor == pytest.approx(log_loss(samples.labels, probabilities, labels=range(3)), rel=1e-5)
+    accuracy = fitting.evaluate(model, samples, batch_size, balanced(samples.labels))["accuracy"]
+    assert accuracy == pytest.approx(balanced_accuracy_score(samples.labels, probabilities.argmax(axis=1)), abs=1e-6)

@@ -1,3 +1,4 @@
+import argparse
 import hashlib
 import shutil
 from collections import Counter
@@ -9,8 +10,8 @@ import pytest
 from images import load
 from sklearn.datasets import load_digits
 
+import train_ab_split
 from common import cli
-from common.data import cifar10, splits
 from common.data import dataset as data
 
 
@@ -103,7 +104,7 @@ def test_the_same_images_are_the_same_data_whatever_their_files_are_called(tmp_p
     ],
 )
 def test_what_is_too_little_to_be_split_is_named(tmp_path, image_folder, counts, flags, words, monkeypatch):
-    monkeypatch.setattr(splits, "held_out", lambda digests, part, share: np.arange(len(digests)) < (part == "test"))
+    monkeypatch.setattr(data, "held_out", lambda digests, part, share: np.arange(len(digests)) < (part == "test"))
     monkeypatch.setattr(data.Samples, "order", lambda samples: np.arange(len(samples)))
     with pytest.raises(cli.InputError) as refused:
         load(image_folder(counts, parts=("train",)), tmp_path, **flags)
@@ -122,46 +123,42 @@ def test_copies_are_never_on_both_sides_of_a_split_that_is_drawn(tmp_path, monke
 
 def test_choose_is_stratified_and_nested():
     labels = np.repeat([0, 1, 2], [600, 300, 3])
-    small, large = data.choose_samples(labels, 90, 0, "--n"), data.choose_samples(labels, 300, 0, "--n")
+    small, large = data.choose_samples(labels, 90, 0), data.choose_samples(labels, 300, 0)
     assert set(small) <= set(large) and len(set(large)) == 300
     counts = np.bincount(labels[small])
     assert abs(counts[0] - 60) <= 1 and abs(counts[1] - 30) <= 1 and counts[2] == 1
-    assert not np.array_equal(small, data.choose_samples(labels, 90, 1, "--n"))
-    assert sorted(data.choose_samples(labels, 903, 0, "--n")) == list(range(903))
+    assert not np.array_equal(small, data.choose_samples(labels, 90, 1))
+    assert sorted(data.choose_samples(labels, 903, 0)) == list(range(903))
     for number in (2, 904):
-        with pytest.raises(cli.InputError, match="--n"):
-            data.choose_samples(labels, number, 0, "--n")
+        with pytest.raises(ValueError, match="one per class"):
+            data.choose_samples(labels, number, 0)
 
 
-def test_max_train_samples_counts_train_and_val(tmp_path):
-    digits = load("digits", tmp_path, max_train_samples=200)
-    assert len(digits.train) + len(digits.val) == 200 and len(digits.test) == len(load("digits", tmp_path).test)
-
-
-def test_without_a_split_all_are_trained_on_and_val_is_empty(tmp_path, capsys):
+def test_val_is_part_of_the_samples_that_are_asked_for_or_empty(tmp_path):
     whole, split = load("digits", tmp_path, validation_split=0), load("digits", tmp_path)
+    limited = load("digits", tmp_path, max_train_samples=200)
+    assert len(limited.train) + len(limited.val) == 200 and len(limited.test) == len(split.test)
     assert len(whole.train) == len(split.train) + len(split.val) and np.array_equal(whole.test.images, split.test.images)
-    for dataset in (whole, data.only_classes(whole, (7, 0), "--x"), data.few(whole, 20)):
+    for dataset in (whole, train_ab_split.only_classes(whole, [7, 0]), data.few(whole, 20)):
         assert len(dataset.train) and dataset.val.images.shape == (0, 32, 32, 3) and dataset.val.labels.shape == (0,)
     assert whole.fingerprint() != split.fingerprint()
 
 
 def test_only_classes_relabels_in_order(tmp_path):
     digits = load("digits", tmp_path)
-    some = data.only_classes(digits, [7, 2], "--classes-b")
+    some = train_ab_split.only_classes(digits, [7, 2])
     assert some.class_names == ("7", "2") and set(some.train.labels) == {0, 1}
     sevens = some.train.images[some.train.labels == 0]
     assert np.array_equal(sevens, digits.train.images[digits.train.labels == 7])
 
 
 def test_classes_are_found_by_number_or_name():
-    names = cifar10.CLASS_NAMES
-    assert data.find_classes(["horse", "0", "CAT"], names, "--classes-b") == (7, 0, 3)
-    assert data.find_classes(["7"], tuple("9876543210"), "--classes-b") == (2,)  # a name comes before a number
-    assert data.find_classes(["A", "a"], ("A", "B", "a"), "--classes-b") == (0, 2)  # and an exact one before another
-    for wrong in (["10"], ["tiger"], ["-1"], ["0", "airplane"], ["1.0"]):
+    for words, expected in ((["horse", "0", "cat"], [0, 3, 7]), (["7", "horse"], [7])):
+        classes_a, classes_b = train_ab_split.find_classes(train_ab_split.parse_args(["--classes-b", *words]))
+        assert classes_b == expected and sorted([*classes_a, *classes_b]) == list(range(10))
+    for wrong in (["10"], ["tiger"], ["-1"], ["1.0"], [*"012345678"]):
         with pytest.raises(cli.InputError, match="--classes-b"):
-            data.find_classes(wrong, names, "--classes-b")
+            train_ab_split.find_classes(argparse.Namespace(data="cifar10", classes_b=wrong))
 
 
 def test_smoothed_labels_have_the_loss_of_keras():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from common.data.dataset import Samples
-from common.figures import calibration, comparisons, confusion, curves, galleries, maps, style
+from common.figures import curves, galleries, scores, style
 from common.results import metrics
+from publish import comparisons
 
 ROOT = Path(__file__).parents[2]
 ROWS = [
@@ -22,7 +23,7 @@ WITH_TEST = [row | {"test_accuracy": row["val_accuracy"] + 0.01, "test_loss": ro
 @pytest.fixture
 def figure(monkeypatch):
     """The figure that a function draws, still open."""
-    for module in (calibration, comparisons, confusion, curves, galleries, maps):
+    for module in (comparisons, curves, galleries, scores):
         monkeypatch.setattr(module, "save", lambda figure, path: figure)
     yield lambda function, *args, **kwargs: function(*args, path=None, **kwargs)
     plt.close("all")
@@ -34,7 +35,7 @@ def lines(axis):
 
 def test_confusion_matrix_has_true_rows_and_predicted_columns(figure):
     matrix = np.array([[5, 3], [0, 7]])  # three cats taken for dogs, no dog for a cat
-    drawn = figure(confusion.confusion_matrix, matrix, ["cat", "dog"], title="t")
+    drawn = figure(scores.confusion_matrix, matrix, ["cat", "dog"], title="t")
     axis = drawn.axes[0]
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted", "true")
     at = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axis.texts}  # (row, column)
@@ -47,7 +48,7 @@ def test_confusion_matrix_has_true_rows_and_predicted_columns(figure):
 @pytest.mark.parametrize("count", [2, 4, 10, 40])
 @pytest.mark.parametrize("name", ["cat {}", "a long name of a class, number {}"])
 def test_nothing_runs_over_the_title_of_a_confusion_matrix_and_no_label_over_the_next(figure, count, name):
-    drawn = figure(confusion.confusion_matrix, np.eye(count, dtype=int), list(map(name.format, range(count))), title="x " * 60)
+    drawn = figure(scores.confusion_matrix, np.eye(count, dtype=int), list(map(name.format, range(count))), title="x " * 60)
     drawn.canvas.draw()
     axis, bar = drawn.axes
     assert axis.title.get_window_extent().x1 < bar.get_tightbbox().x0
@@ -59,14 +60,14 @@ def test_nothing_runs_over_the_title_of_a_confusion_matrix_and_no_label_over_the
 def test_of_many_classes_blocks_and_the_most_confused_pairs_are_drawn(figure, count, block):
     matrix = 10 * np.eye(count, dtype=int)
     matrix[40, 2], matrix[3, 4], matrix[0, 39] = 7, 5, 5
-    axis, pairs, _ = figure(confusion.confusion_matrix, matrix, list(map(str, range(count))), title="t").axes
+    axis, pairs, _ = figure(scores.confusion_matrix, matrix, list(map(str, range(count))), title="t").axes
     assert [label.get_text() for label in pairs.get_yticklabels()] == ["40 taken for 2", "0 taken for 39", "3 taken for 4"]
     assert [bar.get_width() for bar in pairs.patches] == [7, 5, 5] and pairs.get_ylim()[0] > pairs.get_ylim()[1]
     shares, side, row = axis.images[0].get_array(), -(-count // block), matrix[40 // block * block :][:block]
     assert shares.shape == (side, side) and shares[40 // block, 2 // block] == pytest.approx(7 / row.sum())
     end = side * block - 0.5
     assert not axis.texts and axis.images[0].get_extent() == [-0.5, end, end, -0.5]
-    assert not figure(confusion.confusion_matrix, 0 * matrix, list(map(str, range(count))), title="t").axes[1].patches
+    assert not figure(scores.confusion_matrix, 0 * matrix, list(map(str, range(count))), title="t").axes[1].patches
 
 
 def test_letters_that_a_font_lacks_come_from_the_fonts_of_the_system_without_a_warning(tmp_path, monkeypatch):
@@ -79,8 +80,8 @@ def test_letters_that_a_font_lacks_come_from_the_fonts_of_the_system_without_a_w
     texts = [drawn.suptitle("→"), drawn.text(0, 0, "cat")]
     style.save(drawn, tmp_path / "x.png")
     assert all(text.get_fontfamily() == ["sans-serif", "STIXGeneral"] for text in texts)
-    code = "import sys; from common.figures import confusion, style; style.font_manager.findSystemFonts = list;"
-    code += "confusion.confusion_matrix(__import__('numpy').eye(3, dtype=int), ['猫', 'कुत्ता', 'แมว'], sys.argv[1], '강아지')"
+    code = "import sys; from common.figures import scores, style; style.font_manager.findSystemFonts = list;"
+    code += "scores.confusion_matrix(__import__('numpy').eye(3, dtype=int), ['猫', 'कुत्ता', 'แมว'], sys.argv[1], '강아지')"
     ended = subprocess.run([sys.executable, "-c", code, tmp_path / "y.png"], cwd=ROOT, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "") and (tmp_path / "y.png").is_file()
 
@@ -113,11 +114,9 @@ def test_train_and_test_have_their_own_colours(figure):
 
 def test_figures_of_all_models(figure):
     by_model = {"one": WITH_TEST, "two": WITH_TEST[:1]}
-    np.testing.assert_array_equal(
-        lines(figure(curves.curves_of_all, by_model, part="test", metric="loss").axes[0])["two"], [2.11]
-    )
-    titles = [axis.get_title() for axis in figure(curves.overview_of_all, by_model).axes]
-    assert titles == ["train accuracy", "test accuracy", "train loss", "test loss"]
+    axes = figure(curves.overview_of_all, by_model).axes
+    np.testing.assert_array_equal(lines(axes[3])["two"], [2.11])
+    assert [axis.get_title() for axis in axes] == ["train accuracy", "test accuracy", "train loss", "test loss"]
 
 
 def test_overlay_has_a_colour_for_each_name_and_thin_lines_for_several_curves(figure):
@@ -213,9 +212,9 @@ def test_accuracy_by_group_shows_mean_and_deviation_of_each_series(figure):
 
 
 def test_figures_are_files_of_readable_size(tmp_path):
-    path = curves.accuracy_and_loss(WITH_TEST, tmp_path / "test.png", "t")
+    path = curves.learning_curves(WITH_TEST, tmp_path / "test.png", "t", ("train", "test"))
     matrix = np.arange(100).reshape(10, 10)
-    big = confusion.confusion_matrix(matrix, [f"class {number}" for number in range(10)], tmp_path / "matrix.png", "t")
+    big = scores.confusion_matrix(matrix, [f"class {number}" for number in range(10)], tmp_path / "matrix.png", "t")
     for file in (path, big):
         assert file.read_bytes().startswith(b"\x89PNG") and file.stat().st_size < 200_000
     assert sorted(file.name for file in tmp_path.iterdir()) == ["matrix.png", "test.png"]
@@ -224,7 +223,7 @@ def test_figures_are_files_of_readable_size(tmp_path):
 
 def test_reliability_shows_accuracy_against_confidence(figure):
     bins = metrics.calibration(np.array([0.95, 0.99, 0.97, 0.99, 0.55, 0.55]), np.array([1, 1, 1, 0, 0, 1], bool))
-    axis, below = figure(calibration.reliability, bins, title="a model").axes
+    axis, below = figure(scores.reliability, bins, title="a model").axes
     np.testing.assert_allclose(axis.collections[1].get_offsets(), [[0.55, 0.5], [0.975, 0.75]])
     assert axis.get_title() == "a model\ncalibration error 0.1667"  # (2 * .05 + 4 * .225) / 6
     np.testing.assert_allclose([bar.get_height() for bar in below.patches if bar.get_height()], [2 / 6, 4 / 6])
@@ -233,7 +232,7 @@ def test_reliability_shows_accuracy_against_confidence(figure):
 def test_feature_maps_tell_classes_apart_by_more_than_colour(figure):
     points, labels = np.arange(24.0).reshape(12, 2), np.arange(12)
     rows = [[("one", points), ("two", -points)], [("three", points), ("four", points)]]
-    axes = figure(maps.feature_maps, rows, labels, [f"class {label}" for label in labels]).axes
+    axes = figure(scores.feature_maps, rows, labels, [f"class {label}" for label in labels]).axes
     assert [axis.get_title() for axis in axes] == ["one", "two", "three", "four"]
     np.testing.assert_array_equal(axes[1].collections[3].get_offsets(), [[-6, -7]])
     styles = {(tuple(dots.get_facecolor()[0]), dots.get_paths()[0].vertices.tobytes()) for dots in axes[0].collections}

@@ -28,23 +28,16 @@ def small(name):
     folder = RUNS[name]
     content = {f"{part}.json": files.read_json(folder / f"{part}.json") for part in ("results", "args", "environment")}
     rows = [row for row in files.read_csv(folder / "history.csv") if row["epoch"] <= NUM_EPOCHS]
-    results = content["results.json"]
-    models = results.get("models", {None: results})
-    for one in (results, *models.values()):
-        one |= {"epochs": NUM_EPOCHS if name == "several" else len(rows), "best_epoch": 2}
+    models = [f"{model}/" for model in content["results.json"].get("models", [])][:2]
+    content |= {f"{model}results.json": files.read_json(folder / model / "results.json") for model in models}
+    for one in (content[f"{model}results.json"] for model in ("", *models)):
+        one |= {"epochs": NUM_EPOCHS if models else len(rows), "best_epoch": 2}
         one |= {"test_size": 4, "test_accuracy": 0.75, "class_names": ["cat", "dog"]}
-    if name == "several":
-        results["models"] = dict(list(models.items())[:2])
+    if models:
+        content["results.json"]["models"] = content["results.json"]["models"][:2]
     content["history.csv"] = table(rows)
-    content["predictions.csv"] = b"true,predicted\ncat,cat\ndog,dog\ncat,cat\ndog,cat\n"
-    content["points.csv"] = table(
-        [
-            {"model": model or "", "samples": results["train_size"], "seed": seed, "test_accuracy": 0.5, "seconds": 9}
-            for model in results.get("models", {"x": 0})
-            for seed in (0, 1)
-        ]
-    )
-    return content
+    predictions = b"true,predicted\ncat,cat\ndog,dog\ncat,cat\ndog,cat\n"
+    return content | {f"{model}predictions.csv": predictions for model in models or [""]}
 
 
 def table(rows):
@@ -62,6 +55,7 @@ def write(folder, content):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, value in content.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(value if isinstance(value, bytes) else as_json(value))
 
 

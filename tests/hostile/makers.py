@@ -22,8 +22,9 @@ import train_resnet152v2
 import train_vgg19
 import train_vgg19_finetune
 from common import files
-from common.data import cifar10
+from common.data import cifar
 from common.training import resume
+from common.training.folder import script_version
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "plots" / "results"
@@ -131,7 +132,7 @@ def batch(labels=(0, 1, 2, 3), data=None, **others):
 
 def batches(**changes):
     """The six batches by name; `changes` replace some, or leave them out where they are None."""
-    whole = dict.fromkeys(cifar10.BATCHES, batch()) | changes
+    whole = dict.fromkeys(cifar.VERSIONS["cifar10"].files, batch()) | changes
     return {name: content for name, content in whole.items() if content is not None}
 
 
@@ -157,7 +158,7 @@ def make_unfinished(folder, script="ab_split", **changes):
     (folder / "checkpoint").mkdir(parents=True)
     files.write_json(folder / "args.json", resume.stored_form(parsed) | changes)
     files.write_json(folder / "environment.json", {"packages": {}, "git_commit": None})
-    made_of = {"experiment": script, "script": resume.script_version(script), "data": "", "weights": None, "backend": "jax"}
+    made_of = {"experiment": script, "script": script_version(script), "data": "", "weights": None, "backend": "jax"}
     files.write_json(folder / "checkpoint" / "made_of.json", made_of)
     return folder
 

@@ -17,34 +17,25 @@ CASES = {
     "missing": ("nowhere.h5", lambda folder: None),
     "missing, with an escape": (f"{ESCAPE}.h5", lambda folder: None),
     "a name of 300 characters": ("x" * 300, lambda folder: None),
-    "a name of 300 characters and an ending": ("x" * 300 + ".h5", lambda folder: None),
     "a name with a NUL": ("a\0b.h5", lambda folder: None),
     "no name": ("", lambda folder: None),
-    "below a file": ("file/x.h5", named("file")),
     "a folder without model.keras": ("run", lambda folder: (folder / "run").mkdir()),
-    "a folder with an escape": (f"run{ESCAPE}", lambda folder: (folder / f"run{ESCAPE}").mkdir()),
     "a folder whose model.keras is a folder": ("run", lambda folder: (folder / "run" / "model.keras").mkdir(parents=True)),
     "a folder whose model.keras is a FIFO": ("run", lambda folder: ((folder / "run").mkdir(), os.mkfifo("run/model.keras"))),
     "a folder called x.h5": ("x.h5", lambda folder: (folder / "x.h5").mkdir()),
     "an image": ("photo.png", named("photo.png", encoded("png"))),
     "a wrong extension": ("weights.pkl", named("weights.pkl", HDF5)),
-    "a wrong extension with an escape": (f"{ESCAPE}.pkl", named(f"{ESCAPE}.pkl", HDF5)),
-    "no extension": ("weights", named("weights", HDF5)),
     "a FIFO": ("x.h5", lambda folder: os.mkfifo("x.h5")),
     "a link to itself": ("x.h5", lambda folder: (folder / "x.h5").symlink_to("x.h5")),
-    "a link to nothing": ("x.h5", lambda folder: (folder / "x.h5").symlink_to("nothing.h5")),
     "a link to a device": ("x.h5", lambda folder: (folder / "x.h5").symlink_to("/dev/zero")),
     "empty": ("x.h5", named("x.h5")),
-    "an empty model": ("x.keras", named("x.keras")),
     "a web page": ("x.h5", named("x.h5", PAGE)),
     "a web page called a model": ("x.keras", named("x.keras", PAGE)),
-    "an image called weights": ("x.weights.h5", named("x.weights.h5", encoded("png"))),
-    "zeros": ("x.h5", named("x.h5", bytes(5000))),
     "a run with an empty model": ("run", lambda folder: ((folder / "run").mkdir(), (folder / "run" / "model.keras").touch())),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("script, case", [pair for pair in in_turn(list(CASES) * 2) if pair[0] != "ab_split"])
+@pytest.mark.parametrize("script, case", [pair for pair in in_turn(list(CASES)) if pair[0] != "ab_split"])
 def test_weights_that_are_none(refused, tmp_path, script, case):
     name, make = CASES[case]
     make(tmp_path)

@@ -1,12 +1,12 @@
 """The feature cache with a small convolution in place of a base: what is kept, what is computed again, and when."""
 
 import errno
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-import evaluate
-import train_vgg19
 from common import backend, cli
 from common.data import dataset as data
 from common.data.augment import flip_and_shift
+from common.data.rows import Rows
 from common.models import features
 from common.models.inference import ForwardPass
 from common.models.upscale import upscale
@@ -44,8 +43,9 @@ def make_images(count, seed=0):
 
 
 def extract(extractor, parts, folder):
-    rows, extraction = features.FeatureCache(extractor, folder).extract(features.Images(parts), "features")
-    return [part[:] for part in rows], extraction
+    rows, extraction = features.FeatureCache(extractor, folder).extract(Rows(parts), "features")
+    ends = np.cumsum([0, *map(len, parts)])
+    return [rows[start:end] for start, end in itertools.pairwise(ends)], extraction
 
 
 def stored(folder):
@@ -121,7 +121,7 @@ def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkey
 KILLED = """
 import os, signal, sys
 sys.path[:0] = [{root!r}, {tests!r}]
-from test_features import ForwardPass, backend, features, make_extractor, make_images
+from test_features import ForwardPass, Rows, backend, features, make_extractor, make_images
 backend.BATCH_SIZE = {{"cpu": 1, "gpu": 1}}
 over = ForwardPass.over
 def killed(forward, batches):
@@ -130,7 +130,7 @@ def killed(forward, batches):
             os.kill(os.getpid(), signal.SIGKILL)
         yield outputs
 ForwardPass.over = killed
-features.FeatureCache(make_extractor(), sys.argv[1]).extract(features.Images([make_images(37)]), "features")
+features.FeatureCache(make_extractor(), sys.argv[1]).extract(Rows([make_images(37)]), "features")
 """
 
 
@@ -164,15 +164,6 @@ def test_larger_images_go_in_smaller_batches(monkeypatch):
     assert [batch_size(size) for size in (32, 112, 224, 448, 4000)] == [128, 128, 32, 8, 1]
 
 
-def test_a_damaged_file_is_noticed_and_computed_again(tmp_path, capsys):
-    extractor, images = make_extractor(), make_images(37)
-    (before,), _ = extract(extractor, [images], tmp_path)
-    np.save(stored(tmp_path), before.astype(np.float64))
-    (after,), extraction = extract(extractor, [images], tmp_path)
-    assert extraction["computed"] == 37 and "is damaged: computing it again" in capsys.readouterr().out
-    np.testing.assert_array_equal(after, before)
-
-
 def test_without_a_terminal_a_line_a_minute_tells_the_time_left(monkeypatch, capsys):
     now = 0
     monkeypatch.setattr("tqdm.std.time", lambda: now)
@@ -189,11 +180,9 @@ def test_without_a_terminal_a_line_a_minute_tells_the_time_left(monkeypatch, cap
 
 def test_no_right_to_write_and_no_room_are_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    for program, advice in ((train_vgg19, "give another folder, or --no-cache"), (evaluate, "give another folder")):
-        program.parse_args(["a run"] if program is evaluate else [])
-        with pytest.raises(cli.InputError, match=f"--cache-dir: .* {advice}$") as failed:
-            extract(make_extractor(), [make_images(5)], tmp_path / "file")
-        assert "\n" not in str(failed.value)
+    with pytest.raises(cli.InputError, match="can't be kept in or read from .*; give another cache folder$") as failed:
+        extract(make_extractor(), [make_images(5)], tmp_path / "file")
+    assert "\n" not in str(failed.value)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(cli.InputError, match=r"\(0\.00 MB are needed, 0\.00 MB are free\)"):
         extract(make_extractor(), [make_images(5)], tmp_path)
@@ -204,34 +193,26 @@ def test_a_data_set_keeps_labels_and_gets_views(tmp_path):
     parts = [data.Samples(make_images(12, seed), labels) for seed in range(3)]
     dataset = data.Dataset("random", ("a", "b", "c"), *parts)
 
-    class Arguments:
-        cache_dir, seed, views, no_cache = tmp_path, 0, 3, False
-
     extractor = make_extractor()
-    inputs, extraction = features.of_dataset(extractor, dataset, Arguments, flip_and_shift)
-    assert extraction["extraction"]["computed"] == 12 * 5  # train, val and test, and two copies of train
-    plain, *copies = inputs.train.images
+    fed = features.Inputs(extractor, dataset, tmp_path, flip_and_shift, views=3)
+    assert fed.extraction["extraction"]["computed"] == 12 * 5  # train, val and test, and two copies of train
+    assert fed.extraction["extraction"]["pictures"] == 12 * 5 and fed.are_features and fed.augmentation is None
+    plain, *copies = fed.train.images
     np.testing.assert_allclose(plain[:], extractor.predict(parts[0].images, verbose=0), rtol=1e-5)
     assert len(copies) == 2 and not any(np.allclose(copy[:], plain[:]) for copy in copies)
-    np.testing.assert_allclose(inputs.test.images, extractor.predict(parts[2].images, verbose=0), rtol=1e-5)
-    assert (inputs.val.labels == labels).all()
-    assert features.of_dataset(extractor, dataset, Arguments, flip_and_shift)[1]["extraction"]["computed"] == 0
-    alone, extraction = features.of_dataset(extractor, dataset, Arguments, None)
-    assert extraction["extraction"]["computed"] == 0  # the first view is the images themselves
+    np.testing.assert_allclose(fed.test.images, extractor.predict(parts[2].images, verbose=0), rtol=1e-5)
+    assert (fed.val.labels == labels).all()
+    again = features.Inputs(extractor, dataset, tmp_path, flip_and_shift, views=3)
+    assert again.extraction["extraction"]["computed"] == 0
+    alone = features.Inputs(extractor, dataset, tmp_path, None, views=3)
+    assert alone.extraction["extraction"]["computed"] == 0  # the first view is the images themselves
     np.testing.assert_array_equal(alone.train.images[:], plain[:])
+    images = features.Inputs(extractor, dataset, None, flip_and_shift, views=3)
+    assert images.train is dataset.train and images.augmentation is flip_and_shift
+    assert not images.extraction and not images.are_features
 
 
-def test_two_at_once_end_with_the_same_features(tmp_path):
-    images, extractors = make_images(60), [make_extractor() for _ in range(2)]
-    (alone,), _ = extract(make_extractor(), [images], tmp_path / "alone")
-    with ThreadPoolExecutor(2) as threads:
-        for (features_of_one,), _ in threads.map(lambda extractor: extract(extractor, [images], tmp_path / "both"), extractors):
-            np.testing.assert_array_equal(features_of_one, alone)
-
-
-@pytest.mark.parametrize(
-    "module, name, number", [(Path, "open", errno.EACCES), (Path, "open", errno.ESTALE), (np, "load", errno.EMFILE)]
-)
+@pytest.mark.parametrize("module, name, number", [(Path, "open", errno.EACCES), (np, "load", errno.EMFILE)])
 def test_an_error_that_is_no_damage_ends_in_one_line_and_deletes_nothing(tmp_path, monkeypatch, module, name, number):
     extractor, images = make_extractor(), make_images(5)
     extract(extractor, [images], tmp_path)

@@ -1,11 +1,24 @@
-"""The compiled forward pass: what `predict` gives, whatever the number of images, in one compilation."""
+"""A model's forward pass gives what `predict` gives; taken apart it gives what the whole gives; saved, it trains further."""
+
+import argparse
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from support import small_backbone
 
-from common.models.inference import ForwardPass
+import train_ab_split
+import train_efficientnetb7
+import train_resnet152v2
+import train_vgg19
+import train_vgg19_finetune
+from common.models import backbones, initialise, weights
+from common.models.features import identity
+from common.models.inference import ForwardPass, before_last_layer, split_model
+from common.models.upscale import upscale
 
 
 def make_model():
@@ -65,3 +78,135 @@ def test_weights_that_change_between_passes_are_seen():
     model.fit(images, np.arange(4), verbose=0)
     assert not np.allclose(forward(images), before)
     np.testing.assert_allclose(forward(images), model.predict(images, verbose=0), atol=1e-6)
+
+
+# Taken apart
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+
+
+def backbone(flat):
+    inputs = keras.Input((16, 16, 3))
+    outputs = layers.Conv2D(4, 4, strides=4)(inputs)
+    return keras.Model(inputs, layers.Flatten()(outputs) if flat else outputs, name="backbone")
+
+
+def extractors():
+    """As the scripts build them: the backbone on upscaled images, with pooling after it, on the images themselves."""
+    inputs = keras.Input((8, 8, 3))
+    upscaled = upscale(inputs, 16)
+    yield keras.Model(inputs, backbone(flat=True)(upscaled))
+    yield keras.Model(inputs, layers.GlobalAveragePooling2D()(backbone(flat=False)(upscaled)))
+    small = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 8)], name="backbone")
+    yield keras.Model(inputs, layers.Flatten()(small(inputs)))
+    yield keras.Model(inputs, keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten()])(inputs))
+
+
+def with_head(extractor):
+    head = keras.Sequential([keras.Input(extractor.output_shape[1:]), layers.Dense(7, activation="relu"), layers.Dropout(0.5)])
+    head.add(layers.Dense(3, activation="softmax"))
+    return keras.Model(extractor.input, head(extractor.output))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_saved_model_comes_apart_at_its_head(tmp_path, number):
+    extractor = list(extractors())[number]
+    model = with_head(extractor)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    again, head = split_model(loaded)
+    features = extractor.predict(IMAGES, verbose=0)
+    np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), features)
+    np.testing.assert_allclose(head.predict(features, verbose=0), model.predict(IMAGES, verbose=0), rtol=1e-5)
+    assert identity(extractor, 4) == identity(again, 4)  # so that its features are found in the cache
+    last = loaded.layers[-1].layers[-1]
+    seen = before_last_layer(loaded).predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(last(seen), model.predict(IMAGES, verbose=0), rtol=1e-5)
+
+
+def test_a_last_layer_that_is_alone_sees_the_features():
+    for head in (keras.Sequential([keras.Input((3,)), layers.Dense(2)]), with_linear_head()):
+        before = before_last_layer(head)
+        features = np.random.default_rng(0).normal(size=(4, *head.input_shape[1:])).astype(np.float32)
+        expected = features if len(head.input_shape) == 2 else features.reshape(4, -1)
+        np.testing.assert_array_equal(before.predict(features, verbose=0), expected)
+
+
+def with_linear_head():
+    extractor = list(extractors())[3]
+    head = keras.Sequential([keras.Input(extractor.output_shape[1:]), layers.Dense(2)])
+    return keras.Model(extractor.input, head(extractor.output))
+
+
+def test_one_chain_of_layers_has_no_head_but_a_last_layer():
+    chain = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(5), layers.Dense(2)])
+    inputs = keras.Input((8, 8, 3))
+    graph = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)))
+    for model, width in ((chain, 5), (graph, 192)):
+        seen = before_last_layer(model).predict(IMAGES, verbose=0)
+        assert seen.shape == (5, width)
+        np.testing.assert_allclose(model.layers[-1](seen), model.predict(IMAGES, verbose=0), rtol=1e-4, atol=1e-4)
+        with pytest.raises(ValueError, match="not a head"):
+            split_model(model)
+
+
+def test_a_model_without_a_last_layer_of_its_own_is_refused():
+    inputs = keras.Input((8, 8, 3))
+    small = keras.Input((8, 8, 3))
+    classifier = keras.Model(small, layers.Dense(2)(layers.Flatten()(small)))
+    flat = layers.Flatten()(inputs)
+    for outputs in (
+        classifier(layers.Rescaling(1 / 255)(inputs)),
+        layers.Average()([layers.Dense(2)(flat), layers.Dense(2)(flat)]),
+    ):
+        with pytest.raises(ValueError, match="is not one that turns features into probabilities"):
+            before_last_layer(keras.Model(inputs, outputs))
+
+
+# Trained further
+
+USING = (Path(__file__).parents[2] / "docs" / "using.md").read_text(encoding="utf-8")
+(FURTHER,) = (code for code in re.findall(r"```python\n(.*?)```", USING, re.DOTALL) if "model.fit" in code)
+MODEL_FILE = re.search(r'load_model\("(.*)"\)', FURTHER)[1]
+
+
+def model_of(script):
+    """The compiled model of a script before it is trained, with a small backbone."""
+    args = argparse.Namespace(
+        image_size=32, interpolation="bicubic", seed=0, unfreeze_last=0, no_resize=False, base="efficientnetb7"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "build", small_backbone)
+        patch.setattr(initialise, "fit_to_images", lambda *_: None)
+        images = np.zeros((8, 32, 32, 3), np.uint8) if script is train_vgg19_finetune else (32, 32, 3)
+        extractor = script.build_extractor(args, weights.Weights(None, False, ""), images)
+    model = keras.Model(extractor.input, script.build_head(extractor.output_shape[-1], 3, 0.25)(extractor.output))
+    script.compile_model(model, 0.1)
+    return model
+
+
+def last_layer_of_b():
+    """The compiled model of the A/B split of which only the last layer was trained."""
+    convolutions, head = train_ab_split.build_convolutions(32), train_ab_split.build_head(4096, 3, 0.4)
+    convolutions.trainable = head.get_layer("fc1").trainable = False
+    model = train_ab_split.join(convolutions, head)
+    train_ab_split.compile_model(model, 0.1)
+    return model
+
+
+SCRIPTS = (train_vgg19, train_resnet152v2, train_efficientnetb7, train_vgg19_finetune, train_ab_split)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")  # none was trained, so their optimizers have no state
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+def test_the_code_of_the_page_trains_a_saved_model_further(tmp_path, monkeypatch, script):
+    path = tmp_path / MODEL_FILE
+    path.parent.mkdir(parents=True)
+    (last_layer_of_b() if script is train_ab_split else model_of(script)).save(path)
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).uniform(0, 8, (8, 32, 32, 3))  # dark: of bright ones untrained models are too sure
+    names = {"images": images, "labels": np.arange(8) % 3}
+    exec(FURTHER, names)
+    base, before = names["base"], keras.models.load_model(path).get_layer(names["base"].name)
+    moved = [new.path for old, new in zip(before.weights, base.weights, strict=True) if not np.array_equal(old, new)]
+    assert [path for path in moved if "kernel" in path] == [new.path for new in base.weights if "kernel" in new.path]

@@ -1,14 +1,10 @@
-import os
-import subprocess
-import sys
-
 import cv2
 import keras
 import numpy as np
 import pytest
 
 from common import flags
-from common.models.upscale import INTERPOLATIONS, Upscale, upscale
+from common.models.upscale import INTERPOLATIONS, upscale
 
 SHAPES = [
     ((32, 32), (224, 224)),
@@ -81,28 +77,6 @@ def save(folder, source=(32, 32), target=(48, 64), interpolation="lanczos4"):
     return model
 
 
-ELSEWHERE = """
-import sys
-import keras, numpy as np
-model = keras.models.load_model("model.keras")
-np.save("there.npy", model.predict(np.load("images.npy"), verbose=0))
-assert "common" not in sys.modules and not any(name.startswith("train_") for name in sys.modules)
-"""
-
-
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_a_saved_model_loads_where_this_repository_is_not(tmp_path, backend):
-    pytest.importorskip(backend)
-    model, images = save(tmp_path), random_images((32, 32))
-    np.save(tmp_path / "images.npy", images)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"KERAS_BACKEND": backend}
-    command = [sys.executable, "-I", "-c", ELSEWHERE]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    here, there = model.predict(images, verbose=0), np.load(tmp_path / "there.npy")
-    np.testing.assert_allclose(there, here, rtol=0, atol=0 if backend == keras.backend.backend() else 1e-3)  # of 255
-
-
 @pytest.mark.parametrize("size", [24, 48, 64])
 def test_an_image_of_another_size_is_refused(tmp_path, size):
     save(tmp_path)
@@ -113,17 +87,6 @@ def test_an_image_of_another_size_is_refused(tmp_path, size):
     model.predict(random_images((32, 32)), verbose=0)
     with pytest.raises(Exception, match="reshape|expected shape|32, 32, 3"):
         model.predict(wrong, verbose=0)
-
-
-@pytest.mark.parametrize("extension", [".keras", ".h5"])
-def test_models_saved_with_the_layer_of_earlier_versions_still_load(tmp_path, extension):
-    inputs = keras.Input((32, 32, 3))
-    model = keras.Model(inputs, Upscale((48, 64), "lanczos4")(inputs))
-    model.save(tmp_path / f"model{extension}")
-    loaded = keras.models.load_model(tmp_path / f"model{extension}")
-    images = random_images((32, 32))
-    expected = with_opencv(images, (48, 64), "lanczos4")
-    np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, atol=1e-3)
 
 
 def test_the_flag_names_every_interpolation():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 
 from common.results import metrics
 
@@ -10,6 +11,17 @@ def test_confusion_matrix_has_true_rows_and_predicted_columns():
     assert matrix.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     assert metrics.most_confused(matrix) == [(0, 2, 1)]
     np.testing.assert_equal(metrics.per_class_accuracy(matrix), [0.5, 1, 1, np.nan])
+
+
+def test_balanced_accuracy_is_scikit_learns_and_none_for_equal_classes():
+    labels, predicted = np.array([0, 0, 0, 2, 2, 3]), np.array([0, 1, 0, 2, 0, 3])  # none of class 1
+    matrix = metrics.confusion_matrix(labels, predicted, 4)
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        assert metrics.balanced_accuracy(matrix) == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert metrics.balanced_accuracy(metrics.confusion_matrix([0, 0, 2, 2], [0, 1, 1, 2], 3)) is None
+    assert metrics.per_class_intervals(matrix) == [
+        metrics.accuracy_interval(*counts) if counts else None for counts in ((2, 3), None, (1, 2), (1, 1))
+    ]
 
 
 def test_most_confused_pairs_come_largest_first():
@@ -107,6 +119,7 @@ def test_scores_by_class_by_hand():
     assert (cat["precision"], cat["recall"], cat["support"]) == (1, pytest.approx(2 / 3), 3)
     assert cat["f1"] == pytest.approx(0.8) and dog["precision"] == 0.5 and dog["recall"] == 1
     assert (bird["precision"], bird["recall"], bird["f1"], bird["support"]) == (None, None, None, 0)
+    assert (cat["recall_low"], cat["recall_high"]) == metrics.accuracy_interval(2, 3) and bird["recall_low"] is None
     assert metrics.macro_average(rows) == {
         "precision": pytest.approx(0.75), "recall": pytest.approx(5 / 6), "f1": pytest.approx((0.8 + 2 / 3) / 2),
     }  # fmt: skip

@@ -12,7 +12,7 @@ RESULTS = {
     "experiment": "ab_split", "data": "digits", "weights": "none", "seed": 0, "class_names": ["0", "7"], "train_size": 4,
     "val_size": 2, "test_size": 2, "image_size": 8, "test_accuracy": 1.0, "epochs": 1, "best_epoch": 1, "seconds": 1.0,
     "trained_weights": 3, "frozen_weights": 0, "documented_accuracy": None, "comparable": False, "dry_run": False,
-    "status": "finished", "trained": "all layers",
+    "status": "finished", "trained": "all layers", "model": "B, both FC layers",
 }  # fmt: skip
 
 
@@ -24,21 +24,22 @@ def save(folder, **changes):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run of two models, of which one lies at the top."""
-    models = {"a": {"model": "A from scratch"}, "b-both-fc": {"model": "B, both FC layers"}}
-    save(tmp_path / "run", model="B, both FC layers", models={name: RESULTS | model for name, model in models.items()})
-    files.write_json(tmp_path / "run" / "args.json", {"data": "digits", "seed": 0})
+    """A run of two models, one of which stands for the run."""
     save(tmp_path / "run" / "a", model="A from scratch", class_names=["1", "2", "3"])
+    save(tmp_path / "run" / "b-both-fc", model="B, both FC layers")
+    several = {"models": ["a", "b-both-fc"], "main_model": "b-both-fc"}
+    files.write_json(tmp_path / "run" / "results.json", RESULTS | several)
+    files.write_json(tmp_path / "run" / "args.json", {"data": "digits", "seed": 0})
     return tmp_path / "run"
 
 
 def test_each_of_several_models_is_found_by_its_name(run):
     assert trained_model.find_model(run / "a").class_names == ("1", "2", "3")
     for path in (run, run / "b-both-fc"):
-        assert trained_model.find_model(path).path == run / "model.keras"
+        assert trained_model.find_model(path).path == run / "b-both-fc" / "model.keras"
 
 
-def test_a_model_whose_folder_is_gone_is_not_the_one_at_the_top(run):
+def test_a_model_whose_folder_is_gone_is_none(run):
     (run / "a").rename(run / "elsewhere")
     with pytest.raises(InputError, match="holds no results.json with a model.keras"):
         trained_model.find_model(run / "a")

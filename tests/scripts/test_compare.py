@@ -80,7 +80,8 @@ def test_runs_that_differ_only_in_seed_are_one_row(call):
     accuracies = {0: 0.70, 1: 0.75, 2: 0.80}
     for seed, accuracy in accuracies.items():
         own = {"name": f"word{seed}", "output_dir": f"runs{seed}", "cache_dir": "elsewhere", "tensorboard": bool(seed)}
-        make_run(f"runs/r/2026-{seed}", seed=seed, test_accuracy=accuracy, total_seconds=100.0 + seed, args=own)
+        scores = {"test_accuracy": accuracy, "test_balanced_accuracy": accuracy / 2}
+        make_run(f"runs/r/2026-{seed}", seed=seed, **scores, total_seconds=100.0 + seed, args=own)
     make_run("runs/r/2026-9", seed=0, test_accuracy=0.5, args={"lr": 0.01})
     make_run("runs/r/2026-10", seed=0, test_accuracy=0.4, environment={"precision": "float32"})
     make_run("runs/r/2026-11", seed=0, test_accuracy=0.3, environment={"backend": "jax"})
@@ -93,6 +94,7 @@ def test_runs_that_differ_only_in_seed_are_one_row(call):
     several = by_seeds["0 1 2"]
     assert float(several["test_accuracy"]) == pytest.approx(0.75)
     assert float(several["deviation"]) == pytest.approx(statistics.stdev(accuracies.values()))
+    assert float(several["balanced_accuracy"]) == pytest.approx(0.375) and by_seeds["0"]["balanced_accuracy"] == ""
     half = 4.302653 * 0.05 / math.sqrt(3)  # t of a table, 2 degrees of freedom
     assert (float(several["low"]), float(several["high"])) == pytest.approx((0.75 - half, 0.75 + half), abs=1e-6)
     assert several["interval"] == "t" and float(several["seconds"]) == pytest.approx(101)
@@ -158,40 +160,35 @@ def test_one_seed_has_the_wilson_interval_of_its_images(call):
 
 
 def make_ab_split():
-    """A run folder of two seeds and two sizes, in which the models of most images are trained twice."""
-    of = {"train_size": 300, "seed": 0, "documented_accuracy": 0.81, "comparable": True}
-    rows = history("a", 2) + history("b-last-fc", 2) + history("b-last-fc samples=300 seed=1", 2)
-    rows += history("b-last-fc samples=20 seed=0", 2)
-    folder = make_run("runs/ab_split/20261123-130000", rows=rows, epochs=2, best_epoch=2, **of)
-    whole = files.read_json(folder / "results.json")
-    parts = {"experiment": "ab_split", "epochs": 2, "seconds": 7.0}
-    a = whole | parts | {"model": "A from scratch", "trained_weights": 900, "frozen_weights": 0, "class_names": ["x", "y"]}
-    a |= {"train_size": 500, "test_accuracy": 0.6, "trained": "all layers"}
-    b = whole | parts | {"model": "B, last FC layer", "weights": "model A", "trained": "last FC layer"}
-    files.write_json(folder / "results.json", b | {"models": {"a": a, "b-last-fc": b}})
+    """A run folder of two models, whose test images have the same classes."""
+    of = {"experiment": "ab_split", "train_size": 300, "documented_accuracy": 0.81, "comparable": True, "epochs": 2}
+    of |= {"best_epoch": 2, "seconds": 7.0, "models": ["a", "b-last-fc"], "main_model": "b-last-fc"}
+    folder = make_run("runs/ab_split/20261123-130000", rows=history("a", 2) + history("b-last-fc", 2), **of)
+    b = files.read_json(folder / "results.json") | {
+        "model": "B, last FC layer",
+        "weights": "model A",
+        "trained": "last FC layer",
+    }
+    (folder / "predictions.csv").unlink()
+    write_predictions(folder / "b-last-fc", np.where(np.arange(20) < 2, 1 - TRUE, TRUE))
+    write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
+    a = b | {"model": "A from scratch", "trained_weights": 900, "frozen_weights": 0, "weights": "none"}
+    a |= {"train_size": 500, "test_accuracy": 0.5, "trained": "all layers"}
+    for path, results in ((folder, b), (folder / "b-last-fc", b), (folder / "a", a)):
+        files.write_json(path / "results.json", results)
     args = files.read_json(PUBLISHED / "ab_split" / "default" / "args.json")
-    files.write_json(folder / "args.json", args | {"seeds": 2, "b_samples": [20, "all"]})
-    points = [
-        {"model": model, "samples": samples, "seed": seed, "test_accuracy": accuracy, "seconds": 9.0}
-        for model, samples, seed, accuracy in (
-            ("a", 500, 0, 0.6), ("b-last-fc", 20, 0, 0.1), ("b-last-fc", 300, 0, b["test_accuracy"]),
-            ("a", 500, 1, 0.7), ("b-last-fc", 20, 1, 0.2), ("b-last-fc", 300, 1, 0.7),
-        )
-    ]  # fmt: skip
-    files.write_csv(folder / "points.csv", points, points[0])
-    (folder / "a").mkdir()
+    files.write_json(folder / "args.json", args)
     return folder
 
 
-def test_a_run_of_several_models_has_a_row_for_each_with_all_its_seeds(call):
+def test_a_run_of_several_models_has_a_row_for_each(call):
     folder = make_ab_split()
     code, (a, b), _ = show(call)
     assert code == 0 and (a["name"], b["name"]) == ("ab_split: A from scratch", "ab_split: B, last FC layer")
-    assert (a["seeds"], a["trained"], a["trained_weights"]) == ("0 1", "all layers", "900")
-    assert (b["seeds"], b["trained"], b["weights"]) == ("0 1", "last FC layer", "model A")
-    assert float(a["test_accuracy"]) == pytest.approx(0.65) and float(b["test_accuracy"]) == pytest.approx(0.8)
-    assert float(b["seconds"]) == pytest.approx(8)  # 7 and 9 of its own training
-    (single,) = show(call, folder / "b-last-fc")[1]  # it has no folder of its own
+    assert (a["trained"], a["trained_weights"], a["weights"]) == ("all layers", "900", "none")
+    assert (b["trained"], b["weights"], b["seconds"]) == ("last FC layer", "model A", "7.0")  # of its own training
+    assert float(a["test_accuracy"]) == 0.5 and float(b["test_accuracy"]) == 0.9
+    (single,) = show(call, folder / "b-last-fc")[1]
     assert single == b
     code, rows, err = show(call, folder / "a", folder / "c")
     assert (code, len(rows)) == (0, 1) and "has no such model, it has a, b-last-fc" in err
@@ -256,7 +253,6 @@ BAD = {
     "no val columns": (HISTORY, "epoch,phase\n1,head\n", "history.csv has no val_loss that can be used"),
     "half the rows": (HISTORY, f"{COLUMNS}1,head,1,0.1\n", "history.csv lacks the 3 epochs of results.json"),
     "no epochs": (HISTORY, COLUMNS, "damaged, history.csv has no rows"),
-    "other points": ("points.csv", "model,samples\na,1\n", "points.csv has no seed that can be used"),
 }
 
 
@@ -393,14 +389,10 @@ def test_published_runs_are_tested_as_the_runs_themselves(call):
 
 def test_the_predictions_of_each_of_several_models_are_published():
     folder = make_ab_split()
-    results = files.read_json(folder / "results.json")
-    results["models"]["a"] |= {"class_names": list(CLASSES), "test_accuracy": 0.5}
-    files.write_json(folder / "results.json", results)
     files.write_json(folder / "args.json", files.read_json(folder / "args.json") | {"name": "default"})
-    write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
     (published,) = runs.publish([folder], Path("plots"), ["ab_split"])
     packed = {path.relative_to(published) for path in published.rglob("*.gz")}
-    assert packed == {Path("predictions.csv.gz"), Path("a/predictions.csv.gz")}
+    assert packed == {Path("a/predictions.csv.gz"), Path("b-last-fc/predictions.csv.gz")}
     for record, original in zip(finished_runs.read_run(published), finished_runs.read_run(folder), strict=True):
         assert record.predictions() == original.predictions()
 
@@ -437,10 +429,6 @@ def test_models_on_other_images_are_not_tested(call):
 
 def test_models_of_one_run_are_tested(call):
     folder = make_ab_split()
-    results = files.read_json(folder / "results.json")
-    results["models"]["a"] |= {"class_names": list(CLASSES), "test_accuracy": 0.5}
-    files.write_json(folder / "results.json", results)
-    write_predictions(folder / "a", np.where(np.arange(20) < 10, 1 - TRUE, TRUE))
     _, out, _ = call(compare.main, folder / "a", folder / "b-last-fc", "--no-figure")
     assert "A from scratch is right on 0, only ab_split: B, last FC layer on 8" in " ".join(out.split())
 
@@ -510,7 +498,7 @@ def test_the_figure_has_the_rows_of_history(call, monkeypatch):
     assert code == 0 and out.splitlines()[-1] == "compare.png"
     (figure,) = figures
     histories = (folder / "history.csv", "runs/s/1/history.csv")
-    phases = (("a", "b-last-fc", "b-last-fc samples=300 seed=1"), ("head",))  # seed 1 of A is not in this history
+    phases = (("a", "b-last-fc"), ("head",))
     for place, axis in enumerate(figure.axes):  # a row for each experiment
         column, row_number = ("val_accuracy", "val_loss")[place % 2], place // 2
         points = {}
@@ -540,13 +528,9 @@ def test_the_published_results_can_be_compared(call):
             continue
         seeds = [path, *sorted(PUBLISHED.glob(f"{path.parent.relative_to(PUBLISHED)}-[1-9]/results.json"))]
         wholes = [files.read_json(seed) for seed in seeds]
-        for name in wholes[0].get("models", [None]):
-            expected.append(statistics.mean((whole["models"][name] if name else whole)["test_accuracy"] for whole in wholes))
-    study = PUBLISHED / "ab_split" / "study"
-    largest = {row["model"]: row["mean"] for row in files.read_csv(study / "accuracy_by_samples.csv")}  # sizes ascend
-    for model, scores in files.read_json(study / "results.json")["models"].items():
-        expected.remove(scores["test_accuracy"])
-        expected.append(largest[model])  # of five seeds
+        if "models" not in wholes[0]:
+            expected.append(statistics.mean(whole["test_accuracy"] for whole in wholes))
+    expected += [files.read_json(path)["test_accuracy"] for path in PUBLISHED.glob("ab_split/*/*/results.json")]
     assert sorted(float(row["test_accuracy"]) for row in rows) == pytest.approx(sorted(expected))
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from support import check_evaluation, small_backbone
 import evaluate
 import train_vgg19
 from common import cli, files
-from common.data import images, splits
+from common.data import dataset, images
 from common.models import backbones
 
 PUBLISHED = Path(__file__).parents[2] / "plots" / "results" / "vgg19" / "control"
@@ -55,13 +56,18 @@ def scores(model, *flags, classes=("red", "green", "blue")):
     return evaluate.main([str(model), "--classes", *classes, *map(str, flags)])
 
 
-def test_scores_of_a_confusion_by_hand(model, tmp_path):
+def test_scores_of_a_confusion_by_hand(model, tmp_path, capsys):
     # Of four red images one is blue, both green ones are green, the blue class is missing. Folders sort as green, red.
     paint(tmp_path / "data" / "red", ["red", "blue", "red", "red"])
     paint(tmp_path / "data" / "green", ["green", "green"])
     results = scores(model, "--data", tmp_path / "data", "--output-dir", tmp_path / "out")
     assert results["test_accuracy"] == pytest.approx(5 / 6) and results["images"] == 6
     assert results["per_class_accuracy"] == [0.75, 1, None]
+    assert results["test_balanced_accuracy"] == 0.875 and results["per_class_interval"][2] is None
+    assert results["per_class_interval"][0] == pytest.approx((0.3006, 0.9544), abs=1e-4)  # Wilson's of 3 of 4
+    told = capsys.readouterr().out
+    assert "balanced accuracy  0.8750\n" in told
+    assert re.search(r"recall, 95 % interval\n.*\nred +1.0000  0.7500 .* 4  +\[0.3006, 0.9544\]\n.*\nblue .* -\n", told)
     assert results["most_confused"] == [{"true": "red", "predicted": "blue", "pictures": 1}]
     expected = -(5 * np.log(SURE[0]) + np.log(SURE[1])) / 6
     assert results["test_loss"] == pytest.approx(expected, rel=0.02)  # one pixel is another
@@ -143,7 +149,7 @@ def run(model, tmp_path):
     results = files.read_json(PUBLISHED / "results.json")
     changes = {"class_names": sorted(COLOURS), "image_size": 8, "test_size": len(whole.test), "data": "data"}
     changes |= {"all_images": whole.all_images, "holds_out_test": True}
-    changes["test_images"] = splits.fingerprint(whole.class_names, whole.test)
+    changes["test_images"] = dataset.fingerprint(whole.class_names, whole.test)
     (tmp_path / "run").mkdir()
     files.write_json(tmp_path / "run" / "results.json", results | changes)
     files.write_json(tmp_path / "run" / "args.json", {"data": "data"})

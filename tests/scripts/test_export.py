@@ -18,9 +18,9 @@ from support import small_backbone
 import export
 import train_vgg19
 from common import backend, files
-from common.data import dataset as data
 from common.models import backbones, exports
 from common.models.upscale import upscale
+from common.training.run import load_data
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def test_images(trained):
     args = train_vgg19.parse_args([*FLAGS, "--cache-dir", str(trained.parents[2] / "cache")])
-    return data.load(args, upscaled_later=True).test.images
+    return load_data(args, upscaled_later=True).test.images
 
 
 @pytest.fixture

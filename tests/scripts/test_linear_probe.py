@@ -1,7 +1,5 @@
 """train_linear_probe.py on digits at 32x32: a small base, and scikit-learn's own probabilities."""
 
-import re
-
 import keras
 import numpy as np
 import pytest
@@ -11,9 +9,9 @@ from support import check_evaluation, small_backbone
 import compare
 import train_linear_probe as script
 from common import files
-from common.data import dataset as data
 from common.models import backbones
-from common.models.parts import split
+from common.models.inference import split_model
+from common.training.run import load_data
 
 SMALL = ("--data", "digits", "--base", "efficientnetb7", "--weights", "none", "--image-size", "32")
 SMALL += ("--max-train-samples", "120")
@@ -58,9 +56,9 @@ def test_a_probe_goes_the_way_of_every_head(run, workplace, call):
 
 
 def test_a_probe_is_sklearns_on_the_features_of_the_images(run, workplace):
-    dataset = data.load(script.parse_args(SMALL), upscaled_later=True)
+    dataset = load_data(script.parse_args(SMALL), upscaled_later=True)
     model, results = keras.models.load_model(run / "model.keras"), files.read_json(run / "results.json")
-    extractor, _ = split(model)
+    extractor, _ = split_model(model)
     train_features, test_features = (
         keras.ops.convert_to_numpy(extractor(part.images)).astype(np.float64) for part in (dataset.train, dataset.test)
     )
@@ -69,27 +67,3 @@ def test_a_probe_is_sklearns_on_the_features_of_the_images(run, workplace):
     oracle.fit(train_features / deviation, dataset.train.labels)  # the intercept takes the mean
     expected = oracle.predict_proba(test_features / deviation)
     np.testing.assert_allclose(model.predict(dataset.test.images, verbose=0), expected, atol=2e-3)
-
-
-def test_a_run_that_was_killed_is_fitted_again(run, workplace, monkeypatch, empty_figures):
-    monkeypatch.setattr(backbones, "build", small_backbone)
-    fit, calls = LogisticRegression.fit, []
-
-    def killed(*args):
-        calls.append(args)
-        if len(calls) == 3:
-            raise SystemExit  # what nothing in the code catches
-        return fit(*args)
-
-    monkeypatch.setattr(LogisticRegression, "fit", killed)
-    before = set((workplace / "runs").glob("*/*"))
-    with pytest.raises(SystemExit):
-        train(workplace)
-    (killed_run,) = set((workplace / "runs").glob("*/*")) - before
-    script.main(["--resume", str(killed_run)])
-    for name in ("history.csv", "results.json"):
-        ours, theirs = ((folder / name).read_text() for folder in (killed_run, run))
-        hide = re.compile(
-            r'(?<=,)[\d.]+$|"(seconds|total_seconds|images_per_second|peak_memory_gib)": [\d.]+|"computed": \d+', re.M
-        )
-        assert hide.sub("", ours) == hide.sub("", theirs)

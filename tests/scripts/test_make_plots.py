@@ -10,8 +10,7 @@ import pytest
 
 import make_plots
 from common import cli, files, flags
-from common.figures import comparisons
-from publish import figures, runs, tables
+from publish import comparisons, figures, runs, tables
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "plots" / "results"
@@ -81,7 +80,7 @@ def contents(folder):
 def test_publishing_that_fails_changes_nothing(tmp_path, monkeypatch, run_dir, word, number):
     plots = tmp_path / "plots"
     shutil.copytree(PUBLISHED, plots / "results")
-    (run_dir / "accuracy_by_samples.csv").write_text("new")
+    (run_dir / "sweep.csv").write_text("new")
     before = contents(plots)
     function, calls = getattr(Path, word), []
 
@@ -101,7 +100,7 @@ def test_publishing_that_fails_changes_nothing(tmp_path, monkeypatch, run_dir, w
         runs.publish([run_dir, plots / "results" / "resnet152v2" / "control"], plots, make_plots.EXPERIMENTS)
     assert contents(plots) == before
     runs.publish(run_dirs, plots, make_plots.EXPERIMENTS)
-    new = ("results/resnet152v2/control/accuracy_by_samples.csv", "resnet152v2/pipeline.png")
+    new = ("results/resnet152v2/control/sweep.csv", "resnet152v2/pipeline.png")
     assert contents(plots).keys() - before.keys() == {plots / name for name in new}
 
 

@@ -19,7 +19,7 @@ from makers import encoded
 import predict
 from common import cli, files
 from common.data import dataset, folders, images
-from common.results import scoring
+from common.results import predictions
 
 ROOT = Path(__file__).parents[2]
 CLASS_NAMES = ("cat", "path", "class", "=1+cmd")
@@ -112,9 +112,9 @@ def test_images_of_any_shape_get_the_probabilities_that_training_would_give_them
     assert code == 0 and num_resized == len(SIZES) - 1
     rows = json.loads(out)
     assert [Path(row["path"]).stem for row in rows] == ["0", "2", "4", "6", "1", "3", "5", "7"]
-    np.testing.assert_allclose(shares(rows), scoring.predict(model, pixels), atol=1e-6)
+    np.testing.assert_allclose(shares(rows), predictions.predict(model, pixels), atol=1e-6)
     samples = dataset.Samples(pixels, shares(rows).argmax(axis=1))  # scored as a run scores its test part
-    assert scoring.score(model, samples)["test_accuracy"] == 1
+    assert predictions.score(model, pixels, samples, tuple(range(samples.labels.max() + 1))).results()["test_accuracy"] == 1
     assert err == "5 of 8 images are not square: squeezed, as in training\n"
 
 
@@ -346,7 +346,7 @@ def test_from_the_shell(run):
 def test_the_code_that_crops_beforehand(run, call, tmp_path):
     """The block of docs/using.md."""
     using = (ROOT / "docs" / "using.md").read_text()
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", using, re.DOTALL) if "cv2" in block]
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", using, re.DOTALL) if "cropped" in block]
     write_picture("photos/wide.png", 0, 20, 50)
     write_picture("photos/tall.png", 1, 41, 20)
     exec(compile(block, "docs/using.md", "exec"), {})

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import train_ab_split
 from common import cli, files
 from common.data.dataset import Samples
 
@@ -70,6 +71,28 @@ def test_the_cnn_has_steps_enough(studies, monkeypatch, num_train, epochs):
     samples = Samples(images, np.arange(num_train) % 10)
     studies.fit_cnn(samples, samples, samples, 0)
     assert given == {"epochs": epochs, "batch_size": 128, "patience": epochs}
+
+
+def test_ab_on_digits(studies, tmp_path):
+    """The point of the whole of B is what the script itself gets, to rounding."""
+    parse_args = train_ab_split.parse_args
+    small = ["--image-size", "8", "--max-train-samples", "200", "--epochs", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_ab_split, "MIN_STEPS", 30)
+        patch.setattr(train_ab_split, "parse_args", lambda argv: parse_args([*argv, *small]))
+        flags = ["--data", "digits", "--cache-dir", str(tmp_path / "cache"), "--output-dir", str(tmp_path)]
+        studies.main(["ab", *flags, "--sizes", "20", "all", "--seeds", "1"])
+        train_ab_split.main(flags)
+    points = files.read_csv(tmp_path / "ab" / "points.csv")
+    assert [row["model"] for row in points] == ["a", *["b-scratch", "b-last-fc", "b-both-fc"] * 2]
+    assert points[1]["samples"] == 20 < points[4]["samples"]
+    (run,) = (tmp_path / "ab_split").iterdir()
+    for row in (points[0], *points[4:]):
+        results = files.read_json(run / row["model"] / "results.json")
+        assert (row["test_accuracy"], row["samples"]) == (
+            pytest.approx(results["test_accuracy"], abs=1e-6),
+            results["train_size"],
+        )
 
 
 def test_transfer_on_digits(studies, tmp_path, monkeypatch):

@@ -117,12 +117,14 @@ def test_a_warm_up_is_as_long_as_it_says(script, fit_of):
     assert rates == pytest.approx([0.001, 0.0055, 0.01, 0.0075, 0.0025, 0], abs=1e-7)
 
 
-@pytest.mark.parametrize("script", (train_resnet152v2, train_efficientnetb7), ids=lambda script: script.__name__)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_a_cosine_can_t_be_made_longer(script, tmp_path, call):
+    epochs = "--finetune-epochs" if script is train_vgg19_finetune else "--epochs"
     files.write_json(tmp_path / "args.json", resume.stored_form(script.parse_args([])))
-    assert script.parse_args(["--resume", str(tmp_path), "--epochs", "99"]).epochs == 99
+    again = script.parse_args(["--resume", str(tmp_path), epochs, "199"])
+    assert vars(again)[epochs.strip("-").replace("-", "_")] == 199
     files.write_json(tmp_path / "args.json", resume.stored_form(script.parse_args(["--schedule", "cosine"])))
-    code, _, told = call(script.main, "--resume", tmp_path, "--epochs", "99")
+    code, _, told = call(script.main, "--resume", tmp_path, epochs, "199")
     assert code == cli.EXIT_BAD_INPUT and "allowed beside it: --devices, --data (moved images) (see" in told
 
 

@@ -1,26 +1,36 @@
-"""train_vgg19_finetune.py on digits at 32x32: the real VGG19, both phases, few images."""
+"""train_vgg19_finetune.py on digits at 32x32: a small backbone in place of VGG19, both phases, few images."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
-from support import check_evaluation, small_backbone
+from matplotlib.figure import Figure
+from support import small_backbone
 
-import predict
 import train_vgg19_finetune as script
-from common import cli, files
-from common.data import dataset as data
+from common import files
 from common.models import backbones, initialise, weights
-from common.results import finished_runs
-from common.training.run import Run
+from common.training.run import Run, load_data
 
+build_real = backbones.build
 SMALL = ("--data", "digits", "--max-train-samples", "100", "--batch-size", "30")
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras, of its own applications
 
 
-@pytest.fixture(scope="module")
+def build_backbone(name, image_size, weights, **options):
+    """A small one, with the weights of a run's where it is given one."""
+    backbone = small_backbone(name, image_size, weights, **options)
+    if weights.path:
+        backbone.set_weights(keras.models.load_model(weights.path).get_layer(name).get_weights())
+    return backbone
+
+
+@pytest.fixture(scope="module", autouse=True)
 def workplace(tmp_path_factory):
-    return tmp_path_factory.mktemp("finetune")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "build", build_backbone)
+        patch.setattr(Figure, "savefig", lambda figure, path, **options: path.touch())
+        yield tmp_path_factory.mktemp("finetune")
 
 
 def train(folder, *flags):
@@ -32,7 +42,7 @@ def train(folder, *flags):
 
 @pytest.fixture(scope="module")
 def trained(workplace):
-    flags = ("--weights", "none", "--head-epochs", "3", "--finetune-epochs", "2", "--finetune-lr", "0.02", "--dropout", "0")
+    flags = ("--weights", "none", "--head-epochs", "3", "--finetune-epochs", "2", "--finetune-lr", "0.001", "--dropout", "0")
     return train(workplace, *flags)
 
 
@@ -43,15 +53,9 @@ def spoiled(workplace, trained):
     return train(workplace, "--weights", str(trained[0]), "--head-epochs", "2", "--finetune-epochs", "1", "--finetune-lr", "3")
 
 
-def test_the_report_shows_the_run(trained):
-    run, results = trained
-    report = (run / "report.html").read_text()
-    assert report.count("<img ") == len(list((run / "plots").iterdir())) and f">{results['test_accuracy']:.4f}<" in report
-
-
 def digits(workplace):
     flags = [*SMALL, "--weights", "none", "--cache-dir", str(workplace / "cache")]
-    return data.load(script.parse_args(flags))
+    return load_data(script.parse_args(flags))
 
 
 def test_the_head_is_the_documents():
@@ -86,14 +90,9 @@ def test_defaults_depend_on_what_the_weights_are():
     assert (given.head_epochs, given.dropout, given.finetune_lr, given.finetune_epochs) == (4, 0.5, 1, 150)
 
 
-def test_nothing_to_train_is_refused(call):
-    code, _, told = call(script.main, "--head-epochs", "0", "--finetune-epochs", "0")
-    assert code == cli.EXIT_BAD_INPUT and "trains nothing" in told and told.count("\n") == 1
-
-
 def test_a_random_vgg19_tells_images_apart_once_it_is_initialised(workplace):
     images = digits(workplace).train.images[:64]
-    base = backbones.build("vgg19", 32, weights.find("none", "vgg19", 32), seed=0)
+    base = build_real("vgg19", 32, weights.find("none", "vgg19", 32), seed=0)
 
     def likeness():
         """Mean correlation of two images' features."""
@@ -124,15 +123,11 @@ def test_both_phases_are_in_the_history(trained):
         (4, "finetune"),
         (5, "finetune"),
     ]
-    assert [row["learning_rate"] for row in rows] == pytest.approx([0.003] * 3 + [0.002, 0.02])
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.003] * 3 + [0.0001, 0.001])
     assert all(row[column] is not None for row in rows for column in ("mse", "val_mse", "val_loss", "val_accuracy"))
     results = files.read_json(trained[0] / "results.json")
     assert results["best_epoch"] == min(rows, key=lambda row: row["val_loss"])["epoch"]
     assert results["documented_accuracy"] is None and not results["comparable"] and results["epochs"] == 5
-    assert {path.name for path in (trained[0] / "plots").iterdir()} == {
-        "curves.png", "learning_rate.png", "confusion_matrix.png", "examples.png", "mistakes.png", "reliability.png",
-        "feature_map.png",
-    }  # fmt: skip
 
 
 def test_the_first_phase_leaves_the_base_alone_and_the_second_does_not(workplace, trained):
@@ -140,13 +135,13 @@ def test_the_first_phase_leaves_the_base_alone_and_the_second_does_not(workplace
         workplace).train.images).get_layer("vgg19").get_weights()  # fmt: skip
     learned = keras.models.load_model(trained[0] / "model.keras").get_layer("vgg19").get_weights()
     changed = [not np.array_equal(one, other) for one, other in zip(drawn, learned, strict=True)]
-    assert all(changed) and len(changed) == 32
+    assert all(changed) and len(changed) == 2
     with (
         np.load(trained[0] / "checkpoint" / "head.npz") as of_head,
         np.load(trained[0] / "checkpoint" / "finetune.npz") as of_all,
     ):
         shapes, all_shapes = ([stored[name].shape for name in stored.files] for stored in (of_head, of_all))
-    assert (3, 3, 512, 512) not in shapes and (3, 3, 512, 512) in all_shapes
+    assert (8, 8, 3, 4) not in shapes and (8, 8, 3, 4) in all_shapes
 
 
 def test_the_best_epoch_of_both_phases_is_kept(workplace, spoiled):
@@ -160,8 +155,7 @@ def test_the_best_epoch_of_both_phases_is_kept(workplace, spoiled):
     assert scores["mse"] == pytest.approx(best["val_mse"], rel=1e-4)
 
 
-def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path, monkeypatch, empty_figures):
-    monkeypatch.setattr(backbones, "build", small_backbone)
+def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path):
     flags = ("--weights", "none", "--batch-size", "16", "--finetune-epochs", "20", "--finetune-lr", "0.03")
     run, results = train(tmp_path, *flags, "--head-epochs", "1", "--head-lr", "1e-6", "--lr-patience", "1", "--patience", "2")
     rows = files.read_csv(run / "history.csv")
@@ -178,8 +172,7 @@ def test_the_second_phase_slows_down_stops_and_keeps_its_best_epoch(tmp_path, mo
     assert scores["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
 
 
-def test_a_second_phase_that_diverges_leaves_the_first_ones_weights(tmp_path, monkeypatch, empty_figures, capsys):
-    monkeypatch.setattr(backbones, "build", small_backbone)
+def test_a_second_phase_that_diverges_leaves_the_first_ones_weights(tmp_path, capsys):
     flags = ("--weights", "none", "--batch-size", "16", "--head-epochs", "1", "--finetune-lr", "1e30")
     run, results = train(tmp_path, *flags)
     assert "the best weights so far are kept" in capsys.readouterr().out
@@ -196,35 +189,7 @@ def test_a_runs_base_is_where_the_next_one_begins(trained, spoiled):
     assert "weights of " in spoiled[1]["model"] and not spoiled[1]["comparable"]
 
 
-def test_a_cosine_can_t_be_made_longer(tmp_path, call):
-    from common.training import resume
-
-    files.write_json(tmp_path / "args.json", resume.stored_form(script.parse_args([*SMALL, "--schedule", "cosine"])))
-    code, _, told = call(script.main, "--resume", tmp_path, "--finetune-epochs", "200")
-    assert code == cli.EXIT_BAD_INPUT and "allowed beside it: --devices, --data (moved images) (see" in told
-    files.write_json(tmp_path / "args.json", resume.stored_form(script.parse_args(SMALL)))
-    assert script.parse_args(["--resume", str(tmp_path), "--finetune-epochs", "200"]).finetune_epochs == 200
-
-
-def test_predict_takes_its_runs(trained, image_folder, call):
-    folder = image_folder({"3": 2})
-    code, told, _ = call(predict.main, trained[0], folder / "test")
-    assert code == cli.EXIT_DONE and told.count("train") == 0 and told.count(".png") == 2
-
-
-def test_evaluating_a_run_gives_its_own_numbers(trained, workplace):
-    check_evaluation(trained[0], workplace / "cache")
-
-
-def test_compare_knows_what_was_trained(trained, spoiled):
-    for run in (trained[0], spoiled[0]):
-        (record,) = finished_runs.read_run(run)
-        (score,) = record.scores.values()
-        assert {row["phase"] for row in score.curve} == {"head", "finetune"}
-        assert record.results["trained"] == "head, then all layers"
-
-
-def test_after_ctrl_c_before_an_epoch_of_all_layers_only_the_head_counts_as_trained(workplace, monkeypatch, empty_figures):
+def test_after_ctrl_c_before_an_epoch_of_all_layers_only_the_head_counts_as_trained(workplace, monkeypatch):
     fit = Run.fit
 
     def interrupt(run, phase, *words, **options):
@@ -234,5 +199,5 @@ def test_after_ctrl_c_before_an_epoch_of_all_layers_only_the_head_counts_as_trai
 
     monkeypatch.setattr(Run, "fit", interrupt)
     _, results = train(workplace, "--weights", "none", "--head-epochs", "1", "--finetune-epochs", "1")
-    head = script.build_head(512, 10, 0.25)
+    head = script.build_head(64, 10, 0.25)
     assert results["status"] == "interrupted" and results["trained_weights"] == sum(map(np.size, head.trainable_weights))

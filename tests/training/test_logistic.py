@@ -43,6 +43,20 @@ def pipeline(dataset, C):  # noqa: N803
     return make_pipeline(scaling(features), exact).fit(features, dataset.train.labels)
 
 
+def test_balanced_classes_are_scikit_learns():
+    dataset = made(4)
+    rare = dataset.train.take(np.r_[: len(dataset.train) : 4, 1:40:4, 2:20:4, 3:8:4])
+    exact = LogisticRegression(C=0.1, tol=1e-9, max_iter=100_000, class_weight="balanced")
+    expected = make_pipeline(scaling(rare.images.astype(np.float64)), exact).fit(rare.images, rare.labels)
+    ((_, weights),) = logistic.fits(rare, dataset.val, 4, [0.1], "balanced")
+    head = train_linear_probe.build_head(12, 4)
+    head.set_weights(weights)
+    probabilities = expected.predict_proba(dataset.test.images.astype(np.float64))
+    np.testing.assert_allclose(head.predict(dataset.test.images, verbose=0), probabilities, atol=5e-3)
+    ((_, plain),) = logistic.fits(rare, dataset.val, 4, [0.1])
+    assert abs(plain[1] - weights[1]).max() > 0.1
+
+
 def fit(tmp_path, dataset, monkeypatch, grid=GRID):
     monkeypatch.setattr(logistic, "GRID", grid)
     monkeypatch.setattr(logistic, "CHUNK", 64)

@@ -10,9 +10,9 @@ from common import backend, cli
 from common.data.batches import Batches
 from common.data.dataset import Samples
 from common.training import fit as fitting
-from common.training import steps as stepping
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() == "torch", reason="steps stay single on torch")
+WAYS = ("none", "balanced")
 RANDOM = np.random.default_rng(0)
 SAMPLES = Samples(RANDOM.normal(size=(107, 12)).astype("float32"), RANDOM.integers(0, 3, 107))
 VAL = Samples(RANDOM.normal(size=(37, 12)).astype("float32"), RANDOM.integers(0, 3, 37))
@@ -44,18 +44,44 @@ def train(run, model, monkeypatch, steps, samples=SAMPLES, val=VAL, callbacks=()
     return rows, model.get_weights()
 
 
-@pytest.mark.parametrize("make, samples, val", [(make_head, SAMPLES, VAL), (make_cnn, IMAGES, IMAGES)])
-def test_weights_and_history_are_equal_to_the_last_bit(tmp_path, monkeypatch, make, samples, val):
+@pytest.mark.parametrize(
+    "make, samples, val, given",
+    [(make_head, SAMPLES, VAL, "none"), (make_head, SAMPLES, VAL, "balanced"), (make_cnn, IMAGES, IMAGES, "none")],
+)
+def test_weights_and_history_are_equal_to_the_last_bit(tmp_path, monkeypatch, make, samples, val, given):
     # 7 and 3 batches an epoch, 3 and 4 of val: 3 leaves a rest, 64 is more than there are.
-    rows, weights = train(make_run(tmp_path / "1"), make(), monkeypatch, 1, samples, val)
+    rows, weights = train(make_run(tmp_path / "1", class_weight=given), make(), monkeypatch, 1, samples, val)
     for steps in (3, 64):
-        fused_rows, fused_weights = train(make_run(tmp_path / str(steps)), make(), monkeypatch, steps, samples, val)
+        run = make_run(tmp_path / str(steps), class_weight=given)
+        fused_rows, fused_weights = train(run, make(), monkeypatch, steps, samples, val)
         if make is make_cnn and keras.backend.backend() == "jax":  # in a loop, XLA computes a CPU's convolutions on one core
             for weight, fused_weight in zip(weights, fused_weights, strict=True):
                 np.testing.assert_allclose(weight, fused_weight, atol=1e-6)
         else:
             assert len(rows) == 3 and rows == fused_rows
             assert all(map(np.array_equal, weights, fused_weights))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_balanced_classes_of_equal_size_change_no_bit(tmp_path, monkeypatch, steps):
+    equal = Samples(SAMPLES.images, np.arange(len(SAMPLES)) % 3).take(np.arange(105))
+    ways = [train(make_run(tmp_path / way, class_weight=way), make_head(), monkeypatch, steps, equal) for way in WAYS]
+    assert ways[0][0] == ways[1][0] and all(map(np.array_equal, ways[0][1], ways[1][1]))
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_a_step_on_weighted_samples_by_hand(tmp_path, monkeypatch, one_hot):
+    samples, eye = Samples(SAMPLES.images[:6], np.array([0, 0, 0, 0, 1, 1])), np.eye(2)
+    model = keras.Sequential([keras.Input((12,)), layers.Dense(2, activation="softmax", use_bias=False)])
+    loss = "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.SGD(0.5), loss, weighted_metrics=["accuracy"])
+    (weights,), train_samples = model.get_weights(), samples.one_hot(2) if one_hot else samples
+    scores = np.exp(samples.images @ weights)
+    errors = scores / scores.sum(axis=1, keepdims=True) - eye[samples.labels]
+    gradient = samples.images.T @ (errors * np.array([0.75] * 4 + [1.5] * 2)[:, None]) / 6
+    run = make_run(tmp_path, class_weight="balanced")
+    _, (after,) = train(run, model, monkeypatch, 1, train_samples, train_samples, epochs=1)
+    np.testing.assert_allclose(after, weights - 0.5 * gradient, atol=1e-6)
 
 
 def test_callbacks_see_executions_and_the_model_is_left_as_it_was(tmp_path, monkeypatch):
@@ -94,7 +120,7 @@ def test_a_phase_compiles_one_program_to_train_and_one_to_validate(tmp_path, mon
     """Though batches do not divide the samples, and executions not the batches, of train and of val."""
     import jax
 
-    if steps > 1 and stepping.KERAS_FUSES:
+    if steps > 1 and fitting.KERAS_FUSES:
         pytest.skip("Keras fuses the steps")
     with jax.log_compiles(), caplog.at_level("WARNING"):
         train(make_run(tmp_path), make_head(), monkeypatch, steps)
@@ -107,7 +133,7 @@ def test_the_number_of_steps_follows_from_their_size(monkeypatch):
     def steps(model, batch_size, shape, kind, count=10_000):
         monkeypatch.setattr(backend, "kind", lambda: kind)
         x = np.broadcast_to(np.zeros((), np.uint8 if len(shape) == 3 else np.float32), (count, *shape))
-        return stepping.num_steps(model, Batches(x, np.zeros(count), batch_size, 0))
+        return fitting.num_steps(model, Batches(x, np.zeros(count), batch_size, 0))
 
     head = keras.Sequential([keras.Input((4096,)), layers.Dense(2)])
     small = keras.Sequential([keras.Input((32, 32, 3)), layers.GlobalAveragePooling2D()])

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import InputError, shortened
-from common.data import dataset, folders, images, splits
+from common.cli import listed, shortened
+from common.data import dataset, folders, images
 from common.data.dataset import Samples
-
-MAX_NAMED = 12  # classes in a message
+from common.data.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -34,60 +33,44 @@ def load(source, image_size, cache_dir, part=None, results=None, is_own=False):
 
     Without a `part` they are the test part or, of data that has none, all; of what a model was trained on they are the fifth
     that training held out. That is told by the model's `results`, as in results.json, or by `is_own`, where the data are the
-    run's by their place but may have changed since. Raises InputError as `dataset.load` does.
+    run's by their place but may have changed since. Raises ValueError as `dataset.load` does.
     """
     names = dataset.class_names(source, at_least=1)
-    parts = _parts(source, names, image_size, cache_dir)
-    is_drawn = part != "all" and "test" not in parts
-    chosen = ["test"] if part != "all" and "test" in parts else list(parts)
-    *arrays, paths = (np.concatenate(values) for values in zip(*(parts[name]() for name in chosen), strict=True))
-    samples = Samples(*arrays)
+    samples, paths, has_test = _read(source, names, image_size, cache_dir, part == "all")
     labelled = Labelled(samples, paths, f"all {len(samples):,} images of {source}").take(samples.order())
     results = results or {}
-    is_same = results.get("all_images") == splits.fingerprint(names, samples)
-    if is_drawn and (part == "test" or (results.get("holds_out_test") and (is_same or is_own))):
-        drawn = labelled.take(splits.held_out(labelled.samples.digests))
+    is_same = results.get("all_images") == dataset.fingerprint(names, samples)
+    if not has_test and part != "all" and (part == "test" or (results.get("holds_out_test") and (is_same or is_own))):
+        drawn = labelled.take(dataset.held_out(labelled.samples.digests))
         how = f"{len(drawn.samples):,} images of {source}, about a fifth, held out as in training"
         return replace(drawn, description=how, is_held_out=bool(results.get("holds_out_test")))
-    if chosen == ["test"]:
+    if has_test and part != "all":
         return replace(labelled, description=f"{len(samples):,} images of {source}, its test part")
     return replace(labelled, description=f"{labelled.description}, also those of training") if is_same or is_own else labelled
 
 
-def _parts(source, class_names, image_size, cache_dir):
-    """A function for each part that there is, `train`, `val`, `test`, which reads its images, labels, digests and paths."""
-
-    def of_arrays(pixels, labels):
-        def read():
-            images.need_memory(len(labels), image_size, "--data")
-            resized = images.resize_all(pixels, image_size)
-            return resized, labels, images.digests(pixels), np.full(len(labels), None, object)
-
-        return read
-
-    def of_folder(name, folder):
-        def read():
-            paths, *_ = folders.list_files(folder, class_names, name != "train")
-            if not paths:
-                raise InputError(f"--data {source}: {folder} holds no images in class folders")
-            images.need_memory(len(paths), image_size, "--data")
-            pixels, labels, digests, _ = folders.read_part(folder, class_names, image_size, cache_dir, name != "train")
-            return pixels, labels, digests, np.array(paths, object)
-
-        return read
-
+def _read(source, class_names, image_size, cache_dir, wants_all):
+    """The Samples of the test part or, where there is none or one `wants_all`, of all parts; their paths; if there is one."""
     if arrays := dataset.read_arrays(source):
-        return {name: of_arrays(*part) for name, part in zip(("train", "test"), arrays, strict=False)}
-    found = folders.parts(Path(source))
-    return {name: of_folder(name, folder) for name, folder in zip(("train", "val", "test"), found, strict=True) if folder}
+        pixels, labels = map(np.concatenate, zip(*(arrays if wants_all else arrays[-1:]), strict=True))
+        images.need_memory(len(labels), image_size)
+        samples = Samples(images.resize_all(pixels, image_size), labels, images.digests(pixels))
+        return samples, np.full(len(labels), None, object), len(arrays) == 2
+    train, val, test = folders.parts(Path(source))
+    chosen = [folder for folder in ((train, val, test) if wants_all or not test else (test,)) if folder]
+    parts = [folders.read_part(folder, class_names, image_size, cache_dir, folder != train) for folder in chosen]
+    *arrays, paths, _ = zip(*parts, strict=True)
+    pixels, labels, digests = arrays
+    samples = Samples(Rows(pixels), *map(np.concatenate, (labels, digests)))
+    return samples, np.concatenate([np.array(part, object) for part in paths]), bool(test)
 
 
 def check_classes(class_names, known):
-    """The names of a data set's classes that a model does not know. Raises InputError where that knows none of them."""
+    """The names of a data set's classes that a model does not know. Raises ValueError where that knows none of them."""
     unknown = [name for name in class_names if name not in known]
     if len(unknown) == len(class_names):
-        raise InputError(
-            f"--data has the classes {_list(class_names)}, the model knows {_list(known)}: they share none; "
+        raise ValueError(
+            f"its classes are {_list(class_names)}, the model knows {_list(known)}: they share none; "
             "classes are matched by name, so name the folders as the model names its classes"
         )
     return unknown
@@ -96,7 +79,7 @@ def check_classes(class_names, known):
 def for_model(labelled, class_names, known):
     """The samples of the classes that a model knows, labelled by its numbers, as Labelled; and notes on what differs, a list.
 
-    `class_names` are those of the samples' labels, `known` the model's. Images of other classes are left out. Raises InputError
+    `class_names` are those of the samples' labels, `known` the model's. Images of other classes are left out. Raises ValueError
     where no image is left.
     """
     unknown = check_classes(class_names, known)
@@ -105,7 +88,7 @@ def for_model(labelled, class_names, known):
     kept = labelled.take(np.flatnonzero(labels >= 0))
     kept = replace(kept, samples=replace(kept.samples, labels=labels[labels >= 0]))
     if not len(kept.samples):
-        raise InputError(f"--data: no image is of a class that the model knows: {_list(known)}")
+        raise ValueError(f"no image is of a class that the model knows: {_list(known)}")
     notes = []
     if unknown:
         left_out = len(labels) - len(kept.samples)
@@ -116,5 +99,4 @@ def for_model(labelled, class_names, known):
 
 
 def _list(names):
-    named = ", ".join(shortened(name) for name in names[:MAX_NAMED])
-    return f"{named} and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else named
+    return listed([shortened(name) for name in names], separator=", ")

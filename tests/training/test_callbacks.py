@@ -1,21 +1,31 @@
-"""The epoch that is kept: best val accuracy, of epochs with the same one the lowest val loss, of these the first."""
+"""The epoch that is kept: the best val accuracy, of a tie the lowest val loss, of these the first; and the cosine."""
 
 import argparse
-import itertools
+import math
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 from support import DATASET, EXPERIMENT, make_args, make_run
 
 from common import cli, files
 from common.data.dataset import Samples
 from common.results import sweep
 from common.training import checkpoints
-from common.training.callbacks import BestEpoch
+from common.training.callbacks import BestEpoch, cosine
 from common.training.run import Run
 
 SAMPLES = Samples(np.ones((4, 1), np.float32), np.array([0, 1, 0, 1]))
+
+
+RATES = [  # steps, those of a warm-up, and all rates; of a dry run all but the last step are warm-up
+    (40, 0, [0.02 * (1 + math.cos(math.pi * step / 40)) / 2 for step in range(41)]),
+    (40, 10, [0.002 + 0.0018 * n for n in range(10)] + [0.02 * (1 + math.cos(math.pi * n / 30)) / 2 for n in range(31)]),
+    (3, 99, [0.002, 0.011, 0.02, 0]),
+    (1, 99, [0.02, 0]),
+]
 
 
 class KilledError(BaseException):
@@ -38,11 +48,11 @@ class Told(keras.callbacks.Callback):
         self.model.set_weights([np.full((1, 2), epoch + 1.0), np.zeros(2)])
 
 
-def train(run, scores, patience, kill_at=None):
+def train(run, scores, patience, kill_at=None, callbacks=None):
     """The epoch whose weights the model ends with."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, activation="softmax")])
     model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"], run_eagerly=True)
-    callbacks = [Told(scores, kill_at), BestEpoch(patience)]
+    callbacks = [Told(scores, kill_at), *(callbacks or [BestEpoch(patience)])]
     run.fit("head", model, run.batches(SAMPLES), SAMPLES, epochs=len(scores), callbacks=callbacks)
     return int(model.get_weights()[0][0, 0])
 
@@ -71,18 +81,57 @@ def test_kept_epochs_by_hand(tmp_path, scores, patience, kept, epochs):
     assert (summary["val_accuracy"], summary["val_loss"]) == (accuracy, loss)
 
 
-@pytest.mark.parametrize("name", ["the lower loss of a tie", "ties are not waited for", "a better accuracy is waited for"])
-def test_killed_before_every_epoch_it_keeps_the_same(tmp_path, monkeypatch, name):
+def train_killed_before_every_epoch(args, monkeypatch, scores, epochs, make_callbacks):
+    """The epoch whose weights the model ends with, and the rows of history.csv."""
     monkeypatch.setattr(checkpoints, "SHARE", np.inf)
-    scores, patience, kept, epochs = HISTORIES[name]
-    args = make_args(tmp_path)
     for kill_at in range(1, epochs):
         with pytest.raises(KilledError), Run(EXPERIMENT, args, DATASET) as run:
-            train(run, scores, patience, kill_at)
+            train(run, scores, 0, kill_at, make_callbacks())
         args = argparse.Namespace(**vars(args) | {"resume": run.folder})
     with Run(EXPERIMENT, args, DATASET) as run:
-        assert train(run, scores, patience) == kept
-    assert [row["epoch"] for row in files.read_csv(run.folder / "history.csv")] == [*range(1, epochs + 1)]
+        kept = train(run, scores, 0, callbacks=make_callbacks())
+    rows = files.read_csv(run.folder / "history.csv")
+    assert [row["epoch"] for row in rows] == [*range(1, epochs + 1)]
+    return kept, rows
+
+
+@pytest.mark.parametrize("name", ["the lower loss of a tie", "ties are not waited for", "a better accuracy is waited for"])
+def test_killed_before_every_epoch_it_keeps_the_same(tmp_path, monkeypatch, name):
+    scores, patience, kept, epochs = HISTORIES[name]
+    killed = train_killed_before_every_epoch(make_args(tmp_path), monkeypatch, scores, epochs, lambda: [BestEpoch(patience)])
+    assert killed[0] == kept
+
+
+def test_killed_while_callbacks_wait_or_cool_down_they_decide_as_ever(tmp_path, monkeypatch):
+    # Epoch 2 is the best. Two epochs later the rate is halved; then two are not counted, and two more halve it after epoch 7.
+    # By then five were no better than epoch 2: that is the end.
+    def make_callbacks():
+        reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=2, cooldown=2)
+        return [reduce, keras.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True)]
+
+    scores = [(0.5, loss) for loss in (1.0, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)]
+    kept, rows = train_killed_before_every_epoch(make_args(tmp_path), monkeypatch, scores, 7, make_callbacks)
+    assert kept == 2 and [row["learning_rate"] for row in rows] == [0.001] * 4 + [0.0005] * 3
+
+
+def test_the_epoch_of_the_best_balanced_accuracy_is_kept(tmp_path):
+    random, seen = np.random.default_rng(0), []
+    labels = np.repeat([0, 1, 2], (40, 8, 3))
+    samples = Samples(random.normal(size=(51, 2)).astype("float32") + labels[:, None], labels)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax", kernel_initializer="zeros")])
+    model.compile(keras.optimizers.Adam(0.2), "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(predict()))
+    predict = lambda: model.predict(samples.images, verbose=0).argmax(axis=1)  # noqa: E731
+    run = make_run(tmp_path)
+    run.experiment = replace(run.experiment, monitor="val_balanced_accuracy")
+    run.fit("head", model, run.batches(samples), samples, epochs=9, callbacks=[BestEpoch(9, run.experiment.monitor), note])
+    rows, expected = run.history.rows("head"), [balanced_accuracy_score(labels, predicted) for predicted in seen]
+    assert [row["val_balanced_accuracy"] for row in rows] == pytest.approx(expected, abs=1e-6)
+    plain = [row["val_accuracy"] for row in rows]
+    assert plain.index(max(plain)) != expected.index(max(expected))  # not trivial
+    assert balanced_accuracy_score(labels, predict()) == max(expected)
+    summary = run.summary("head")
+    assert expected[summary["best_epoch"] - 1] == max(expected) == pytest.approx(summary["val_balanced_accuracy"])
 
 
 def test_scores_that_are_no_numbers_end_training(tmp_path):
@@ -113,7 +162,8 @@ def test_a_sweep_chooses_among_equal_accuracies_by_loss(tmp_path):
     assert [row["lr"] for row in files.read_csv(run.folder / "sweep.csv")] == [0.2, 0.3, 0.1]
 
 
-def test_every_order_of_the_same_epochs_keeps_the_same_scores(tmp_path):
-    for number, scores in enumerate(itertools.permutations([(0.5, 1), (0.7, 2), (0.7, 1)])):
-        kept = train(make_run(tmp_path / str(number)), list(scores), 9)
-        assert scores[kept - 1] == (0.7, 1)
+@pytest.mark.parametrize("steps, warmup, expected", RATES)
+def test_a_cosine_falls_to_zero_after_a_warm_up_from_a_tenth(steps, warmup, expected):
+    schedule = cosine(0.02, steps, warmup)
+    rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in range(steps + 1)]
+    assert rates == pytest.approx(expected, abs=1e-8)
