@@ -121,7 +121,7 @@ def tell_scores(run, results, matrix, file):
     for row, interval in zip(rows, [*results["per_class_interval"], None], strict=True):
         row.append("[{:.4f}, {:.4f}]".format(*interval) if interval else "-")
     cli.tell(*tables.text(rows, (*metrics.BY_CLASS, "recall, 95 % interval")), file=file)
-    confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
+    confused = [f"{pair['true']} taken for {pair['predicted']} {pair['images']}x" for pair in results["most_confused"]]
     cli.tell("", f"most confused: {', '.join(confused) or 'none'}", file=file)
     if len(run.class_names) <= MAX_MATRIX:
         names = run.class_names

@@ -110,7 +110,7 @@ def train_model(run, name, dataset, cnn_a=None, fc_layers=()):
     With val images the weights of the epoch with the best val accuracy are kept, else the last ones. Test is scored after every
     epoch, for the document's curves: nothing is chosen by it.
     """
-    args, epochs, size = run.args, run.epochs(run.args.epochs), len(dataset.train)
+    args, epochs, size = run.args, run.capped(run.args.epochs), len(dataset.train)
     cli.tell("", f"{MODELS[name][0]}, {size:,} images")
     backend.set_seed(args.seed, name)
     convolutions = cnn_a.get_layer("convolutions") if cnn_a else build_convolutions(args.image_size)

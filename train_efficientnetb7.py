@@ -104,21 +104,21 @@ def with_lambda(args, model):
 
 def train(run, dataset, weights):
     args, image_shape, num_classes = run.args, dataset.test.images.shape[1:], len(dataset.class_names)
-    augmentation, epochs = augment.flip_shift_and_rotate if args.augment else None, run.epochs(args.epochs)
+    augmentation, epochs = augment.flip_shift_and_rotate if args.augment else None, run.capped(args.epochs)
     cache_dir = None if args.no_cache or args.unfreeze_last else args.cache_dir
     extractor = build_extractor(args, weights, image_shape)
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
-    fed = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # one pass for all
-    train_samples, val = fed.train.one_hot(num_classes, args.smoothing), fed.val.one_hot(num_classes)
+    inputs = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # one pass for all
+    train_samples, val = inputs.train.one_hot(num_classes, args.smoothing), inputs.val.one_hot(num_classes)
 
     combinations = sweep.Sweep(run)
     for learning_rate, dropout in combinations.points(args.lr, args.dropout):
         with combinations.trying(learning_rate, dropout) as phase:
             if args.unfreeze_last:
-                fed.extractor = build_extractor(args, weights, image_shape)  # training changes it
+                inputs.extractor = build_extractor(args, weights, image_shape)  # training changes it
             backend.set_seed(args.seed, "head")  # every combination starts from the same weights
-            model, trained = fed.join(build_head(extractor.output_shape[-1], num_classes, dropout))
-            batches = run.batches(train_samples, augmentation=fed.augmentation)
+            model, trained = inputs.join(build_head(extractor.output_shape[-1], num_classes, dropout))
+            batches = run.batches(train_samples, augmentation=inputs.augmentation)
             rate, steps = learning_rate, len(batches)
             if args.schedule == "cosine":
                 rate = callbacks.cosine(learning_rate, epochs * steps, args.warmup_epochs * steps)
@@ -130,7 +130,7 @@ def train(run, dataset, weights):
     phase, model, chosen = combinations.best()  # by val accuracy
     for saved in (model, document := with_lambda(args, model)):
         compile_model(saved, chosen["learning_rate"], args.optimizer, args.momentum, args.weight_decay)
-    return report.finish(run, model, dataset, [phase], inputs=fed, extra=chosen, h5=(document, "cifar10.h5"))
+    return report.finish(run, model, dataset, [phase], inputs=inputs, extra=chosen, h5=(document, "cifar10.h5"))
 
 
 def main(argv=None):

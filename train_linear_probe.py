@@ -61,11 +61,11 @@ def train(run, dataset, weights):
     args, num_classes = run.args, len(dataset.class_names)
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     report.draw_pipeline(run, extractor, dataset.train.images)
-    fed = features.Inputs(extractor, dataset, args.cache_dir)
-    model, head = fed.join(build_head(extractor.output_shape[-1], num_classes))
-    chosen = logistic.fit(run, head, fed, num_classes)
+    inputs = features.Inputs(extractor, dataset, args.cache_dir)
+    model, head = inputs.join(build_head(extractor.output_shape[-1], num_classes))
+    chosen = logistic.fit(run, head, inputs, num_classes)
     model.compile("adam", loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])  # to be trained further
-    return report.finish(run, model, dataset, [logistic.PHASE], inputs=fed, extra=chosen)
+    return report.finish(run, model, dataset, [logistic.PHASE], inputs=inputs, extra=chosen)
 
 
 def main(argv=None):

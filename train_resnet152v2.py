@@ -76,18 +76,18 @@ def compile_model(model, learning_rate, optimizer="adam", momentum=0.0, weight_d
 
 
 def train(run, dataset, weights):
-    args, epochs, num_classes = run.args, run.epochs(run.args.epochs), len(dataset.class_names)
+    args, epochs, num_classes = run.args, run.capped(run.args.epochs), len(dataset.class_names)
     augmentation = augment.flip_shift_and_zoom if args.augment else None
     cache_dir = None if args.no_cache or args.unfreeze_last else args.cache_dir
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
-    fed = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # frozen, it runs once
-    model, trained = fed.join(head)
+    inputs = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # frozen, it runs once
+    model, trained = inputs.join(head)
 
-    train_samples, val = fed.train.one_hot(num_classes, args.smoothing), fed.val.one_hot(num_classes)
-    batches = run.batches(train_samples, augmentation=fed.augmentation)
+    train_samples, val = inputs.train.one_hot(num_classes, args.smoothing), inputs.val.one_hot(num_classes)
+    batches = run.batches(train_samples, augmentation=inputs.augmentation)
     learning_rate, plateau = args.lr, []
     if args.schedule == "cosine":
         learning_rate = callbacks.cosine(args.lr, epochs * len(batches), args.warmup_epochs * len(batches))
@@ -99,7 +99,7 @@ def train(run, dataset, weights):
     run.fit("head", trained, batches, val, epochs=epochs, callbacks=[*plateau, keep_best])
 
     compile_model(model, args.lr, args.optimizer, args.momentum, args.weight_decay)  # the saved model can be trained further
-    return report.finish(run, model, dataset, ["head"], inputs=fed)
+    return report.finish(run, model, dataset, ["head"], inputs=inputs)
 
 
 def main(argv=None):

@@ -59,22 +59,22 @@ def compile_model(model, learning_rate):
 
 
 def train(run, dataset, weights):
-    args, epochs = run.args, run.epochs(run.args.epochs)
+    args, epochs = run.args, run.capped(run.args.epochs)
     augmentation = augment.flip_and_shift if args.augment else None
     cache_dir = None if args.no_cache else args.cache_dir
     extractor = build_extractor(args, weights, dataset.test.images.shape[1:])
     report.draw_pipeline(run, extractor, dataset.train.images, augmentation)
-    fed = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # the backbone runs once
+    inputs = features.Inputs(extractor, dataset, cache_dir, augmentation, args.views, args.seed)  # the backbone runs once
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], len(dataset.class_names), args.dropout)
-    model, trained = fed.join(head)
+    model, trained = inputs.join(head)
 
     compile_model(trained, args.lr)
-    batches = run.batches(fed.train, num_samples=args.samples_per_epoch, augmentation=fed.augmentation)
-    run.fit("head", trained, batches, fed.val, epochs=epochs, callbacks=[callbacks.BestEpoch(epochs, args.monitor)])
+    batches = run.batches(inputs.train, num_samples=args.samples_per_epoch, augmentation=inputs.augmentation)
+    run.fit("head", trained, batches, inputs.val, epochs=epochs, callbacks=[callbacks.BestEpoch(epochs, args.monitor)])
 
     compile_model(model, args.lr)  # the saved model can be trained further
-    return report.finish(run, model, dataset, ["head"], inputs=fed)
+    return report.finish(run, model, dataset, ["head"], inputs=inputs)
 
 
 def main(argv=None):

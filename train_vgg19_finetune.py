@@ -134,25 +134,25 @@ def schedule(args, steps_per_epoch, first_epoch, epochs):
 
 def train(run, dataset, weights):
     args, num_classes = run.args, len(dataset.class_names)
-    head_epochs, finetune_epochs = run.epochs(args.head_epochs), run.epochs(args.finetune_epochs)
+    head_epochs, finetune_epochs = run.capped(args.head_epochs), run.capped(args.finetune_epochs)
     extractor = build_extractor(args, weights, dataset.train.images)
     backend.set_seed(args.seed, "head")
     head = build_head(extractor.output_shape[-1], num_classes, args.dropout)
     model, extraction = keras.Model(extractor.input, head(extractor.output)), {}
 
     if head_epochs:  # the head alone, on features of the frozen backbone
-        fed = features.Inputs(extractor, dataset, None if args.no_cache else args.cache_dir)
-        trained, extraction = head if fed.are_features else model, fed.extraction
+        inputs = features.Inputs(extractor, dataset, None if args.no_cache else args.cache_dir)
+        trained, extraction = head if inputs.are_features else model, inputs.extraction
         compile_model(trained, args.head_lr, args.weight_decay)
         keep_best = keras.callbacks.EarlyStopping("val_loss", patience=head_epochs, restore_best_weights=True)
-        batches = run.batches(fed.train.one_hot(num_classes, args.smoothing))
-        run.fit("head", trained, batches, fed.val.one_hot(num_classes), epochs=head_epochs, callbacks=[keep_best])
+        batches = run.batches(inputs.train.one_hot(num_classes, args.smoothing))
+        run.fit("head", trained, batches, inputs.val.one_hot(num_classes), epochs=head_epochs, callbacks=[keep_best])
 
     if finetune_epochs and run.status != "interrupted":  # all layers; the best epoch of both phases is kept
         batches = run.batches(dataset.train.one_hot(num_classes, args.smoothing), augmentation=augmentation_of(args))
         learning_rate, change_rate = schedule(args, len(batches), head_epochs, finetune_epochs)
         keep_best = keras.callbacks.EarlyStopping("val_loss", patience=args.patience, restore_best_weights=True)
-        with fitting.better_of(run, model, "head", "finetune", keep_best):
+        with fitting.keeping_better_phase(run, model, "head", "finetune", keep_best):
             model.get_layer("vgg19").trainable = True
             compile_model(model, learning_rate, args.weight_decay)
             run.fit(

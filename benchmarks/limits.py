@@ -54,10 +54,10 @@ def torch_forward(name, shape, amp, count):
 
 def step(model, batch, num_steps, count):
     """Train a compiled model for `count` steps on one batch, `num_steps` in an execution."""
-    from common.training.fit import fuse
+    from common.training.fit import set_steps_per_execution
 
     model.train_on_batch(*batch)  # builds optimizer and metrics
-    fuse(model, num_steps)
+    set_steps_per_execution(model, num_steps)
     model.make_train_function()
     executions = range(-(-count // num_steps))
     if backend.name() == "jax":

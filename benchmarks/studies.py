@@ -211,7 +211,7 @@ class BareRun:
     def __init__(self, args):
         self.args = args
 
-    def epochs(self, number):
+    def capped(self, number):
         """As many."""
         return number
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no faster
+BACKBONE_BATCH_SIZE = {"cpu": 16, "gpu": 256}  # at 224x224; on a CPU, larger ones are no faster
 
 _is_set_up = False
 
@@ -125,9 +125,9 @@ def kind():
 
 
 def batch_size(image_size):
-    """Images that go through a backbone at once: `BATCH_SIZE` at 224x224, fewer if they are larger, up to four times as many
-    if they are smaller."""
-    return max(1, BATCH_SIZE[kind()] * 224**2 // max(112, image_size) ** 2)
+    """Images that go through a backbone at once: `BACKBONE_BATCH_SIZE` at 224x224, fewer larger ones, and of smaller ones up to
+    four times as many."""
+    return max(1, BACKBONE_BATCH_SIZE[kind()] * 224**2 // max(112, image_size) ** 2)
 
 
 def num_cores():

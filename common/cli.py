@@ -162,7 +162,7 @@ def is_out_of_memory(error):
 
 def _on_signal(number, frame):
     global stopped_by
-    is_hangup = number not in (signal.SIGINT, signal.SIGTERM)  # of which a terminal that is closed sends several
+    is_hangup = number not in (signal.SIGINT, signal.SIGTERM)  # a closed terminal sends several of these
     signal.signal(number, signal.SIG_IGN if is_hangup else signal.SIG_DFL)
     for descriptor in (1, 2) if is_hangup else ():
         try:

@@ -36,7 +36,7 @@ def start(args):
         raise InputError(f"--devices all: several processes work on JAX only, not on {backend.name()}; set KERAS_BACKEND=jax")
     if are_several:
         hosts.join()
-        if jax.device_count() != hosts.count() * jax.local_device_count():
+        if jax.device_count() != hosts.num_processes() * jax.local_device_count():
             raise InputError("--devices all: every process needs the same number of devices")
     there, number = backend.devices(), len(names(wanted))
     if wanted != "all" and wanted > number:
@@ -84,7 +84,7 @@ def undistributed():
         distribution.set_distribution(before)
 
 
-def count():
+def num_replicas():
     """The number of devices in whose `scope` this is called."""
     if backend.name() == "tensorflow":
         import tensorflow as tf
@@ -96,7 +96,7 @@ def count():
 
 def round_up(size):
     """The lowest number of images from `size` on that divides evenly among the devices."""
-    return -(-size // count()) * count()
+    return -(-size // num_replicas()) * num_replicas()
 
 
 def rows(batch_size):
@@ -106,14 +106,14 @@ def rows(batch_size):
     smaller than `--batch-size` makes such a batch, they count twice.
     """
     padded_size = round_up(batch_size)
-    if padded_size == batch_size and hosts.count() == 1:
+    if padded_size == batch_size and hosts.num_processes() == 1:
         return None
     return of_this_process(np.resize(np.arange(batch_size), padded_size))
 
 
 def of_this_process(batch):
     """The rows of a batch, an array whose length divides evenly, that go to the devices of this process."""
-    return np.split(batch, hosts.count())[hosts.index()]
+    return np.split(batch, hosts.num_processes())[hosts.process_index()]
 
 
 def spread(batch):

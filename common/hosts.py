@@ -48,19 +48,19 @@ def join():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  for as long as the process lives
 
 
-def count():
+def num_processes():
     """The number of processes."""
     return sys.modules["jax"].process_count() if _are_joined() else 1
 
 
-def index():
+def process_index():
     """The number of this process, from 0."""
     return sys.modules["jax"].process_index() if _are_joined() else 0
 
 
 def is_main():
     """Whether this process prints and writes."""
-    return index() == 0
+    return process_index() == 0
 
 
 @contextlib.contextmanager
@@ -75,7 +75,7 @@ def main_first(what):
 
 def wait_for_all(what):
     """Collective: go on when all processes have come here. `what` is a name, the same in all."""
-    if count() > 1:
+    if num_processes() > 1:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(what)
@@ -83,7 +83,7 @@ def wait_for_all(what):
 
 def broadcast(array):
     """Collective: the array of the main process; all must give one of its shape and type."""
-    if count() == 1:
+    if num_processes() == 1:
         return array
     from jax.experimental import multihost_utils
 
@@ -100,7 +100,7 @@ def broadcast_text(text):
 
 def differing(items):
     """Collective: the names of those items, a dict of what JSON can hold, that are not the same in all processes."""
-    if count() == 1:
+    if num_processes() == 1:
         return []
     from jax.experimental import multihost_utils
 

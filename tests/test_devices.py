@@ -31,9 +31,9 @@ def several(monkeypatch):
 
     def pretend(name, num_devices, processes=1, process=0):
         monkeypatch.setattr(backend, "name", lambda: name)
-        monkeypatch.setattr(devices, "count", lambda: num_devices)
-        monkeypatch.setattr(hosts, "count", lambda: processes)
-        monkeypatch.setattr(hosts, "index", lambda: process)
+        monkeypatch.setattr(devices, "num_replicas", lambda: num_devices)
+        monkeypatch.setattr(hosts, "num_processes", lambda: processes)
+        monkeypatch.setattr(hosts, "process_index", lambda: process)
 
     return pretend
 
@@ -119,7 +119,7 @@ def test_processes_that_do_not_know_each_other_are_refused(monkeypatch, environm
     with pytest.raises(cli.InputError, match="can't be connected") as error:
         hosts.join()
     assert reason in str(error.value) and "check JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID" in str(error.value)
-    assert hosts.count() == 1 and hosts.is_main()
+    assert hosts.num_processes() == 1 and hosts.is_main()
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,9 @@ class Batches(keras.utils.PyDataset):
 
     `y` are labels, or a pair of labels and sample weights: then batches are `(x, y, sample_weight)`.
 
-    `x` is an array, or a list of arrays: views of the same samples, of which each pass draws one per sample. `samples` limits a
-    pass to that many, drawn at random. With an `augmentation`, a function of `common.data.augment`, `x` are images and batches
-    hold augmented copies of them.
+    `x` is an array, or a list of arrays: views of the same samples. Each pass draws one view per sample. `num_samples` limits a
+    pass to that many samples, drawn at random. With an `augmentation`, a function of `common.data.augment`, `x` are images and
+    batches hold augmented copies of them.
 
     An epoch is as many batches as `passes` passes fill, rounded. A batch that one pass does not fill is filled up from the
     next, and the next epoch goes on where this one ends: all batches have one shape, and no sample is left out or preferred.
@@ -38,12 +38,12 @@ class Batches(keras.utils.PyDataset):
     before the first epoch too. With several devices a batch holds padding too, and with several processes this one's share.
     """
 
-    def __init__(self, x, y, batch_size, seed, passes=1, samples=None, augmentation=None):
+    def __init__(self, x, y, batch_size, seed, passes=1, num_samples=None, augmentation=None):
         super().__init__()
         self.views = x if isinstance(x, list) else [x]
         self.y, *self.weights = y if isinstance(y, tuple) else [y]
-        self.samples = min(samples or len(self.y), len(self.y))
-        self.batch_size, self.seed, self.passes = min(batch_size, self.samples), seed, passes
+        self.num_samples = min(num_samples or len(self.y), len(self.y))
+        self.batch_size, self.seed, self.passes = min(batch_size, self.num_samples), seed, passes
         self.augmentation = augmentation
         self.epoch = 0  # counted from 0
         self._rows = devices.rows(self.batch_size)
@@ -51,7 +51,7 @@ class Batches(keras.utils.PyDataset):
         self._ahead, self._lock = {}, threading.Lock()
 
     def __len__(self):
-        return max(1, round(self.passes * self.samples / self.batch_size))
+        return max(1, round(self.passes * self.num_samples / self.batch_size))
 
     def __getitem__(self, index):
         step = self.epoch * len(self) + index
@@ -76,9 +76,9 @@ class Batches(keras.utils.PyDataset):
 
     def _make(self, step):
         """The batch of a step, counted from the first epoch on."""
-        number, start = divmod(step * self.batch_size, self.samples)
+        number, start = divmod(step * self.batch_size, self.num_samples)
         order, views = self._order(number)
-        if start + self.batch_size > self.samples:
+        if start + self.batch_size > self.num_samples:
             order, views = (np.concatenate(parts) for parts in zip((order, views), self._order(number + 1), strict=True))
         chosen, view = order[start : start + self.batch_size], views[start : start + self.batch_size]
         x = np.empty((self.batch_size, *self.views[0].shape[1:]), self.views[0].dtype)
@@ -92,8 +92,8 @@ class Batches(keras.utils.PyDataset):
     def _draw_order(self, number):
         """The samples of a pass, counted from the first epoch on, in their order, and the view of each."""
         random = np.random.default_rng([self.seed, *divmod(number, self.passes)])
-        order = random.permutation(len(self.y))[: self.samples]
-        return order, random.integers(len(self.views), size=self.samples)
+        order = random.permutation(len(self.y))[: self.num_samples]
+        return order, random.integers(len(self.views), size=self.num_samples)
 
 
 class WeightedBatches(keras.utils.PyDataset):
@@ -118,19 +118,19 @@ def balanced(labels):
 
 
 def whole_batches(samples, batch_size, weights=None):
-    """`Samples` as `(x, y, sample_weight)` in whole batches of `batch_size` or so; and the batch size, and a factor.
+    """`Samples` as `(x, y, sample_weight)` in whole batches, the batch size, and the factor that corrects the loss.
 
-    Of `Rows` they are `WeightedBatches`.
-    The last batch is filled up with samples of weight 0, the others have their `weights`, `(n,)`, or 1. `weighted_metrics` are
-    exact then. Keras divides the loss by the number of all samples: times the factor it is that of the samples themselves. With
-    several devices the batch size is one that divides evenly; with several processes x, y and it are this one's share.
+    `Rows` become `WeightedBatches`. The last batch is filled up with samples of weight 0; the others have their `weights`,
+    `(n,)`, or 1. This keeps `weighted_metrics` exact, but Keras divides the loss by the number of all samples, with padding:
+    multiply it by the factor. The batch size is rounded up to a multiple of the devices. Each of several processes gets its
+    share.
     """
     count = len(samples)
     batch_size = devices.round_up(min(batch_size, count))
     batches = np.arange(math.ceil(count / batch_size) * batch_size).reshape(-1, batch_size)
     chosen = np.concatenate([devices.of_this_process(batch) for batch in batches])
     weights = np.ones(count, np.float32) if weights is None else weights
-    weights, batch_size = weights[chosen % count] * (chosen < count), batch_size // hosts.count()
+    weights, batch_size = weights[chosen % count] * (chosen < count), batch_size // hosts.num_processes()
     if len(chosen) != count:
         samples = samples.take(chosen % count)
     data = samples.images, samples.labels, weights

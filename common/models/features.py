@@ -53,6 +53,10 @@ class Inputs:
         model = keras.Model(self.extractor.input, head(self.extractor.output))
         return model, head if self.are_features else model
 
+    def for_scoring(self, model):
+        """What scores the joined `model` as it was trained: its head or itself, the test part's inputs, the batch size."""
+        return model.layers[-1] if self.are_features else model, self.test.images, batch_size(self.extractor)
+
     def _extract(self, cache, augmentation, num_views, seed):
         """Put features in place of the images."""
         started, num_train = time.perf_counter(), len(self.train)
@@ -88,8 +92,8 @@ class FeatureCache:
     def extract(self, images, title, augmentation=None, seed=()):
         """Collective: the features of images, `Rows` uint8 `(n, h, w, 3)`, or of augmented copies: `Rows` float32 `(n, width)`.
 
-        Equal images are computed once. Also returns a dict: how many `pictures` (images) there are, and how many were
-        `computed`. Raises InputError when the folder can't be written to or its disk is too full.
+        Equal images are computed once. Also returns a dict: how many `images` there are, and how many were `computed`. Raises
+        InputError when the folder can't be written to or its disk is too full.
         """
         hashes, first, inverse = np.unique(digests(images), return_index=True, return_inverse=True)
         read = lambda rows: images[first[rows]]  # noqa: E731
@@ -107,7 +111,7 @@ class FeatureCache:
         except OSError as error:
             problem = f"features can't be kept in or read from {self._folder} ({reason(error)}); give another cache folder"
             raise InputError(problem) from error
-        return features, {"pictures": len(images), "computed": computed}
+        return features, {"images": len(images), "computed": computed}
 
     def _complete(self, file, read, title):
         """Collective: compute the rows that the file lacks, in all processes; the main one writes. Returns how many."""

@@ -70,7 +70,7 @@ class ForwardPass:
     """
 
     def __init__(self, model, batch_size):
-        self.batch_size = batch_size * devices.count()
+        self.batch_size = batch_size * devices.num_replicas()
         self._start = _BACKENDS.get(keras.backend.backend(), _plain)(model)
 
     def over(self, batches):
@@ -119,7 +119,7 @@ def _tensorflow(model):
     import tensorflow as tf
 
     forward = tf.function(lambda images: model(images, training=False), autograph=False, jit_compile=model.jit_compile)
-    strategy, count = tf.distribute.get_strategy(), devices.count()
+    strategy, count = tf.distribute.get_strategy(), devices.num_replicas()
     if count == 1:
         return lambda: forward
     on_all = tf.function(lambda shares: strategy.run(forward, (shares,)))

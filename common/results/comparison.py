@@ -113,7 +113,7 @@ def group(records):
 
 
 def _age(record):
-    """What sorts records by the time at which their runs were started; the folders' names decide where that is the same."""
+    """The sort key of a record by age: when its run was started, then the folder's name."""
     return runs.started(record.folder), record.folder.resolve().name
 
 

@@ -26,7 +26,7 @@ def predict(model, images, batch_size=BATCH_SIZE):
     """Class probabilities `(n, num_classes)` float32 of images `(n, h, w, 3)`, or of features for a head."""
     from common.models.inference import ForwardPass  # imports Keras
 
-    return ForwardPass(model, min(batch_size, devices.round_up(len(images)) // devices.count()))(images)
+    return ForwardPass(model, min(batch_size, devices.round_up(len(images)) // devices.num_replicas()))(images)
 
 
 def score(model, inputs, samples, class_names, batch_size=BATCH_SIZE, paths=None):
@@ -103,7 +103,7 @@ class Predictions:
             "per_class_accuracy": [None if math.isnan(share) else share for share in shares],
             "per_class_interval": metrics.per_class_intervals(self.matrix),
             "most_confused": [
-                {"true": names[true], "predicted": names[predicted], "pictures": count}
+                {"true": names[true], "predicted": names[predicted], "images": count}
                 for true, predicted, count in metrics.most_confused(self.matrix)
             ],
             "calibration_error": metrics.calibration_error(self.calibration()),

@@ -6,8 +6,8 @@ from common import devices, files
 from common.cli import tell
 from common.data.dataset import fingerprint
 from common.figures import curves, galleries
-from common.results import closing, run_page, tables
 from common.results import predictions as predicting
+from common.results import run_page, summary, tables
 
 NUM_PIPELINE = 4
 
@@ -19,16 +19,14 @@ def finish(run, model, dataset, phases, *, inputs=None, extra=None, h5=None):
     scored alone, as it was trained. `extra` goes into results.json as it is. `h5` is a second model and its file's name, for
     `save_h5`.
     """
-    from common.models import features
-
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
     scored, seen, batch_size = model, dataset.test.images, predicting.BATCH_SIZE
     if inputs:
-        scored, seen = model.layers[-1] if inputs.are_features else model, inputs.test.images
-        batch_size, extra = features.batch_size(inputs.extractor), inputs.extraction | (extra or {})
+        scored, seen, batch_size = inputs.for_scoring(model)
+        extra = inputs.extraction | (extra or {})
     predictions = predicting.score(scored, seen, dataset.test, dataset.class_names, batch_size)
-    results = _results(run, model, dataset, phases, run.experiment) | predictions.results() | run.ending() | (extra or {})
+    results = _results(run, model, dataset, phases, run.experiment) | predictions.results() | run.resources() | (extra or {})
     _write(run, run.experiment, model, predictions, results, phases)
     if h5:
         save_h5(run, *h5)
@@ -57,13 +55,13 @@ def finish_models(run, trained_models):
     except KeyboardInterrupt:
         run.interrupt(models)
     last = models[name := [*models][-1]]
-    summary = last | run.ending() | {"models": [*models], "main_model": name}
+    run_results = last | run.resources() | {"models": [*models], "main_model": name}
     if run.writes:
-        files.write_json(run.folder / "results.json", summary)
+        files.write_json(run.folder / "results.json", run_results)
         rows = {results["model"]: run.history.rows(name) for name, results in models.items()}
         curves.overview_of_all(rows, run.folder / "plots" / "overview.png")
         predictions.draw_maps_of_models(maps_by_data[dataset.class_names], run.folder / "plots" / "features_of_b.png")
-    return _end(run, summary, [*models.values()])
+    return _end(run, run_results, [*models.values()])
 
 
 def _write(run, experiment, model, predictions, results, phases):
@@ -101,7 +99,7 @@ def _end(run, results, models):
     """Write report.html of a run whose other files are there, and print the closing block. Returns the `results`."""
     if run.writes:
         run_page.write(run.folder, results, run.experiment)
-        closing.show(run, models)
+        summary.show(run, models)
     return results
 
 

@@ -103,7 +103,7 @@ def _pictures(plots, figures):
 def _facts_of_model(results, weights):
     sizes = (f"{results[f'{part}_size']:,} {part}" for part in ("train", "val", "test"))
     extraction = results.get("extraction")
-    confused = [f"{pair['true']} taken for {pair['predicted']} ({pair['pictures']:,})" for pair in results["most_confused"]]
+    confused = [f"{pair['true']} taken for {pair['predicted']} ({pair['images']:,})" for pair in results["most_confused"]]
     facts = {
         "Images": " / ".join(sizes),
         "Classes": len(results["class_names"]),
@@ -113,7 +113,7 @@ def _facts_of_model(results, weights):
         "Weights trained": f"{results['trained_weights']:,}",
         "Weights frozen": f"{results['frozen_weights']:,}",
         "Training": f"{tables.duration(results['seconds'])}, {results['images_per_second']:,.0f} images/s",
-        "Features": extraction and "{computed:,} of {pictures:,} computed, {seconds:.0f} s".format(**extraction),
+        "Features": extraction and "{computed:,} of {images:,} computed, {seconds:.0f} s".format(**extraction),
         **{name: f"{results[key]:.4f}" for name, key in SCORES.items() if key in results},
         "Most confused": ", ".join(confused) or "none",
     }

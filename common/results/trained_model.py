@@ -106,7 +106,7 @@ def find_model(path, class_names=None, needs_classes=True):
 
 
 def _model_folder(path):
-    """The folder that holds a model: the run's, or that of the one of several that stands for the run. Raises InputError."""
+    """The folder that holds a model: the run's own or, for a run of several models, its main model's. Raises InputError."""
     folder = path
     if files.path_kind(path / "results.json", "RUN_DIR") == "file":
         folder /= finished_runs.read_results(path).get("main_model", "")

@@ -71,7 +71,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
     callbacks.append(checkpoint)  # last, so that it sees what the others decided
     try:
         with as_on_one_device(model, train.batch_size), cli.ending_steps():
-            fuse(model, num_steps(model, train))
+            set_steps_per_execution(model, num_steps(model, train))
             model.fit(
                 train,
                 epochs=epochs.stop,
@@ -82,7 +82,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
                 shuffle=False,  # Batches has its own order, from seed and epoch alone
             )
     except KeyboardInterrupt:
-        if hosts.count() > 1:
+        if hosts.num_processes() > 1:
             raise  # the others may be at another step: only `--resume` goes on
         run.status = "interrupted"
         if not run.history.rows(phase) or not (recorder.epochs or checkpoint.is_restored):
@@ -92,7 +92,7 @@ def fit(run, phase, model, train, val, epochs, callbacks):
         for callback in callbacks:
             callback.on_train_end()
     finally:
-        fuse(model, 1)
+        set_steps_per_execution(model, 1)
         run.history.flush_or_tell()
 
 
@@ -105,7 +105,7 @@ def evaluate(model, samples, batch_size, weights=None):
 
 
 @contextlib.contextmanager
-def better_of(run, model, before, phase, keep_best):
+def keeping_better_phase(run, model, before, phase, keep_best):
     """Around the `fit` of a second phase: the model ends with the weights of the phase with the lower val loss.
 
     `before` and `phase` name the two; `keep_best` is the second phase's EarlyStopping. A second phase that diverges, or that
@@ -150,12 +150,12 @@ def num_steps(model, train):
     # A CPU takes long for a convolution, and in a loop XLA takes five times as long.
     if backend.name() == "torch" or (pixels > 1 and backend.kind() == "cpu"):
         return 1
-    if backend.name() == "tensorflow" and devices.count() > 1:  # MirroredStrategy fails in a loop
+    if backend.name() == "tensorflow" and devices.num_replicas() > 1:  # MirroredStrategy fails in a loop
         return 1
     return max(1, min(len(train), MAX_STEPS, MAX_BYTES // train.batch_bytes, MAX_PIXELS // (train.batch_size * pixels)))
 
 
-def fuse(model, steps):
+def set_steps_per_execution(model, steps):
     """Let `fit` and `evaluate` of a compiled model run `steps` steps in one execution; with 1, Keras's usual way."""
     model.steps_per_execution = steps
     model.train_function = model.test_function = None
@@ -190,7 +190,7 @@ def as_on_one_device(model, batch_size):
     TensorFlow batch norm must normalize over the shares of all replicas: else each has statistics of its own, and so its own
     model.
     """
-    if devices.count() == 1:
+    if devices.num_replicas() == 1:
         yield
         return
     with contextlib.ExitStack() as undo:

@@ -151,7 +151,7 @@ def environment(wanted_devices):
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),  # an instant, in whatever time zone
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "devices": devices.names(wanted_devices),
-        "processes": hosts.count(),
+        "processes": hosts.num_processes(),
         "backend": backend.name(),
         "precision": keras.config.dtype_policy().name,
         "python": platform.python_version(),

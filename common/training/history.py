@@ -11,9 +11,9 @@ FLUSH_SECONDS = 1  # the whole file is rewritten each time, which should not slo
 
 
 def rank(row, monitor="val_accuracy"):
-    """What sorts epochs, rows or summaries of some, by how good they are: of several the first one with the highest is kept.
+    """The sort key of an epoch, a row or a summary: `max` by it finds the epoch to keep, the first of equal ones.
 
-    `monitor` decides; of the same val accuracy the lower val loss is better. Without a val part it is the last epoch.
+    `monitor` decides. Between equal accuracies the lower val loss wins. Without a val part the last epoch wins.
     """
     if monitor not in row:
         return (row["epoch"],)

@@ -28,7 +28,7 @@ def fit(run, head, inputs, num_classes):
     Raises what `fits` raises.
     """
     train, kept, iterations = inputs.train, [], 0
-    grid = GRID[: run.epochs(len(GRID))]
+    grid = GRID[: run.capped(len(GRID))]
     try:
         for row, weights in fits(train, inputs.val, num_classes, grid, run.args.class_weight):
             tell(

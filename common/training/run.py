@@ -140,7 +140,7 @@ class Run:
         """Seconds since the run was started, earlier processes of a resumed run included."""
         return round(time.perf_counter() - self.started, 3)
 
-    def epochs(self, number):
+    def capped(self, number):
         """`number` of epochs, or 1 at most in a dry run."""
         return min(number, 1) if self.args.dry_run else number
 
@@ -186,10 +186,10 @@ class Run:
         """
         self.status = "interrupted"
         self._remove_if_nothing_was_learned()
-        if not results or hosts.count() > 1:
+        if not results or hosts.num_processes() > 1:
             raise KeyboardInterrupt
 
-    def ending(self):
+    def resources(self):
         """For results.json: how the run ended, its seconds, and the peak memory of its process in GiB (None on Windows)."""
         memory = None
         if importlib.util.find_spec("resource"):

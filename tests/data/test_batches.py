@@ -60,7 +60,7 @@ def test_every_pass_of_an_epoch_has_every_sample_once():
 
 def test_an_epoch_of_fewer_samples_draws_anew_each_time():
     x = np.arange(100)
-    batches = Batches(x, x, 8, seed=0, samples=20)
+    batches = Batches(x, x, 8, seed=0, num_samples=20)
     drawn = []
     for epoch in range(30):
         batches.epoch = epoch
@@ -68,8 +68,8 @@ def test_an_epoch_of_fewer_samples_draws_anew_each_time():
         assert len(batches) == 2 and given.shape == (16,) and len(np.unique(given)) >= 12
         drawn.append(given)
     assert len(np.unique(drawn)) == 100
-    assert Batches(x, x, 8, seed=0, samples=500).samples == 100
-    (batch,) = Batches(x, x, 64, seed=0, samples=20)  # a batch has no sample twice
+    assert Batches(x, x, 8, seed=0, num_samples=500).num_samples == 100
+    (batch,) = Batches(x, x, 64, seed=0, num_samples=20)  # a batch has no sample twice
     assert len(np.unique(batch[0])) == len(batch[0]) == 20
 
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(backend, "BATCH_SIZE", {"cpu": 1, "gpu": 1})  # at 224x224: 4 of these small images
+    monkeypatch.setattr(backend, "BACKBONE_BATCH_SIZE", {"cpu": 1, "gpu": 1})  # at 224x224: 4 of these small images
 
 
 def make_extractor(seed=0, interpolation="bicubic"):
@@ -56,7 +56,7 @@ def stored(folder):
 def test_equals_predict_part_by_part(tmp_path):
     extractor, parts = make_extractor(), [make_images(21), make_images(10, seed=1)]
     (one, other), extraction = extract(extractor, parts, tmp_path)
-    assert one.dtype == np.float32 and (extraction["pictures"], extraction["computed"]) == (31, 31)
+    assert one.dtype == np.float32 and (extraction["images"], extraction["computed"]) == (31, 31)
     for ours, images in ((one, parts[0]), (other, parts[1])):
         np.testing.assert_allclose(ours, extractor.predict(images, verbose=0), rtol=1e-5)
     assert np.load(stored(tmp_path)).shape == (31, 6)
@@ -122,7 +122,7 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from test_features import ForwardPass, Rows, backend, features, make_extractor, make_images
-backend.BATCH_SIZE = {{"cpu": 1, "gpu": 1}}
+backend.BACKBONE_BATCH_SIZE = {{"cpu": 1, "gpu": 1}}
 over = ForwardPass.over
 def killed(forward, batches):
     for number, outputs in enumerate(over(forward, batches)):
@@ -154,7 +154,7 @@ def test_cut_off_within_a_batch_it_computes_that_whole_batch_again(tmp_path):
 
 
 def test_larger_images_go_in_smaller_batches(monkeypatch):
-    monkeypatch.setattr(backend, "BATCH_SIZE", {"cpu": 32, "gpu": 32})
+    monkeypatch.setattr(backend, "BACKBONE_BATCH_SIZE", {"cpu": 32, "gpu": 32})
 
     def batch_size(size):
         inputs = keras.Input((32, 32, 3))
@@ -196,7 +196,7 @@ def test_a_data_set_keeps_labels_and_gets_views(tmp_path):
     extractor = make_extractor()
     fed = features.Inputs(extractor, dataset, tmp_path, flip_and_shift, views=3)
     assert fed.extraction["extraction"]["computed"] == 12 * 5  # train, val and test, and two copies of train
-    assert fed.extraction["extraction"]["pictures"] == 12 * 5 and fed.are_features and fed.augmentation is None
+    assert fed.extraction["extraction"]["images"] == 12 * 5 and fed.are_features and fed.augmentation is None
     plain, *copies = fed.train.images
     np.testing.assert_allclose(plain[:], extractor.predict(parts[0].images, verbose=0), rtol=1e-5)
     assert len(copies) == 2 and not any(np.allclose(copy[:], plain[:]) for copy in copies)

@@ -190,7 +190,7 @@ def test_the_numbers_are_those_of_results_json(runs, pages):
             for class_name, accuracy, (low, high) in zip(*(scores[key] for key in run_page.PER_CLASS), strict=True):
                 assert f"{class_name} {accuracy:.4f} {low:.4f} to {high:.4f}" in shown.text
             size, pair = f"{scores['test_size']:,} test", scores["most_confused"][0]
-            assert size in shown.text and f"{pair['true']} taken for {pair['predicted']} ({pair['pictures']:,})" in shown.text
+            assert size in shown.text and f"{pair['true']} taken for {pair['predicted']} ({pair['images']:,})" in shown.text
     sweep = files.read_csv(runs["sweep"] / "sweep.csv", convert=False)
     assert all(" ".join(row.values()) in pages["sweep"].text for row in sweep)
     assert " ".join([*sweep[0].values(), "chosen"]) in pages["sweep"].text and pages["sweep"].text.count("chosen") == 2
@@ -249,7 +249,7 @@ def set_everywhere(folder, word):
     for place in (folder, *(folder / name for name in results.get("models", []))):
         count = len(files.read_json(place / "results.json")["class_names"])
         texts = {"class_names": [f"{word}{number}" for number in range(count)], "data": word, "weights": word, "model": word}
-        change_json(place / "results.json", **texts, most_confused=[{"true": word, "predicted": word, "pictures": 1}])
+        change_json(place / "results.json", **texts, most_confused=[{"true": word, "predicted": word, "images": 1}])
     change_json(folder / "args.json", name=word, data=word)
     environment = {"devices": [word], "packages": {word: word}, "resumed": [{"time": word}]}
     others = ("command", "started", "backend", "precision", "python", "platform", "processor", "git_commit")

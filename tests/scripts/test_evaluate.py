@@ -68,7 +68,7 @@ def test_scores_of_a_confusion_by_hand(model, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "balanced accuracy  0.8750\n" in told
     assert re.search(r"recall, 95 % interval\n.*\nred +1.0000  0.7500 .* 4  +\[0.3006, 0.9544\]\n.*\nblue .* -\n", told)
-    assert results["most_confused"] == [{"true": "red", "predicted": "blue", "pictures": 1}]
+    assert results["most_confused"] == [{"true": "red", "predicted": "blue", "images": 1}]
     expected = -(5 * np.log(SURE[0]) + np.log(SURE[1])) / 6
     assert results["test_loss"] == pytest.approx(expected, rel=0.02)  # one pixel is another
     assert results["calibration_error"] == pytest.approx(abs(5 / 6 - SURE[0]), abs=0.01)

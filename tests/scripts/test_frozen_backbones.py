@@ -69,7 +69,7 @@ def test_the_cache_and_the_base_in_every_epoch_train_the_same(vgg19):
     for ours, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
     extraction = files.read_json(vgg19[0] / "results.json")["extraction"]
-    assert extraction["computed"] == extraction["pictures"] == 120 + 367  # train and val, test: each once
+    assert extraction["computed"] == extraction["images"] == 120 + 367  # train and val, test: each once
 
 
 def weights_by_layer(base):
@@ -171,7 +171,7 @@ def test_the_sweep_trains_every_combination_and_scores_the_chosen_one_only(swept
     phases = {f"lr={lr} dropout={rate}" for lr, rate in combinations}
     assert {row["phase"] for row in files.read_csv(swept / "history.csv")} == phases
     extraction = results["extraction"]  # one pass: train, val and test once, and one augmented copy of train
-    assert extraction["pictures"] == 120 + 367 + results["train_size"]
+    assert extraction["images"] == 120 + 367 + results["train_size"]
 
 
 def test_cifar10_h5_in_a_fresh_process(swept, tmp_path):

@@ -44,7 +44,7 @@ def test_a_probe_goes_the_way_of_every_head(run, workplace, call):
     assert (results["C"], results["best_epoch"]) == (best["C"], best["epoch"])
     assert results["val_loss"] == best["val_loss"] and results["status"] == "finished" and results["trained_weights"] == 50
     assert {row["phase"] for row in rows} == {"logistic"} and {row["learning_rate"] for row in rows} == {None}
-    assert results["extraction"]["pictures"] == 120 + 367  # no augmented views
+    assert results["extraction"]["images"] == 120 + 367  # no augmented views
     check_evaluation(run, workplace / "cache")
     names = {path.name for path in run.rglob("*.*")}
     assert {"model.keras", "curves.png", "pipeline.png"} <= names and "learning_rate.png" not in names

@@ -30,10 +30,10 @@ def show(run, models):
         tell("", *_details(results, len(names)))
     tell("")
     environment = files.read_json(run.folder / "environment.json")
-    processes = f" in {hosts.count()} processes" if hosts.count() > 1 else ""
+    processes = f" in {hosts.num_processes()} processes" if hosts.num_processes() > 1 else ""
     where = f"{tables.devices(names)}{processes}, Keras on {environment['backend']}, {environment['precision']}"
     tell(f"{where}, seed {run.args.seed}")
-    memory = run.ending()["peak_memory_gib"]
+    memory = run.resources()["peak_memory_gib"]
     peak = f", {memory:.1f} GiB of memory at most" if memory else ""
     disk = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file()) / 1e6
     note = ": a dry run, the numbers mean nothing" if run.args.dry_run else ""
@@ -44,7 +44,7 @@ def show(run, models):
 def _details(results, num_devices):
     shares = zip(results["per_class_accuracy"], results["class_names"], strict=True)
     weakest = sorted((share, name) for share, name in shares if share is not None)[:3]
-    confused = [f"{pair['true']} taken for {pair['predicted']} {pair['pictures']}x" for pair in results["most_confused"]]
+    confused = [f"{pair['true']} taken for {pair['predicted']} {pair['images']}x" for pair in results["most_confused"]]
     val = "" if results["val_accuracy"] is None else f", val accuracy {results['val_accuracy']:.4f}"
     if results.get("val_balanced_accuracy") is not None:  # which chose the epoch
         val += f", balanced {results['val_balanced_accuracy']:.4f}"
@@ -71,6 +71,6 @@ def _extraction(results, num_devices):
     computed, seconds = extraction["computed"], extraction["seconds"]
     rate = f", {_rate(computed / seconds, num_devices, '.1f')}" if computed else ""
     yield (
-        f"  features of {extraction['pictures']:,} images, {computed:,} computed, in "
+        f"  features of {extraction['images']:,} images, {computed:,} computed, in "
         f"{seconds:.0f} s{rate}; the rest is the head's"
     )
