@@ -29,6 +29,7 @@ from common.training.run import Experiment, Run, load_data
 keras = backend.lazy("keras")
 np = backend.lazy("numpy")
 callbacks = backend.lazy("common.training.callbacks")
+curves = backend.lazy("common.figures.curves")
 inference = backend.lazy("common.models.inference")
 report = backend.lazy("common.results.report")
 
@@ -144,7 +145,19 @@ def train_models(run, a, b):
 
 
 def train(run, a, b):
-    return report.finish_models(run, ((describe(run, name), *trained) for name, *trained in train_models(run, a, b)))
+    trained = (report.Trained(describe(run, name), *trained, [name]) for name, *trained in train_models(run, a, b))
+    return report.finish_models(run, trained, lambda scored: compare(run, scored))
+
+
+def compare(run, scored):
+    """Draw the curves of all models and the features of B. Returns the name of the last model, which stands for the run."""
+    titles, plots = {name: one.results["model"] for name, one in scored.items()}, run.folder / "plots"
+    curves.overview_of_all({title: run.history.rows(name) for name, title in titles.items()}, plots / "overview.png")
+    last = [*scored][-1]
+    predictions = scored[last].predictions
+    of_b = {titles[name]: one.points for name, one in scored.items() if one.predictions.class_names == predictions.class_names}
+    predictions.draw_maps_of_models(of_b, plots / "features_of_b.png")
+    return last, {}
 
 
 def describe(run, name):

@@ -1,102 +1,123 @@
 """After training: score test once, write the results and the model, draw what every run has."""
 
 import math
+from dataclasses import dataclass, field
 
 from common import devices, files
 from common.cli import tell
-from common.data.dataset import fingerprint
+from common.data.dataset import Dataset, fingerprint
 from common.figures import curves, galleries
 from common.results import predictions as predicting
 from common.results import run_page, summary, tables
+from common.training.run import Experiment
 
 NUM_PIPELINE = 4
 
 
-def finish(run, model, dataset, phases, *, inputs=None, extra=None, h5=None):
-    """Collective: end a run of one compiled model: scores, files, figures, report.html, closing block. Returns the results.
+@dataclass(frozen=True)
+class Trained:
+    """A trained, compiled model that is ready to be scored and saved.
 
-    `phases` are the model's in history.csv. `inputs` are the `Inputs` that a head was trained on: on features the head is
-    scored alone, as it was trained. `extra` goes into results.json as it is. `h5` is a second model and its file's name, for
-    `save_h5`.
+    `phases` are its rows in history.csv. `inputs` are the `Inputs` that a head was trained on: on features the head is scored
+    alone, as it was trained. `extra` goes into results.json as it is.
+    """
+
+    experiment: Experiment
+    model: object
+    dataset: Dataset
+    phases: tuple
+    inputs: object = None
+    extra: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model that was scored: its results.json, its `Predictions` for test, and the points of its `feature_maps`."""
+
+    results: dict
+    predictions: predicting.Predictions
+    points: dict
+
+
+def finish(run, model, dataset, phases, *, inputs=None, extra=None, h5=None):
+    """Collective: end a run of one compiled model: scores, files, figures, report.html, summary. Returns the results.
+
+    The arguments are those of `Trained`. `h5` is a second model and its file's name, for `save_h5`.
     """
     if run.status == "finished" and run.stopped_early(*phases):
         run.status = "early-stopped"
-    scored, seen, batch_size = model, dataset.test.images, predicting.BATCH_SIZE
-    if inputs:
-        scored, seen, batch_size = inputs.for_scoring(model)
-        extra = inputs.extraction | (extra or {})
-    predictions = predicting.score(scored, seen, dataset.test, dataset.class_names, batch_size)
-    results = _results(run, model, dataset, phases, run.experiment) | predictions.results() | run.resources() | (extra or {})
-    _write(run, run.experiment, model, predictions, results, phases)
+    extra = run.resources() | (extra or {})
+    results = _finish_model(run, Trained(run.experiment, model, dataset, phases, inputs, extra)).results
     if h5:
         save_h5(run, *h5)
-    _draw_maps(run, run.experiment, predictions, scored, seen)
     return _end(run, results, [results])
 
 
-def finish_models(run, trained_models):
-    """Collective: end a run of several models, each in a subfolder. Returns the last model's results and the names of all.
+def finish_models(run, trained_models, compare):
+    """Collective: end a run of several models, each in a subfolder. Returns the main model's results and the names of all.
 
-    `trained_models` gives, for each as it is trained, its `Experiment`, whose `folder` names it and its phase; the compiled
-    model; its Dataset. Ctrl-C ends the run with the models that are there.
+    `trained_models` gives a `Trained` as soon as it is trained; its experiment's `folder` names it. `compare(scored)` draws
+    what compares the models, a dict of `Scored` by name, and returns the name of the main one and further results; it is called
+    in the main process alone. Ctrl-C ends the run with the models that are there.
     """
-    models, maps_by_data = {}, {}
+    scored = {}
     try:
-        for experiment, model, dataset in trained_models:
-            name = experiment.folder
-            predictions = predicting.score(model, dataset.test.images, dataset.test, dataset.class_names)
-            results = _results(run, model, dataset, [name], experiment) | predictions.results()
-            _write(run, experiment, model, predictions, results, [name])
-            points = _draw_maps(run, experiment, predictions, model, dataset.test.images)
-            maps_by_data.setdefault(dataset.class_names, {})[results["model"]] = points
-            models[name] = results
+        for trained in trained_models:
+            scored[trained.experiment.folder] = _finish_model(run, trained)
             if run.status == "interrupted":
                 break
     except KeyboardInterrupt:
-        run.interrupt(models)
-    last = models[name := [*models][-1]]
-    run_results = last | run.resources() | {"models": [*models], "main_model": name}
+        run.interrupt(scored)
+    results_by_name = {name: one.results for name, one in scored.items()}
+    if not run.writes:
+        return results_by_name
+    name, extra = compare(scored)
+    results = results_by_name[name] | run.resources() | {"models": [*scored], "main_model": name} | extra
+    files.write_json(run.folder / "results.json", results)
+    return _end(run, results, [*results_by_name.values()])
+
+
+def _finish_model(run, trained):
+    """Score a model and write what its folder holds. Returns the `Scored`."""
+    model, dataset, inputs = trained.model, trained.dataset, trained.inputs
+    scored, seen, batch_size = inputs.for_scoring(model) if inputs else (model, dataset.test.images, predicting.BATCH_SIZE)
+    predictions = predicting.score(scored, seen, dataset.test, dataset.class_names, batch_size)
+    extraction = inputs.extraction if inputs else {}
+    results = _results(run, trained) | predictions.results() | extraction | trained.extra
+    _write(run, trained, predictions, results)
+    points = predicting.feature_maps(scored, seen, batch_size)
     if run.writes:
-        files.write_json(run.folder / "results.json", run_results)
-        rows = {results["model"]: run.history.rows(name) for name, results in models.items()}
-        curves.overview_of_all(rows, run.folder / "plots" / "overview.png")
-        predictions.draw_maps_of_models(maps_by_data[dataset.class_names], run.folder / "plots" / "features_of_b.png")
-    return _end(run, run_results, [*models.values()])
+        predictions.draw_maps(points, run.folder / trained.experiment.folder / "plots", trained.experiment.title)
+    return Scored(results, predictions, points)
 
 
-def _write(run, experiment, model, predictions, results, phases):
+def _write(run, trained, predictions, results):
     """Write a model's results.json, tables, figures and model.keras to its folder, in the main process alone."""
+    model, title = trained.model, trained.experiment.title
     model.optimizer.build(model.trainable_variables)  # so that the saved model can be trained further
     if not run.writes:
         return
     accuracy = tables.accuracy(
         results["test_accuracy"], results["test_accuracy_interval"], balanced=results.get("test_balanced_accuracy")
     )
-    tell(f"{experiment.title}: test accuracy {accuracy}")  # now, since the disk may be full
+    tell(f"{title}: test accuracy {accuracy}")  # now, since the disk may be full
 
-    folder, rows = run.folder / experiment.folder, run.history.rows(*phases)
+    folder, rows = run.folder / trained.experiment.folder, run.history.rows(*trained.phases)
     plots = folder / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / "results.json", results)
     predictions.write_tables(folder)
-    parts = ("train", "test") if "test_accuracy" in rows[0] else ("train", "val")
-    curves.learning_curves(rows, plots / "curves.png", experiment.title, parts)
+    parts = ["train"] * ("accuracy" in rows[0]) + ["test" if "test_accuracy" in rows[0] else "val"]
+    curves.learning_curves(rows, plots / "curves.png", title, parts)
     if "learning_rate" in rows[0]:  # a logistic head has none
-        curves.learning_rate(rows, plots / "learning_rate.png", experiment.title)
-    predictions.draw(plots, experiment.title, run.args.seed)
-    _save(model, folder / "model.keras")
-
-
-def _draw_maps(run, experiment, predictions, model, seen):
-    """Collective: draw the maps of a model's features, which take seconds. Returns their points, see `feature_maps`."""
-    points = predicting.feature_maps(model, seen, predictions.scored["batch_size"])
-    if run.writes:
-        predictions.draw_maps(points, run.folder / experiment.folder / "plots", experiment.title)
-    return points
+        curves.learning_rate(rows, plots / "learning_rate.png", title)
+    predictions.draw(plots, title, run.args.seed)
+    with devices.undistributed(), files.atomic_write(folder / "model.keras") as part:
+        model.save(part)
 
 
 def _end(run, results, models):
-    """Write report.html of a run whose other files are there, and print the closing block. Returns the `results`."""
+    """Write report.html of a run whose other files are there, and print its summary. Returns the `results`."""
     if run.writes:
         run_page.write(run.folder, results, run.experiment)
         summary.show(run, models)
@@ -119,11 +140,6 @@ def save_h5(run, model, name):
             del file["optimizer_weights"]
 
 
-def _save(model, path):
-    with devices.undistributed(), files.atomic_write(path) as part:
-        model.save(part)
-
-
 def draw_pipeline(run, extractor, images, augmentation=None):
     """Collective: draw pipeline.png, what each stage makes of a few images, uint8 `(n, h, w, 3)`, up to the backbone.
 
@@ -142,8 +158,9 @@ def draw_pipeline(run, extractor, images, augmentation=None):
     galleries.pipeline(stages, run.folder / "plots" / "pipeline.png")
 
 
-def _results(run, model, dataset, phases, experiment):
+def _results(run, trained):
     """What results.json says before the scores."""
+    model, dataset, experiment = trained.model, trained.dataset, trained.experiment
     return {
         "experiment": run.experiment.name,
         "model": experiment.title,
@@ -159,7 +176,7 @@ def _results(run, model, dataset, phases, experiment):
         "all_images": dataset.all_images,
         "holds_out_test": dataset.holds_out_test,
         "image_size": dataset.test.images.shape[1],
-        **run.summary(*phases, monitor=experiment.monitor),
+        **run.summary(*trained.phases, monitor=experiment.monitor),
         "trained_weights": _count(model.trainable_weights),
         "frozen_weights": _count(model.non_trainable_weights),
         "documented_accuracy": experiment.documented,
