@@ -35,6 +35,7 @@ def _whole_number(low, high=MOST, word=None):
 
 
 positive_int = _whole_number(1)
+at_least_two = _whole_number(2)
 count = _whole_number(0)
 positive_int_or_all = _whole_number(1, word="all")
 count_or_all = _whole_number(0, word="all")
@@ -85,7 +86,7 @@ def build_parser(description):
 def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0.1, needs_val=True):
     """`--data --image-size --validation-split --max-train-samples --cache-dir`.
 
-    A script that `needs_val` refuses `--validation-split 0`.
+    A script that `needs_val` refuses `--validation-split 0`; where `validation_split` is None there is no such flag.
     """
     add = parser.add_argument_group("data").add_argument
     sources = (
@@ -98,7 +99,8 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
     split = "share of the training images held out as val where --data has no val part of its own"
     split += "" if needs_val else "; with 0 all are trained on, and the last weights are kept"
     share_type = open_fraction if needs_val else fraction
-    add("--validation-split", type=share_type, default=validation_split, metavar="F", help=split)
+    if validation_split is not None:
+        add("--validation-split", type=share_type, default=validation_split, metavar="F", help=split)
     most = "use N training images at most, stratified, those held out as val included"
     add("--max-train-samples", type=positive_int, metavar="N", help=most)
     cached = "decoded images and features, shared by all runs"

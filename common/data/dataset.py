@@ -26,12 +26,13 @@ class Samples:
     """`images` uint8 `(n, h, w, 3)` RGB, or features `(n, width)`, with their `labels` int64 `(n,)`, which count from 0.
 
     Images that would fill the memory are `Rows`, which are read from disk as they are asked for. `digests` `(n,)` are hashes of
-    the images' pixels before any resizing, as `images.digests` has them; None for features.
+    the images' pixels before any resizing, as `images.digests` has them; None for features. `paths` are those of files.
     """
 
     images: np.ndarray | Rows
     labels: np.ndarray
     digests: np.ndarray | None = None
+    paths: np.ndarray | None = None
 
     def __len__(self):
         return len(self.labels)
@@ -39,7 +40,8 @@ class Samples:
     def take(self, indices):
         """The samples at these indices, in this order."""
         images = self.images.take(indices) if isinstance(self.images, Rows) else self.images[indices]
-        return Samples(images, self.labels[indices], None if self.digests is None else self.digests[indices])
+        others = (None if part is None else part[indices] for part in (self.digests, self.paths))
+        return Samples(images, self.labels[indices], *others)
 
     def order(self):
         """Indices that sort them by their digests, and by label where pixels are the same: whatever their files are called."""
@@ -68,6 +70,14 @@ class Dataset:
         """Whether this is all of CIFAR-10, from any source."""
         is_whole = len(self.test) == 10_000 and len(self.train) + len(self.val) == 50_000
         return is_whole and self.class_names == CIFAR10
+
+    def without_val(self):
+        """The data set with the val images in train."""
+        if not len(self.val):
+            return self
+        images = Rows([self.train.images, self.val.images])
+        others = (np.concatenate([getattr(part, name) for part in (self.train, self.val)]) for name in ("labels", "digests"))
+        return replace(self, train=Samples(images, *others), val=self.val.take([]))
 
     def fingerprint(self):
         """A hash of class names, images and labels, by part."""
@@ -179,10 +189,10 @@ def choose_samples(labels, num_samples, seed):
 
 
 def few(dataset, num_samples):
-    """The data set with at most `num_samples` samples in each part, and at least one of each class."""
+    """The data set with at most `num_samples` samples in each part, or two of each class."""
 
     def shortened(part):
-        count = min(max(num_samples, len(dataset.class_names)), len(part))
+        count = min(max(num_samples, 2 * len(dataset.class_names)), len(part))
         return part.take(choose_samples(part.labels, count, 0))
 
     return replace(dataset, train=shortened(dataset.train), val=shortened(dataset.val), test=shortened(dataset.test))

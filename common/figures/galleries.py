@@ -26,8 +26,8 @@ def pipeline(stages, path):
     return save(figure, path)
 
 
-def examples(samples, predicted, confidence, class_names, path, title):
-    """Grid of up to 25 image `Samples` with their true and predicted class and its probability `confidence`.
+def examples(samples, predicted, confidence, class_names, path, title, given="is"):
+    """Grid of up to 25 image `Samples` with their predicted class, its probability `confidence` and, after `given`, their own.
 
     A wrong one has a thick frame and a cross.
     """
@@ -45,7 +45,7 @@ def examples(samples, predicted, confidence, class_names, path, title):
         axis.imshow(image, interpolation="nearest")
         right, sure = label == guess, f"{probability:.0%}"
         axis.set_title(
-            f"{class_names[label]}, {sure}" if right else f"✗ {class_names[guess]}, {sure}\n(is {class_names[label]})",
+            f"{class_names[label]}, {sure}" if right else f"✗ {class_names[guess]}, {sure}\n({given} {class_names[label]})",
             fontsize=8.5, color="black" if right else PALETTE[3], pad=5,
         )  # fmt: skip
         for spine in axis.spines.values():

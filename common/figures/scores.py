@@ -91,6 +91,18 @@ def reliability(bins, path, title):
     return save(figure, path)
 
 
+def accuracy_by_seconds(rows, path):
+    """Test accuracy with its interval against the seconds for 1,000 images, a labelled point for each base, dicts."""
+    figure, axis = plt.subplots(figsize=(6.4, 4))
+    for row, colour in zip(rows, itertools.cycle(PALETTE), strict=False):
+        accuracy, seconds, interval = row["accuracy"], row["seconds_per_1000"], row["interval"]
+        axis.errorbar(seconds, accuracy, np.abs(np.subtract(interval, accuracy))[:, None], color=colour, marker="o", capsize=3)
+        axis.annotate(shown(row["base"]), (seconds, accuracy), xytext=(7, 5), textcoords="offset points", fontsize=9)
+    axis.set(xlabel="seconds for the features of 1,000 images", ylabel="test accuracy")
+    axis.margins(x=0.25)
+    return save(figure, path)
+
+
 def feature_maps(rows, labels, class_names, path, title=None):
     """Scatter plots of points `(n, 2)`, one for each `(name, points)` of each row; the points have the same `labels` `(n,)`.
 

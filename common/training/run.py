@@ -46,35 +46,38 @@ class Experiment:
         return self.documented if set(class_names) == set(CIFAR10) or is_scenes else None
 
 
-def load_data(args, upscaled_later=False):
+def load_data(args, upscaled_later=False, image_size=None):
     """The Dataset that the data flags and `--seed` ask for; with `--dry-run` two batches of each part. Prints what was done.
 
-    `upscaled_later` is `dataset.load`'s. Raises InputError for data that is missing, unreadable or too small to split.
+    `upscaled_later` is `dataset.load`'s; `image_size` takes the place of the flag. Raises InputError for data that is missing,
+    unreadable or too small to split.
     """
+    image_size = image_size or args.image_size
     with blaming(f"--data {args.data}"):
-        loaded = data.load(args.data, args.image_size, args.cache_dir, upscaled_later)
+        loaded = data.load(args.data, image_size, args.cache_dir, upscaled_later)
     train, val = loaded.train, loaded.val
     if args.max_train_samples and args.max_train_samples < len(train):
         with blaming("--max-train-samples"):
             train = train.take(data.choose_samples(train.labels, args.max_train_samples, args.seed))
     if val is None:
         with blaming("--validation-split"):
-            train, val = data.hold_out(train, f"val {args.seed}", args.validation_split, loaded.class_names)
+            share = vars(args).get("validation_split", 0)
+            train, val = data.hold_out(train, f"val {args.seed}", share, loaded.class_names)
     loaded = replace(loaded, train=train, val=val)
     tell(*loaded.duplicates())
     if args.dry_run:
-        loaded = data.few(loaded, 2 * min(vars(args).get("batch_size", 32), backend.batch_size(args.image_size)))
+        loaded = data.few(loaded, 2 * min(vars(args).get("batch_size", 32), backend.batch_size(image_size)))
     return loaded
 
 
 class Run:
     """A started run: its folder, its history, its status (`finished`, `early-stopped`, or `interrupted` after Ctrl-C)."""
 
-    def __init__(self, experiment, args, dataset, weights=None):
+    def __init__(self, experiment, args, dataset, *weights):
         """Import Keras at the run's precision and make the folder, or reopen it with `--resume`.
 
-        `experiment` is an `Experiment`, `args` what the script's parser returned, `dataset` a `Dataset`, `weights` a `Weights`
-        for scripts with a backbone. Raises InputError for a resumed run that was started with something else, or that another
+        `experiment` is an `Experiment`, `args` what the script's parser returned, `dataset` a `Dataset`, `weights` the
+        `Weights` of each backbone. Raises InputError for a resumed run that was started with something else, or that another
         process is training.
         """
         backend.start(args.amp)
@@ -87,7 +90,7 @@ class Run:
             "experiment": experiment.name,
             "script": folder.script_version(experiment.name),
             "data": dataset.fingerprint(),
-            "weights": weights and weights.fingerprint(),
+            "weights": [one.fingerprint() for one in weights],
             "backend": backend.name(),
         }
         if differing := hosts.differing(stored_form(args) | made_of):
@@ -98,8 +101,9 @@ class Run:
         self.folder = cli.run_folder = folder.agree_on(path)
         self.history = History(self.folder / "history.csv")
         self.checkpoints = self.folder / "checkpoint"
-        if weights and weights.results:
-            tell(dataset.compared(weights.results))
+        for one in weights:
+            if one.results:
+                tell(dataset.compared(one.results))
 
     def __enter__(self):
         """Models are made inside: on all devices."""
