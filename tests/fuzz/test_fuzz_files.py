@@ -1,17 +1,22 @@
-"""The readers of JSON, CSV and arrays: what they promise, or OSError or ValueError."""
+"""The readers of JSON, CSV, arrays and checkpoints: what they promise, or OSError or ValueError."""
 
 import io
 import json
 import math
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import at, contained, damaged, documents, places, values, words
+from support import make_run
 
 from common import files
+from common.data.dataset import Samples
+from common.training import checkpoints
+from common.training.callbacks import BestEpoch
 
 DOCUMENT = {"a": [1, 2.5, None, True, {"b": "text"}], "c": {"d": -1e-5, "e": [[], {}]}, "ü": "\u20ac"}
 
@@ -141,3 +146,30 @@ def test_arrays(tmp_path, content, data):
     if error is None:
         assert all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in arrays.values())
         assert sum(array.nbytes for array in arrays.values()) <= path.stat().st_size
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """The content of a checkpoint with everything that one keeps, its state and its arrays."""
+    run = make_run(tmp_path_factory.mktemp("checkpoint"), batch_size=2)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"], run_eagerly=True)
+    callbacks = [BestEpoch(patience=3), keras.callbacks.ReduceLROnPlateau("val_loss", patience=2)]
+    samples = Samples(np.eye(4, 3, dtype=np.float32), np.array([0, 1, 0, 1]))
+    run.fit("head", model, run.batches(samples), samples, epochs=3, callbacks=callbacks)
+    path = run.folder / "checkpoint" / "head.npz"
+    return path.read_bytes(), *checkpoints._read(path)
+
+
+@given(data=st.data())
+def test_a_damaged_checkpoint_is_noticed(tmp_path, checkpoint, data):
+    content, state, arrays = checkpoint
+    path = tmp_path / "head.npz"
+    path.write_bytes(data.draw(st.one_of(st.just(content), damaged([content]))))
+    with contained() as out:
+        read_state, read_arrays = checkpoints._read(path)
+    if read_state is None:
+        assert "is damaged" in out.getvalue() and path.read_bytes() != content
+    else:
+        assert read_state == state and read_arrays.keys() == arrays.keys()
+        assert all(np.array_equal(read_arrays[name], array) for name, array in arrays.items())

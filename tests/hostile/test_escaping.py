@@ -31,7 +31,6 @@ WORDS = {
     "backslash and pipe": "\\|x|",
     "code": "`x`",
 }
-NUM_ROWS = 1 + len(WORDS)
 PLACES = {
     "experiment": lambda run, word: change_json(run / "results.json", experiment=word),
     "model": lambda run, word: change_json(run / "results.json", model=word),

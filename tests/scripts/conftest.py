@@ -28,13 +28,14 @@ SCHEDULED = ("--schedule", "cosine", "--warmup-epochs", "1", "--optimizer", "sgd
 BALANCED = ("--class-weight", "balanced", "--monitor", "val_balanced_accuracy")
 PROBE = ("--data", "digits", "--max-train-samples", "120", "--base", "efficientnetb7", *BASE[-4:])
 SWEEP = ("--epochs", "2", "--lr", "1e-3", "2e-3", "--unfreeze-last", "1", *SCHEDULED)
+SGD = ("--optimizer", "sgd", "--lr", ".01", "--momentum", ".9", "--weight-decay", ".01")
 PNG = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
 SCRIPTS = {
     "vgg19": (train_vgg19, (*BASE, "--epochs", "3", "--augment", "--views", "2", "--class-weight", "balanced")),
     "vgg19_finetune": (train_vgg19_finetune, (*BASE, "--head-epochs", "2", "--finetune-epochs", "2", *REGULARIZED)),
     "resnet152v2": (train_resnet152v2, (*BASE, "--epochs", "3", "--no-augment", "--lr-patience", "1", *BALANCED)),
     "efficientnetb7": (train_efficientnetb7, (*BASE, *SWEEP)),
-    "ab_split": (train_ab_split, (*SMALL, "--image-size", "8", "--epochs", "2", "--b-samples", "20")),
+    "ab_split": (train_ab_split, (*SMALL, "--image-size", "8", "--epochs", "3", "--b-samples", "20", *SGD)),
     "linear_probe": (train_linear_probe, PROBE),
 }
 
