@@ -81,13 +81,22 @@ def test_every_flag_has_one_of_these_types(monkeypatch, program):
         assert action.type or not isinstance(action.default, (int, float)) or action.nargs == 0, action.option_strings
 
 
-def test_arguments_are_checked_before_anything_heavy_is_imported():
-    program = (
-        "import sys, predict, train_ab_split as script; script.parse_args(['--epochs', '3']);"
-        "heavy = {'tensorflow', 'keras.src', 'sklearn', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules);"
-        "sys.exit(', '.join(heavy) or 0)"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+LIGHT = """
+import sys, predict, compare, train_ab_split
+heavy = lambda *others: sorted({"tensorflow", "keras.src", *others} & {*sys.modules})
+train_ab_split.parse_args(["--epochs", "3"])
+assert not heavy("sklearn", "matplotlib", "pandas", "scipy")
+compare.main(["plots/results/resnet152v2/control", "--no-figure"])
+assert not heavy("matplotlib")
+import make_plots
+compare.main(["plots/results/resnet152v2/control", "--figure", sys.argv[1]])
+assert heavy("matplotlib") == ["matplotlib"]
+"""
+
+
+def test_arguments_are_checked_and_runs_compared_before_anything_heavy_is_imported(tmp_path):
+    command = [sys.executable, "-c", LIGHT, tmp_path / "compare.png"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
 
 

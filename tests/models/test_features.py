@@ -4,9 +4,6 @@ import errno
 import itertools
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -116,32 +113,6 @@ def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkey
     assert extraction["computed"] == 37 - 20 and "20 of 37 images done" in capsys.readouterr().out
     np.testing.assert_array_equal(resumed, unbroken)
     assert stored(tmp_path / "broken").read_bytes() == stored(tmp_path / "unbroken").read_bytes()
-
-
-KILLED = """
-import os, signal, sys
-sys.path[:0] = [{root!r}, {tests!r}]
-from test_features import ForwardPass, Rows, backend, features, make_extractor, make_images
-backend.BATCH_SIZE = {{"cpu": 1, "gpu": 1}}
-over = ForwardPass.over
-def killed(forward, batches):
-    for number, outputs in enumerate(over(forward, batches)):
-        if number == 5:
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield outputs
-ForwardPass.over = killed
-features.FeatureCache(make_extractor(), sys.argv[1]).extract(Rows([make_images(37)]), "features")
-"""
-
-
-def test_killed_in_earnest_it_goes_on_where_it_stopped(tmp_path):
-    program = KILLED.format(root=str(ROOT), tests=str(ROOT / "tests" / "models"))
-    ended = subprocess.run([sys.executable, "-c", program, tmp_path / "killed"], capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    (resumed,), extraction = extract(make_extractor(), [make_images(37)], tmp_path / "killed")
-    (unbroken,), _ = extract(make_extractor(), [make_images(37)], tmp_path / "unbroken")
-    assert extraction["computed"] == 37 - 20
-    np.testing.assert_array_equal(resumed, unbroken)
 
 
 def test_cut_off_within_a_batch_it_computes_that_whole_batch_again(tmp_path):

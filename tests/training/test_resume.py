@@ -3,10 +3,8 @@
 import argparse
 import itertools
 import os
-import re
 import signal
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -81,41 +79,32 @@ def resuming(args):
 def kill_in(monkeypatch, place):
     """Have the process killed at a place: `(what, number)`, at the number-th time that it happens."""
     what, number = place
-    count = 0
+    count = itertools.count(1)
 
-    def die():
-        nonlocal count
-        count += 1
-        if count == number:
+    def die(*_, **__):
+        if next(count) == number:
             raise KilledError
 
-    if what == "batch":
-        return [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: die())]
-    if what == "epoch end":
-        return [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: die())]
-    if what == "training's end":
-        return [keras.callbacks.LambdaCallback(on_train_end=lambda logs: die())]
-    if what == "writing":
+    def half(file, **arrays):
+        savez(file, **arrays)
+        file.truncate(file.tell() // 2)
+        die()
+        file.seek(0)
+        savez(file, **arrays)
 
-        def half(file, **arrays):
-            savez(file, **arrays)
-            file.truncate(file.tell() // 2)
+    def replace(source, target):
+        if str(target).endswith(".npz"):
             die()
-            file.seek(0)
-            savez(file, **arrays)
+        return os_replace(source, target)
 
-        savez = np.savez
+    callback, savez, os_replace = keras.callbacks.LambdaCallback(), np.savez, os.replace
+    if what == "writing":
         monkeypatch.setattr(np, "savez", half)
-    if what == "renaming":
-
-        def replace(source, target):
-            if str(target).endswith(".npz"):
-                die()
-            return os_replace(source, target)
-
-        os_replace = os.replace
+    elif what == "renaming":
         monkeypatch.setattr(os, "replace", replace)
-    return []
+    else:
+        setattr(callback, {"batch": "on_train_batch_end", "epoch end": "on_epoch_end"}.get(what, "on_train_end"), die)
+    return [callback]
 
 
 @pytest.fixture(autouse=True)
@@ -128,8 +117,7 @@ def unbroken(tmp_path_factory):
     return numbers(*train(make_args(tmp_path_factory.mktemp("unbroken"))))
 
 
-MOMENTS = [("batch", 1), ("batch", 5), ("epoch end", 4), ("training's end", 1), ("training's end", 2)]
-MOMENTS += [("writing", 1), ("writing", 3), ("renaming", 2), ("renaming", 5)]
+MOMENTS = [("batch", 1), ("batch", 5), ("epoch end", 4), ("training's end", 1), ("writing", 3), ("renaming", 2)]
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=str)
@@ -158,23 +146,16 @@ def sigterm(signals):
 
 
 # What happens for the number-th time, and how many steps are in an execution.
-STEPS = [("batch", 2, 1), ("batch", 3, 1), ("batch", 9, 1), ("batch", 2, 2)]
-STEPS += [("epoch end", 3, 2), ("val", 2, 1), ("epoch begin", 3, 1), ("epoch begin", 6, 2)]
+STEPS = [("train_batch_end", 3, 1), ("train_batch_end", 2, 2), ("epoch_end", 3, 2), ("test_begin", 2, 1), ("epoch_begin", 3, 1)]
 
 
 @pytest.mark.parametrize("moment", STEPS, ids=str)
 def test_sigterm_ends_after_the_step_and_a_whole_epoch_is_gone_on_from(tmp_path, monkeypatch, unbroken, sigterm, moment):
-    what, number, fused = moment
+    hook, number, fused = moment
     monkeypatch.setattr(fit, "num_steps", lambda model, train: fused)
     count = itertools.count(1)
-    hook = {
-        "batch": "on_train_batch_end",
-        "epoch begin": "on_epoch_begin",
-        "epoch end": "on_epoch_end",
-        "val": "on_test_begin",
-    }[what]
     terminate = keras.callbacks.LambdaCallback()
-    setattr(terminate, hook, lambda *_, **__: next(count) == number and sigterm())
+    setattr(terminate, f"on_{hook}", lambda *_, **__: next(count) == number and sigterm())
     args = make_args(tmp_path)
     with pytest.raises(cli.Terminated):
         train(args, callbacks=[terminate])
@@ -217,7 +198,7 @@ def killed_after(tmp_path, monkeypatch, moment, **changes):
 EMPTY_ZIP = b"PK\5\6" + bytes(18)
 
 
-@pytest.mark.parametrize("content", [b"", EMPTY_ZIP, None], ids=["empty", "no arrays", "half"])
+@pytest.mark.parametrize("content", [EMPTY_ZIP, None], ids=["no arrays", "half"])
 def test_without_a_whole_checkpoint_the_phase_begins_again(tmp_path, monkeypatch, capsys, unbroken, content):
     run, again = killed_after(tmp_path, monkeypatch, ("epoch end", 4))
     for path in (run / "checkpoint").glob("first*.npz"):
@@ -314,13 +295,6 @@ def test_a_folder_in_use_is_refused(tmp_path, monkeypatch):
         Run(EXPERIMENT, resuming(args), DATASET)
 
 
-def test_a_folder_that_cant_be_written_to_is_refused(tmp_path, monkeypatch):
-    run, again = killed_after(tmp_path, monkeypatch, ("epoch end", 2))
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "checkpoint")
-    with pytest.raises(cli.InputError, match=f"--resume {run}.* can't be .*written to"):
-        folder.check_resumed(again)
-
-
 def test_ctrl_c_before_the_weights_of_a_phase_are_back_leaves_its_epochs_out(tmp_path, monkeypatch):
     path, again = killed_after(tmp_path, monkeypatch, ("epoch end", 3))
     run = Run(EXPERIMENT, again, DATASET)
@@ -362,27 +336,6 @@ def test_resume_brings_back_the_arguments_as_they_were_given(tmp_path):
     assert vars(again) == vars(args) | {"resume": tmp_path}
     assert type(again.cache_dir) is type(args.cache_dir) and again.b_samples == [20, "all"]
     assert parse(tmp_path, "--resume", str(tmp_path), "--epochs", "9", "--seed", "7").epochs == 9
-
-
-@pytest.mark.parametrize(
-    "flags, complaint",
-    [
-        (
-            ["--lr", "0.2"],
-            r"--lr: --resume uses the run's own arguments \(here 0.1\); allowed beside it: a larger --epochs",
-        ),
-        (["--epochs", "4"], r"--epochs: .*\(here 5\)"),
-        (["--augment"], r"--augment: .*\(here False\)"),
-        (["--name", "other"], r"--name: .*\(here None\)"),
-    ],
-)
-def test_other_flags_beside_resume_are_refused(tmp_path, capsys, flags, complaint):
-    files.write_json(tmp_path / "args.json", resume.stored_form(parse(tmp_path, "--no-augment")))
-    with pytest.raises(SystemExit) as ended:
-        parse(tmp_path, "--resume", str(tmp_path), *flags)
-    assert ended.value.code == cli.EXIT_BAD_INPUT
-    told = capsys.readouterr().err
-    assert re.search(complaint, told) and told.count("\n") == 1
 
 
 def test_on_torch_dropout_depends_on_phase_seed_of_the_model_and_epoch_alone(tmp_path, monkeypatch):
