@@ -35,6 +35,5 @@ def test_nothing_is_kept_of_a_benchmark_that_fails_or_is_not_there(kept, call):
     assert code == 2 and out == "half\n" and "benchmarks/broken.py ended with exit code 3: nothing is kept" in err
     code, _, err = call(keep.main, "nothing")
     assert code == 2 and "nothing" in err
-    for name in ("../x", "a/b"):
-        assert call(keep.main, "--name", name, "quick")[0] == 2
+    assert call(keep.main, "--name", "../x", "quick")[0] == 2
     assert not kept.exists()

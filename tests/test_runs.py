@@ -61,13 +61,6 @@ def test_what_is_called_latest_comes_first(make_it):
     assert runs.resolve("latest/a", "runs", "RUN_DIR") == Path("latest/a")
 
 
-def test_latest_without_a_run_says_where_none_is():
-    make("runs/vgg19/20261123-120000")
-    for under, holding in (("runs", "model.keras"), ("nowhere", "args.json")):
-        with pytest.raises(cli.InputError, match=f"--resume latest: no run under {under} has {holding} yet"):
-            runs.resolve("latest", under, "--resume", holding)
-
-
 def test_latest_was_started_last_in_whatever_time_zone():
     make("runs/vgg19/20261123-140000", "2026-11-23T14:00:00+02:00")  # a host's
     make("runs/vgg19/20261123-123000", "2026-11-23T12:30:00+00:00")  # a container's, half an hour later
@@ -80,7 +73,7 @@ def test_latest_is_no_dry_run():
     assert runs.resolve("latest", "runs", "RUN_DIR") == Path("runs/vgg19/20261123-120000")
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["vgg19", "ab_split"])
 def test_every_script_finds_its_own_latest_run(script):
     parse = SCRIPTS[script].parse_args
     other = next(name for name in SCRIPTS if name != script)

@@ -126,7 +126,7 @@ TRAIN = {"train/cat": range(20), "train/dog": range(100, 120)}
 VAL = {"cat": range(40, 43), "dog": range(140, 142)}
 
 
-@pytest.mark.parametrize("name", ["val", "validation"])
+@pytest.mark.parametrize("name", ["validation"])
 def test_val_is_val_beside_test_and_the_split_is_not_used(tmp_path, shades, capsys, name):
     folder = shades(TRAIN | {f"{name}/{label}": VAL[label] for label in VAL} | {"test/cat": [60], "test/dog": [160, 161]})
     own = load(folder, tmp_path, image_size=8, validation_split=0.9)
@@ -138,7 +138,7 @@ def test_val_is_val_beside_test_and_the_split_is_not_used(tmp_path, shades, caps
     assert (len(few.train), len(few.val), len(few.test)) == (10, 5, 3)  # val is not part of those ten
 
 
-@pytest.mark.parametrize("name", ["val", "valid"])
+@pytest.mark.parametrize("name", ["valid"])
 def test_val_is_test_where_there_is_no_test(tmp_path, shades, capsys, name):
     folder = shades(TRAIN | {f"{name}/{label}": VAL[label] for label in VAL})
     own = load(folder, tmp_path, image_size=8, validation_split=0.2)
@@ -159,13 +159,6 @@ def test_val_may_lack_classes_in_everything_that_uses_it(tmp_path, shades):
     assert greys(train_ab_split.only_classes(own, [1, 2]).val, 0) == list(range(140, 150))
     with pytest.raises(cli.InputError, match="--classes-b: val has no image of cat"):
         train_ab_split.only_classes(own, [0])
-
-
-def test_images_of_several_sizes_are_resized_when_they_are_read(tmp_path, shades):
-    folder = shades(TRAIN | {"test/cat": [60]}, size=16)
-    Image.fromarray(np.full((8, 8), 140, np.uint8)).save(folder / "train" / "cat" / "-.png")  # the first one
-    own = load(folder, tmp_path, upscaled_later=True)
-    assert own.train.images.shape[1:] == own.test.images.shape[1:] == (32, 32, 3)
 
 
 def test_val_is_upscaled_later_or_resized_as_train_is(tmp_path, shades, capsys):

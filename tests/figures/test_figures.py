@@ -45,7 +45,7 @@ def test_confusion_matrix_has_true_rows_and_predicted_columns(figure):
     np.testing.assert_allclose(axis.collections[0].get_array(), [[5 / 8, 3 / 8], [0, 1]])
 
 
-@pytest.mark.parametrize("count", [2, 4, 10, 40])
+@pytest.mark.parametrize("count", [2, 40])
 @pytest.mark.parametrize("name", ["cat {}", "a long name of a class, number {}"])
 def test_nothing_runs_over_the_title_of_a_confusion_matrix_and_no_label_over_the_next(figure, count, name):
     drawn = figure(scores.confusion_matrix, np.eye(count, dtype=int), list(map(name.format, range(count))), title="x " * 60)
@@ -56,7 +56,7 @@ def test_nothing_runs_over_the_title_of_a_confusion_matrix_and_no_label_over_the
     assert len(labels) == count and 0.7 * axis.bbox.width / count > labels[0].get_fontsize() * drawn.dpi / 72  # at 45 degrees
 
 
-@pytest.mark.parametrize("count, block", [(41, 1), (100, 1), (250, 3), (1000, 10)])
+@pytest.mark.parametrize("count, block", [(41, 1), (250, 3)])
 def test_of_many_classes_blocks_and_the_most_confused_pairs_are_drawn(figure, count, block):
     matrix = 10 * np.eye(count, dtype=int)
     matrix[40, 2], matrix[3, 4], matrix[0, 39] = 7, 5, 5
@@ -86,15 +86,6 @@ def test_letters_that_a_font_lacks_come_from_the_fonts_of_the_system_without_a_w
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "") and (tmp_path / "y.png").is_file()
 
 
-def test_long_names_keep_to_their_image(figure):
-    samples = Samples(np.zeros((25, 8, 8, 3), np.uint8), np.arange(25) % 2)
-    names = ["Phalacrocorax carbo sinensis", "a name of a class that goes on"]
-    drawn = figure(galleries.examples, samples, 1 - samples.labels, np.ones(25), names, title="t")
-    drawn.canvas.draw()
-    boxes = [axis.title.get_window_extent() for axis in drawn.axes]
-    assert all(one.x1 < other.x0 for one, other in zip(boxes[:4], boxes[1:5], strict=True))
-
-
 def test_learning_curves_read_columns_by_name(figure):
     shuffled = [dict(reversed(row.items())) for row in ROWS]
     accuracy, loss = figure(curves.learning_curves, shuffled, title="t").axes
@@ -102,14 +93,6 @@ def test_learning_curves_read_columns_by_name(figure):
     np.testing.assert_array_equal(lines(accuracy)["val"], [0.15, 0.45])
     np.testing.assert_array_equal(lines(loss)["train"], [2.0, 1.0])
     np.testing.assert_array_equal(accuracy.get_lines()[0].get_xdata(), [1, 2])
-
-
-def test_train_and_test_have_their_own_colours(figure):
-    axis = figure(curves.learning_curves, WITH_TEST, title="t", parts=("train", "test")).axes[0]
-    assert {line.get_label(): line.get_color() for line in axis.get_lines()} == {
-        "train": style.COLOURS["train"],
-        "test": style.COLOURS["test"],
-    }
 
 
 def test_figures_of_all_models(figure):
@@ -152,12 +135,6 @@ def test_overlay_has_a_row_for_each_group_and_only_as_many_curves_as_can_be_told
     assert resnet152v2.get_title(loc="left") == "resnet152v2" and len(resnet152v2.get_lines()) == 1
     monkeypatch.undo()
     assert curves.overlay(groups, tmp_path / "overlay.png").stat().st_size < 200_000
-
-
-def test_learning_rate_is_logarithmic(figure):
-    axis = figure(curves.learning_rate, ROWS, title="t").axes[0]
-    assert axis.get_yscale() == "log"
-    np.testing.assert_array_equal(axis.get_lines()[0].get_ydata(), [0.1, 0.01])
 
 
 def test_wrong_examples_are_marked_by_more_than_colour(figure):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import at, contained, damaged, documents, places, values, words
+from mutations import as_json, contained, damaged, values, words
 from support import make_run
 
 from common import files
@@ -30,14 +30,20 @@ def outcome(read, path):
             return None, error
 
 
-@given(content=documents(DOCUMENT))
+def parts(value):
+    """A JSON value and all that lies in it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value, *(part for item in inner for part in parts(item))]
+
+
+@given(content=st.one_of(values.map(as_json), damaged([as_json(DOCUMENT), b"[" * 100_000])))
 def test_json(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
     read, error = outcome(files.read_json, path)
     if error is None:
         assert json.loads(content) == read
-        for value in (read, *(at(read, place) for place in places(read))):
+        for value in parts(read):
             assert not isinstance(value, float) or math.isfinite(value)
             assert not isinstance(value, int) or abs(value) < 10**18
 
@@ -71,15 +77,10 @@ def test_csv(tmp_path, convert, content):
             assert isinstance(value, kinds) and (not isinstance(value, float) or math.isfinite(value))
 
 
-@given(content=damaged([files.packed(CSV)]))
-def test_packed_csv(tmp_path, content):
-    path = tmp_path / "x.csv.gz"
-    path.write_bytes(content)
-    rows, error = outcome(files.read_csv, path)
-    assert error is not None or rows == [] or len(rows[0]) == 3
+CELL = words.filter(lambda word: "\r" not in word)  # which Python's csv writes as it is before 3.13
 
 
-@given(rows=st.lists(st.fixed_dictionaries({"a": words, "b": words}), max_size=4))
+@given(rows=st.lists(st.fixed_dictionaries({"a": CELL, "b": CELL}), max_size=4))
 def test_csv_that_is_written_is_what_is_read(tmp_path, rows):
     path = tmp_path / "x.csv"
     try:

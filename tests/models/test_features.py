@@ -124,17 +124,6 @@ def test_cut_off_within_a_batch_it_computes_that_whole_batch_again(tmp_path):
     np.testing.assert_array_equal(after, before)
 
 
-def test_larger_images_go_in_smaller_batches(monkeypatch):
-    monkeypatch.setattr(backend, "BATCH_SIZE", {"cpu": 32, "gpu": 32})
-
-    def batch_size(size):
-        inputs = keras.Input((32, 32, 3))
-        base = keras.Sequential([keras.Input((size, size, 3)), layers.GlobalAveragePooling2D()])
-        return features.batch_size(keras.Model(inputs, base(upscale(inputs, size))))
-
-    assert [batch_size(size) for size in (32, 112, 224, 448, 4000)] == [128, 128, 32, 8, 1]
-
-
 def test_without_a_terminal_a_line_a_minute_tells_the_time_left(monkeypatch, capsys):
     now = 0
     monkeypatch.setattr("tqdm.std.time", lambda: now)

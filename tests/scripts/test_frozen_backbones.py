@@ -9,7 +9,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import applications, layers
 from support import small_backbone
 
 import train_efficientnetb7
@@ -79,14 +79,27 @@ def moved(before, base):
     return [number for number, pair in enumerate(zip(before, now, strict=True)) if not all(map(np.array_equal, *pair))]
 
 
-def test_nothing_in_a_frozen_base_moves_or_is_random_in_fit():
-    args = train_efficientnetb7.parse_args(["--image-size", "32"])
-    extractor = train_efficientnetb7.build_extractor(args, RANDOM, (32, 32, 3))  # 163 batch norms and 48 dropouts
-    model = keras.Model(extractor.input, train_efficientnetb7.build_head(2560, 10, 0.25)(extractor.output))
-    train_efficientnetb7.compile_model(model, 1e-3)
-    base = model.get_layer("efficientnetb7")
+@pytest.fixture
+def model_of(monkeypatch):
+    """`model_of(script, width, *flags)`: the compiled model of a script on EfficientNetB0 or ResNet50V2, and its base."""
+    for name, application in (("efficientnetb7", applications.EfficientNetB0), ("resnet152v2", applications.ResNet50V2)):
+        monkeypatch.setitem(backbones.NETWORKS, name, replace(backbones.NETWORKS[name], application=application))
+
+    def build(script, width, *flags):
+        args = script.parse_args(["--image-size", "32", *flags])
+        extractor = script.build_extractor(args, RANDOM, (32, 32, 3))
+        model = keras.Model(extractor.input, script.build_head(width, 10, 0.25)(extractor.output))
+        script.compile_model(model, 1e-3)
+        model.run_eagerly = True  # tracing would take longer
+        return model, model.get_layer(script.__name__.removeprefix("train_"))
+
+    return build
+
+
+def test_nothing_in_a_frozen_base_moves_or_is_random_in_fit(model_of):
+    model, base = model_of(train_efficientnetb7, 1280)
+    assert {layers.BatchNormalization, layers.Dropout} <= set(map(type, base.layers))
     before, head = weights_by_layer(base), model.get_layer("head").get_weights()
-    model.run_eagerly = True  # tracing would take longer
     model.fit(IMAGES, np.eye(10)[:6], batch_size=3, verbose=0)
     assert not moved(before, base)
     assert not all(map(np.array_equal, head, model.get_layer("head").get_weights()))
@@ -94,13 +107,8 @@ def test_nothing_in_a_frozen_base_moves_or_is_random_in_fit():
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(base(images, training=flag)) for flag in (True, False)))
 
 
-def test_unfreeze_last_moves_the_last_layers_but_their_batch_norm():
-    args = train_resnet152v2.parse_args(["--image-size", "32", "--unfreeze-last", "6"])
-    extractor = train_resnet152v2.build_extractor(args, RANDOM, (32, 32, 3))
-    model = keras.Model(extractor.input, train_resnet152v2.build_head(2048, 10, 0.3)(extractor.output))
-    train_resnet152v2.compile_model(model, 1e-3)
-    model.run_eagerly = True
-    base = model.get_layer("resnet152v2")
+def test_unfreeze_last_moves_the_last_layers_but_their_batch_norm(model_of):
+    model, base = model_of(train_resnet152v2, 2048, "--unfreeze-last", "6")
     before = weights_by_layer(base)
     model.fit(IMAGES[:4], np.eye(10)[:4], verbose=0)
     last = range(len(base.layers) - 6, len(base.layers))
@@ -130,9 +138,9 @@ def sweep(train, quick):
 
 
 def test_the_sweep_trains_every_combination_and_scores_the_chosen_one_only(sweep):
-    run = sweep("--epochs", "2", "--lr", "1e-9", "1e-8", "1e-3", "--dropout", "0.25", "0.35")
+    run = sweep("--epochs", "3", "--lr", "1e-9", "1e-8", "1e-2", "--dropout", "0.25", "0.35")
     rows = files.read_csv(run / "sweep.csv")
-    combinations = {(lr, rate) for lr in (1e-9, 1e-8, 1e-3) for rate in (0.25, 0.35)}
+    combinations = {(lr, rate) for lr in (1e-9, 1e-8, 1e-2) for rate in (0.25, 0.35)}
     assert {(row["lr"], row["dropout"]) for row in rows} == combinations and len(rows) == 6
     accuracies = [row["val accuracy"] for row in rows]
     assert accuracies == sorted(accuracies, reverse=True) and accuracies[0] > accuracies[-1]

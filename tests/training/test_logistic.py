@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -133,11 +132,6 @@ def test_a_feature_that_hardly_varies_in_train_does_not_decide_in_val():
     assert [row["val_loss"] for row in rows] == pytest.approx([row["val_loss"] for row in plain], abs=1e-2)
 
 
-def test_it_is_the_same_twice(tmp_path, monkeypatch):
-    first, second = (fit(tmp_path / name, made(4), monkeypatch)[1].get_weights() for name in "ab")
-    assert all(map(np.array_equal, first, second))
-
-
 def interrupted_in(monkeypatch, number):
     calls, fit_one = [], LogisticRegression.fit
 
@@ -159,13 +153,6 @@ def test_ctrl_c_leaves_the_best_so_far(tmp_path, monkeypatch):
     assert all(map(np.array_equal, head.get_weights(), whole.get_weights()))
 
 
-def test_ctrl_c_in_the_first_fit_leaves_nothing(tmp_path, monkeypatch):
-    interrupted_in(monkeypatch, 1)
-    with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path, made(4), monkeypatch)
-    assert not list((tmp_path / "runs" / "experiment").iterdir())
-
-
 def test_a_fit_that_does_not_converge_is_said_in_its_line(tmp_path, monkeypatch, capsys, recwarn):
     monkeypatch.setattr(logistic, "MAX_ITERATIONS", 2)
     fit(tmp_path, made(4), monkeypatch)
@@ -181,11 +168,3 @@ def test_what_cannot_be_fitted_is_one_line(tmp_path, monkeypatch):
     without = dataset.train.take(np.flatnonzero(dataset.train.labels != 2))
     with pytest.raises(cli.InputError, match="train images of each"):
         fit(tmp_path, Dataset("three", dataset.class_names, without, dataset.val, dataset.test), monkeypatch)
-
-
-def test_the_layer_can_be_trained_further(tmp_path, monkeypatch):
-    dataset = made(4)
-    _, head, _ = fit(tmp_path, dataset, monkeypatch)
-    head.compile(keras.optimizers.SGD(1e-9), "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
-    loss, accuracy = head.evaluate(dataset.val.images, dataset.val.labels, verbose=0)
-    assert (loss, accuracy) == pytest.approx(logistic._score(*head.get_weights(), dataset.val), abs=1e-5)
