@@ -1,5 +1,4 @@
 import hashlib
-import os
 import pickle
 import socket
 import tarfile
@@ -103,18 +102,12 @@ class Calls:
 
 EXEC = Calls(exec, f"open({MARKER!r}, 'w')")
 DAMAGED = {  # what data_batch_2 holds instead
-    "nothing": b"",
     "half a pickle": batch()[: len(batch()) // 2],
-    "a pickle without its end": batch()[:-1],
-    "a number": pickle.dumps(5),
     "no labels": pickle.dumps({b"data": np.zeros((4, 3072), np.uint8)}, 3),
     "labels of 100 classes": batch([0, 1, 2, 99]),
     "negative labels": batch([0, 1, 2, -1]),
-    "labels as strings": batch(["0", "1", "2", "3"]),
     "too few labels": batch([0]),
-    "images as fractions": batch(data=np.zeros((4, 3072))),
     "images of another size": batch(data=np.zeros((4, 1024), np.uint8)),
-    "a call of os.system": pickle.dumps(Calls(os.system, f"touch {MARKER}")),
     "a call of exec": pickle.dumps(EXEC),
     "a call of numpy.load": b"cnumpy\nload\n(X\x01\x00\x00\x00xtR.",
     "a call hidden in the data": batch(data=EXEC),

@@ -70,17 +70,6 @@ def test_random_weights_depend_on_the_seed_and_give_features_of_the_order_of_1()
     assert 0.1 < call(one, images).std() < 10
 
 
-def test_a_trained_one_is_taken_from_a_run(tmp_path):
-    trained = backbones.build("efficientnet-lite0", 32, weights.Weights(None, False, ""), seed=5)
-    inputs = keras.Input((32, 32, 3))
-    keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(trained(inputs))).save(tmp_path / "model.keras")
-    found = weights.find(str(tmp_path), "efficientnet-lite0", 32)
-    assert not found.is_imagenet
-    taken = backbones.build("efficientnet-lite0", 32, found, seed=0)
-    for weight, expected in zip(taken.get_weights(), trained.get_weights(), strict=True):
-        np.testing.assert_array_equal(weight, expected)
-
-
 def test_drop_connect_rises_to_the_papers_and_is_off_while_frozen(base):
     whole = efficientnet_lite.efficientnet_lite0(keras.Input((32, 32, 3)))
     rates = [layer.rate for layer in whole.layers if isinstance(layer, keras.layers.Dropout)]

@@ -33,7 +33,6 @@ def test_the_archives_are_those_of_keras(monkeypatch, tmp_path, module):
     ("files", "words"),
     [
         ((), "needs the package x-pytorch-model: .*pip install -r requirements-lite.txt"),
-        (("x_pytorch_model.py",), "needs the package"),
         (("x_pytorch_model/__init__.py",), "not the published file: install x-pytorch-model again"),
         (("x_pytorch_model/__init__.py", "x_pytorch_model/models/x-00000000.pth"), "not the published file"),
     ],

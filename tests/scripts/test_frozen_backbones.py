@@ -91,7 +91,7 @@ def model_of(monkeypatch):
         model = keras.Model(extractor.input, script.build_head(width, 10, 0.25)(extractor.output))
         script.compile_model(model, 1e-3)
         model.run_eagerly = True  # tracing would take longer
-        return model, model.get_layer(script.__name__.removeprefix("train_"))
+        return model, next(layer for layer in model.layers if type(layer) is keras.Model)
 
     return build
 

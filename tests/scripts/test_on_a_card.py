@@ -109,14 +109,3 @@ def test_what_runs_at_the_end_of_the_time_is_cut_off_and_later_resumed(card, tmp
     assert rows["vgg19_finetune/long"]["outcome"] == "done"
     (taken,) = (tmp_path / "taken" / "vgg19_finetune").iterdir()
     assert {path.name for path in taken.iterdir()} == {"args.json", "results.json", "environment.json"}
-
-
-def test_a_resumed_step_gets_no_other_flags(tmp_path):
-    args = on_a_card.parse_args(["--output-dir", str(tmp_path), "--setting", "decay"])
-    step = next(step for step in on_a_card.all_steps(args) if step.name == "scratch")
-    words = on_a_card.command(step, args)
-    assert words[words.index("--smoothing") + 1] == ".1" and "--amp" in words and words[-3] == str(tmp_path)
-    folder = tmp_path / "vgg19_finetune" / "20261127-120000-scratch"
-    folder.mkdir(parents=True)
-    files.write_json(folder / "args.json", {"name": "scratch"})
-    assert on_a_card.command(step, args)[2:] == ["--resume", str(folder)]

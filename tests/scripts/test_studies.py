@@ -9,7 +9,6 @@ import pytest
 
 import train_ab_split
 from common import cli, files
-from common.data.dataset import Samples
 
 STUDIES = Path(__file__).parents[2] / "benchmarks" / "studies.py"
 
@@ -61,16 +60,6 @@ def test_images_are_drawn_by_class_and_a_tenth_or_one_of_each_is_val(studies, si
     }
     others = studies.split(labels, size, 1)
     assert sorted(others[1]) != sorted(val)
-
-
-@pytest.mark.parametrize("num_train, epochs", [(40, 300), (180, 300), (900, 250), (4500, 56), (18_000, 20), (45_000, 20)])
-def test_the_cnn_has_steps_enough(studies, monkeypatch, num_train, epochs):
-    given = {}
-    monkeypatch.setattr(studies, "fit", lambda model, train, val, test, **settings: given.update(settings))
-    images = np.broadcast_to(np.zeros((32, 32, 3), np.uint8), (num_train, 32, 32, 3))
-    samples = Samples(images, np.arange(num_train) % 10)
-    studies.fit_cnn(samples, samples, samples, 0)
-    assert given == {"epochs": epochs, "batch_size": 128, "patience": epochs}
 
 
 def test_ab_on_digits(studies, tmp_path):
