@@ -16,7 +16,7 @@ import train_vgg19_finetune
 from common import files
 from common.data.dataset import Dataset, Samples
 from common.models import backbones
-from common.training.run import Experiment, Run
+from common.training.run import Experiment, Run, load_data
 
 SAMPLES = Samples(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))
 DATASET = Dataset("two", ("no", "yes"), SAMPLES, SAMPLES, SAMPLES)
@@ -89,3 +89,14 @@ def check_evaluation(run, cache):
     ):
         assert results[name] == stored[name], name
     assert results["images"] == stored["test_size"] and list(results["class_names"]) == stored["class_names"]
+
+
+def load(source, tmp_path, upscaled_later=False, **changes):
+    """The data set that `--data source` names, at 32x32."""
+    flags = {"image_size": 32, "validation_split": 0.1, "max_train_samples": None, "seed": 0, "cache_dir": tmp_path / "cache"}
+    return load_data(argparse.Namespace(data=str(source), **flags | {"dry_run": False} | changes), upscaled_later)
+
+
+def in_order(part):
+    """The images of a part as a sorted list of bytes: equal for equal sets of images."""
+    return sorted((int(label), image.tobytes()) for image, label in zip(part.images, part.labels, strict=True))

@@ -16,15 +16,6 @@ ROOT = Path(__file__).parents[1]
 PROGRAMS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 
-def test_defaults_are_shown_by_the_parser(capsys):
-    with pytest.raises(SystemExit) as ended:
-        train_ab_split.parse_args(["--help"])
-    assert ended.value.code == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "(default: 0.001)" in shown and "(default: 0 7)" in shown and "(default: all)" in shown
-    assert "None" not in shown and "False" not in shown and "bfloat16 arithmetic, float32 weights (default: off)" in shown
-
-
 DEFAULTS = {  # what every published run was made with, but for the flags in its command
     "data": "cifar10", "max_train_samples": None, "cache_dir": Path("cache"), "seed": 0, "amp": False, "devices": 1,
     "resume": None, "output_dir": Path("runs"), "name": None, "dry_run": False, "tensorboard": False,

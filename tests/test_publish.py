@@ -79,22 +79,16 @@ PLANTED = {  # a file, what is replaced, by what, and words of the line that say
     "a command": ("docs/experiments.md", "--lr .03 --name", "--lr .3 --name", "--lr .3 --name"),
     "a point of a table": ("docs/experiments.md", "0.8026 ±", "0.8126 ±", "make_plots.py writes | 20 | 0.8026 ± 0.0358"),
     "a number of others": ("docs/experiments.md", "[0.8864]", "[0.8865]", "[0.8865]"),
-    "a missing marker": ("docs/experiments.md", "<!-- /settings -->", "", "<!-- settings -->"),
     "a measured time": ("docs/performance.md", "13.70 s", "13.71 s", "13.71 is not in benchmarks/one_pass.txt"),
     "kills": ("docs/reproducibility.md", "10 kills", "11 kills", "10 kills, 323,664,431 numbers compared, 0 differ"),
     "a number of seeds": ("docs/experiments.md", "over 5 seeds", "over 6 seeds", "over 5 seeds"),
-    "a file": ("docs/security.md", "`make_plots.py`", "`make_plot.py`", "docs/security.md: there is no make_plot.py"),
     "a flag": ("docs/performance.md", "memory.py --images", "memory.py --imgs", "benchmarks/memory.py has no --imgs"),
-    "a figure not shown": ("README.md", "plots/transfer/", "plots/x/", "transfer/accuracy_by_samples.png is shown on no page"),
     "measured": ("train_vgg19.py", "  measured    .3452", "  measured    .3453", "measured is .3452, .4330"),
-    "documented": ("train_vgg19.py", "  documented  about .83", "  documented  about .84", "documented is 0.83"),
     "a matrix": ("vgg19/lr-03/confusion_matrix.csv", "\nairplane,", "\nairplane,1", "vgg19/lr-03: results.json does not give"),
     "a seed": ("efficientnetb7/lite0-plain-1/results.json", '"seed": 1', '"seed": 2', "lite0-plain: the seeds of its runs"),
     "comparable": ("vgg19/control/results.json", '"comparable": false', '"comparable": true', "vgg19/control: its documented"),
-    "images": ("vgg19/control/results.json", '_size": 45000', '_size": 40000', "are not all of CIFAR-10"),
     "weights": ("vgg19/control/args.json", '"weights": "none"', '"weights": "imagenet"', "controls, and only they"),
     "a setting": ("vgg19_finetune/transfer/environment.json", "--cutout 8", "--cutout 4", "transfer has other settings"),
-    "a kept output": ("benchmarks/sweep.txt", ", commit ", ", ", "sweep.txt does not begin with"),
 }  # fmt: skip
 
 

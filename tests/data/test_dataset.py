@@ -6,8 +6,8 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from images import load
 from sklearn.datasets import load_digits
+from support import load
 
 import train_ab_split
 from common import cli

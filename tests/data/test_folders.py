@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from images import in_order, load
 from PIL import Image
+from support import in_order, load
 
 import train_ab_split
 from common import cli
@@ -72,13 +72,6 @@ def test_no_stale_image_is_kept_where_size_and_time_stay(tmp_path):
     paths[0].write_bytes(paths[1].read_bytes())
     os.utime(paths[0], ns=(1, 1))
     assert read() == [10, 10]
-
-
-def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, image_folder, capsys):
-    folder = image_folder({"cat": 20, "dog": 20})
-    (tmp_path / "cache").touch()
-    assert len(load(folder, tmp_path).test) == 40
-    assert "can't be kept in" in capsys.readouterr().out
 
 
 def test_odd_names_of_folders_and_files(tmp_path, image_folder):

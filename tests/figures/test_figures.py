@@ -95,13 +95,6 @@ def test_learning_curves_read_columns_by_name(figure):
     np.testing.assert_array_equal(accuracy.get_lines()[0].get_xdata(), [1, 2])
 
 
-def test_figures_of_all_models(figure):
-    by_model = {"one": WITH_TEST, "two": WITH_TEST[:1]}
-    axes = figure(curves.overview_of_all, by_model).axes
-    np.testing.assert_array_equal(lines(axes[3])["two"], [2.11])
-    assert [axis.get_title() for axis in axes] == ["train accuracy", "test accuracy", "train loss", "test loss"]
-
-
 def test_overlay_has_a_colour_for_each_name_and_thin_lines_for_several_curves(figure):
     without_val = [row | {"val_loss": None, "val_accuracy": None} for row in ROWS]
     drawn = figure(curves.overlay, {"group": {"one": [ROWS], "two": [ROWS[:1], ROWS], "three": [without_val]}})
@@ -143,49 +136,6 @@ def test_wrong_examples_are_marked_by_more_than_colour(figure):
     titles = [axis.get_title() for axis in drawn.axes if axis.images]
     assert titles == ["cat, 90%", "dog, 100%", "✗ cat, 50%\n(is dog)"]
     assert [axis.spines["left"].get_visible() for axis in drawn.axes if axis.images] == [False, False, True]
-
-
-def test_accuracy_by_samples_shows_mean_and_deviation(figure):
-    rows = [
-        {"model": "x", "samples": 100, "mean": 0.9, "deviation": 0.01},
-        {"model": "x", "samples": 20, "mean": 0.7, "deviation": 0.05},
-        {"model": "y", "samples": 20, "mean": 0.5, "deviation": None},
-        {"model": "a", "samples": 5000, "mean": 0.8, "deviation": None},  # another model, which is not asked for
-    ]
-    axis = figure(comparisons.accuracy_by_samples, rows, names={"x": "X", "y": "Y"}, title="t").axes[0]
-    line = next(line for line in axis.get_lines() if line.get_label() == "X")
-    np.testing.assert_array_equal(line.get_xydata(), [[20, 0.7], [100, 0.9]])
-    band = axis.collections[0].get_paths()[0].vertices
-    assert band[:, 1].min() == pytest.approx(0.65) and band[:, 1].max() == pytest.approx(0.91)
-    assert axis.get_xscale() == "log" and axis.get_xticks().tolist() == [20, 100]
-
-
-def test_accuracy_by_samples_shows_any_number_of_models(figure):
-    names = {f"m{number}": f"M{number}" for number in range(8)}
-    rows = [{"model": model, "samples": size, "mean": 0.5, "deviation": 0.1} for model in names for size in (50, 500)]
-    axis = figure(comparisons.accuracy_by_samples, rows, names=names, title="t").axes[0]
-    looks = {(line.get_color(), line.get_marker()) for line in axis.get_lines()}
-    assert len(looks) == 8
-
-
-def test_accuracy_by_group_shows_mean_and_deviation_of_each_series(figure):
-    rows = [
-        {"how": "near", "head": "x", "mean": 0.7, "deviation": 0.05, "runs": 3},
-        {"how": "near", "head": "y", "mean": 0.8, "deviation": 0.01, "runs": 3},
-        {"how": "far", "head": "y", "mean": 0.5, "deviation": None, "runs": 1},
-    ]
-    axis = figure(comparisons.accuracy_by_group, rows, group="how", series="head", title="t").axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["near", "far"]
-    series = dict(zip(axis.get_legend_handles_labels()[1], axis.containers, strict=True))
-    for name, dots, bars in (("x", [(0.7, 0)], [(0.65, 0.75)]), ("y", [(0.8, 0), (0.5, 1)], [(0.79, 0.81), (0.5, 0.5)])):
-        places = series[name].lines[0].get_xydata()
-        np.testing.assert_allclose(places[:, 0], [accuracy for accuracy, _ in dots])
-        np.testing.assert_array_equal(places[:, 1].round(), [group for _, group in dots])
-        segments = series[name].lines[2][0].get_segments()
-        np.testing.assert_allclose([segment[:, 0] for segment in segments], bars)
-    places = [container.lines[0].get_ydata()[0] for container in axis.containers]
-    assert places[0] != places[1] and "1/3 seeds" in axis.get_xlabel()
-    assert len({container.lines[0].get_marker() for container in axis.containers}) == 2
 
 
 def test_figures_are_files_of_readable_size(tmp_path):

@@ -66,11 +66,6 @@ def test_equals_keras_on_its_own_preprocessing(name, images):
     np.testing.assert_allclose(seen[0, 5, 7], by_hand[name], atol=1e-4)
 
 
-def test_a_random_base_depends_on_the_seed_alone():
-    one, same, other = build("vgg19"), build("vgg19"), build("vgg19", seed=1)
-    assert have_equal_weights(one, same) and not have_equal_weights(one, other)
-
-
 @pytest.mark.parametrize(
     ("kind", "with_top"), [("legacy.h5", False), ("own.weights.h5", True), ("whole.h5", False), ("whole.keras", True)]
 )

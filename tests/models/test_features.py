@@ -3,7 +3,6 @@
 import errno
 import itertools
 import os
-import shutil
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -136,16 +135,6 @@ def test_without_a_terminal_a_line_a_minute_tells_the_time_left(monkeypatch, cap
         "features: 1,300 of 2,000 images,  4.92 images/s, 02:22 left",
         "features: 1,500 of 2,000 images,  3.95 images/s, 02:06 left",
     ]
-
-
-def test_no_right_to_write_and_no_room_are_one_line(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(cli.InputError, match="can't be kept in or read from .*; give another cache folder$") as failed:
-        extract(make_extractor(), [make_images(5)], tmp_path / "file")
-    assert "\n" not in str(failed.value)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(cli.InputError, match=r"\(0\.00 MB are needed, 0\.00 MB are free\)"):
-        extract(make_extractor(), [make_images(5)], tmp_path)
 
 
 def test_a_data_set_keeps_labels_and_gets_views(tmp_path):

@@ -15,7 +15,7 @@ from test_escaping import WORDS
 
 import compare
 from common import files
-from common.results import run_page, tables
+from common.results import run_page
 from common.results.metrics import per_class_intervals
 from common.training.run import Experiment
 
@@ -264,13 +264,3 @@ def test_names_from_outside_are_only_text(tmp_path, published):
         assert not has_control(shown.source.replace("\n", "")), kind
         escaped = word if word.isprintable() else word.encode("unicode_escape").decode()
         assert shown.text.count(" ".join(escaped.split())) >= 15 and escaped in shown.title, kind
-
-
-def test_the_page_of_several_names_and_links_them(runs, pages, comparison):
-    rows = 2 + 4
-    assert f"{rows} models compared" in comparison.text and len(comparison.all("a")) == rows
-    for link in comparison.all("a"):
-        assert (runs["one"].parent / link["href"]).is_file() and link["href"].endswith("/report.html")
-    for folder in runs.values():
-        for scores in results_of(folder):
-            assert tables.accuracy(scores["test_accuracy"], scores["test_accuracy_interval"]) in comparison.text

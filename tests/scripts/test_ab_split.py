@@ -17,7 +17,6 @@ import predict
 import train_ab_split
 from common import files
 from common.data import dataset as data
-from common.results import finished_runs
 from common.training.callbacks import Recorder
 from common.training.run import load_data
 
@@ -321,12 +320,3 @@ def test_predict_agrees_with_the_run(run, parts, call, tmp_path):
         assert max(shares, key=shares.get) == str(int(row["predicted"]))
         assert max(shares.values()) == pytest.approx(row["probability"], abs=1e-5)
     assert train_ab_split.MODELS["a"][0] in call(predict.main, run / "a", tmp_path)[1]
-
-
-def test_compare_shows_every_model(run, call):
-    summaries = compare.main([str(run), "--no-figure"])
-    assert [summary["name"] for summary in summaries] == [f"ab_split: {title}" for title, *_ in train_ab_split.MODELS.values()]
-    assert [summary["seeds"] for summary in summaries] == ["0"] * 4
-    assert [len(record.curve) for record in finished_runs.read_run(run)] == [3] * 4
-    code, out, _ = call(compare.main, run / "b-scratch", run / "b-both-fc", "--no-figure")
-    assert code == 0 and f"same {len(files.read_csv(run / 'b-both-fc' / 'predictions.csv'))} test images" in out

@@ -172,12 +172,6 @@ def test_a_model_that_gives_other_numbers_is_an_error_and_leaves_nothing(run_dir
     assert names(run_dir) == before
 
 
-def test_the_images_are_not_all_alike():
-    images = export.make_images(SIZE)
-    assert (images.shape, images.dtype) == ((32, SIZE, SIZE, 3), np.uint8)
-    assert len({image.tobytes() for image in images}) == 32 and images.std() > 30
-
-
 @pytest.mark.parametrize("missing", ["tensorflow", "tf2onnx", "ai_edge_litert"])
 def test_a_missing_package_is_named_before_anything_is_done(run_dir, call, monkeypatch, missing):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else name)
@@ -239,7 +233,3 @@ def test_the_code_of_the_page_works_without_this_repository(run_dir, test_images
         assert printed.split() == [row["predicted"] for row in rows]
         probabilities = np.load(run_dir / "outputs.npy").max(axis=1)
         np.testing.assert_allclose(probabilities, [float(row["probability"]) for row in rows], atol=1e-4)
-
-
-def test_the_page_has_no_other_code():
-    assert len(CODE) == 1 + len(HEADINGS)

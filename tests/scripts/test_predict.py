@@ -15,7 +15,6 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from makers import encoded
 
 import predict
 from common import cli, files
@@ -145,14 +144,6 @@ def test_paths_on_stdin_in_any_bytes(run, model, call, on_stdin):
         assert code == 0 and [os.fsencode(row["path"]) for row in json.loads(out)] == [*lines, lines[0]]
 
 
-def test_stdin_stands_among_other_arguments(run, call, on_stdin):
-    for seed in range(3):
-        write_picture(f"{seed}.png", seed)
-    on_stdin(b"1.png\n")
-    code, out, _ = call(predict.main, run, "2.png", "-", "0.png", "--json")
-    assert code == 0 and [row["path"] for row in json.loads(out)] == ["2.png", "1.png", "0.png"]
-
-
 class Endless(io.RawIOBase):
     """A list of one path that never ends, and how often it was read."""
 
@@ -216,17 +207,6 @@ def test_unreadable_images_are_named_at_once_and_the_others_predicted(run, call,
     *named, last = err.splitlines()
     assert [line.split()[1] for line in named] == [f"photos/{number:03}.png" for number in range(1, 80, 2)]
     assert "can't be read: 40;" in last and not UNSHOWABLE.search(err)
-
-
-def test_many_are_read_in_their_order_and_each_is_its_own_error():
-    for number in range(300):
-        good = encoded("png", np.full((2, 2), number % 256, np.uint8))
-        Path(f"{number}.png").write_bytes(b"text" if number in (0, 77, 78, 299) else good)
-    with images.reading_ahead((f"{number}.png" for number in range(300)), SIZE) as pictures:
-        read = list(pictures)
-    assert [picture.path for picture in read] == [f"{number}.png" for number in range(300)]
-    assert [number for number, picture in enumerate(read) if picture.error] == [0, 77, 78, 299]
-    assert all((picture.image == number % 256).all() for number, picture in enumerate(read) if not picture.error)
 
 
 def test_the_array_is_closed_where_nothing_could_be_read(run, call, on_stdin, tmp_path):

@@ -99,18 +99,6 @@ def test_killed_before_every_epoch_it_keeps_the_same(tmp_path, monkeypatch, name
     assert killed[0] == kept
 
 
-def test_killed_while_callbacks_wait_or_cool_down_they_decide_as_ever(tmp_path, monkeypatch):
-    # Epoch 2 is the best. Two epochs later the rate is halved; then two are not counted, and two more halve it after epoch 7.
-    # By then five were no better than epoch 2: that is the end.
-    def make_callbacks():
-        reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=2, cooldown=2)
-        return [reduce, keras.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True)]
-
-    scores = [(0.5, loss) for loss in (1.0, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)]
-    kept, rows = train_killed_before_every_epoch(make_args(tmp_path), monkeypatch, scores, 7, make_callbacks)
-    assert kept == 2 and [row["learning_rate"] for row in rows] == [0.001] * 4 + [0.0005] * 3
-
-
 def test_the_epoch_of_the_best_balanced_accuracy_is_kept(tmp_path):
     random, seen = np.random.default_rng(0), []
     labels = np.repeat([0, 1, 2], (40, 8, 3))

@@ -19,7 +19,7 @@ import train_ab_split
 import train_efficientnetb7
 import train_vgg19
 from benchmarks.kill_and_resume import count_differences, numbers
-from common import backend, cli, files
+from common import backend, files
 from common.data.dataset import Dataset, Samples
 from common.figures import curves, galleries, scores
 from common.models import backbones, features, initialise
@@ -232,31 +232,6 @@ def test_a_cache_that_vanishes_while_it_is_filled_is_one_line(tmp_path, monkeypa
     monkeypatch.setattr(features, "_with_progress", vanishing)
     code, _, err = call(lambda: train(args_for(tmp_path)))
     assert code == 2 and err.count("\n") == 1 and "another cache folder" in err and run_folder(tmp_path) is None
-
-
-class ClosedPipe(io.StringIO):
-    """A stdout whose reader leaves after some lines, as `head` does."""
-
-    def __init__(self, lines):
-        super().__init__()
-        self.lines = lines
-
-    def write(self, text):
-        self.lines -= text.count("\n")
-        if self.lines < 0:
-            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
-        return super().write(text)
-
-
-@pytest.mark.parametrize("lines, is_kept", [(0, False), (4, True)])
-def test_a_reader_that_leaves_ends_the_run_without_a_word(tmp_path, monkeypatch, unbroken, lines, is_kept):
-    monkeypatch.setattr("sys.stdout", ClosedPipe(lines))
-    err = io.StringIO()
-    monkeypatch.setattr("sys.stderr", err)
-    with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: train(args_for(tmp_path)))
-    assert ended.value.code == 141 and err.getvalue() == ""
-    assert (run_folder(tmp_path) is not None) == is_kept
 
 
 def allocate():
