@@ -8,33 +8,8 @@ import pytest
 from makers import SCRIPTS
 
 import train_ab_split
-from benchmarks import keep, on_a_card
-from common import backend, files
-
-
-@pytest.fixture
-def kept(tmp_path, monkeypatch):
-    """Where files are kept; of the two benchmarks one prints its flags, the other fails half way."""
-    folder = tmp_path / "benchmarks"
-    folder.mkdir()
-    (folder / "quick.py").write_text("import sys\nprint('1.5 ms', sys.argv[1:])\nprint('progress', file=sys.stderr)\n")
-    (folder / "broken.py").write_text("print('half')\nraise SystemExit(3)\n")
-    monkeypatch.setattr(keep, "BENCHMARKS", folder)
-    monkeypatch.setattr(keep, "KEPT", tmp_path / "kept")
-    return tmp_path / "kept"
-
-
-def test_output_is_kept_under_command_date_commit_device_and_versions(kept, call):
-    code, out, err = call(keep.main, "quick", "--name", "x", "-n", "2")
-    assert (code, err) == (0, "") and "1.5 ms ['--name', 'x', '-n', '2']" in out
-    command, day, device, versions, *output = (kept / "quick.txt").read_text().splitlines()
-    assert command == "$ python benchmarks/quick.py --name x -n 2"
-    assert day[:2] == "20" and ", commit " in day and "2 cores" in device.replace(str(backend.num_cores()), "2")
-    assert f"Keras on {backend.name()}" in device and "keras 3." in versions
-    assert output == ["", "1.5 ms ['--name', 'x', '-n', '2']"]
-    code, _, _ = call(keep.main, "--name", "other", "quick")
-    assert code == 0 and {path.name for path in kept.iterdir()} == {"quick.txt", "other.txt"}
-
+from benchmarks import on_a_card
+from common import files
 
 RUN = """
 import json, pathlib, sys

@@ -57,23 +57,6 @@ def test_the_models_of_the_ab_split_have_a_row_each(tmp_path, monkeypatch):
     assert [row[3] for row in rows] == ["0.2914", "0.6785", "0.7490", "0.8100"]
 
 
-def test_a_study_is_the_spread_over_its_points(tmp_path):
-    accuracies = {("cnn-scratch", 1000): (0.25, 0.5, 0.875), ("lite0-frozen", 1000): (0.5,), ("lite0-frozen", 50): (0.5, 0.75)}
-    points = [
-        {"model": model, "samples": size, "seed": seed, "test_accuracy": accuracy}
-        for (model, size), of_point in accuracies.items()
-        for seed, accuracy in enumerate(of_point)
-    ]
-    (tmp_path / "transfer").mkdir()
-    files.write_csv(tmp_path / "transfer" / "points.csv", points, points[0])
-    heading, _, *rows = tables.transfer(tmp_path)
-    assert cells(heading) == ["training images", "EfficientNet-Lite0, ImageNet weights, frozen", "CNN from scratch"]
-    assert [cells(row) for row in rows] == [
-        ["50", "0.6250 ± 0.1768 (2 seeds)", "-"],
-        ["1,000", "0.5000 (1 seed)", "0.5417 ± 0.3146"],
-    ]
-
-
 PLANTED = {  # a file, what is replaced, by what, and words of the line that says so
     "an accuracy": ("README.md", "0.9274 [", "0.9275 [", "| 0.9275 ["),
     "a command": ("docs/experiments.md", "--lr .03 --name", "--lr .3 --name", "--lr .3 --name"),

@@ -13,21 +13,9 @@ from support import in_order, load
 
 import train_ab_split
 from common import cli
-from common.data import CIFAR10, folders, images
+from common.data import folders, images
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_folder_reads_as_pillow_does(tmp_path, cifar10_subset):
-    subset = load(cifar10_subset, tmp_path)
-    assert subset.class_names == CIFAR10 and not subset.is_cifar10
-    assert len(subset.train) + len(subset.val) == 2500 and 200 < len(subset.val) < 300 and len(subset.test) == 500
-    expected = sorted(
-        (label, np.asarray(Image.open(file).convert("RGB")).tobytes())
-        for label, name in enumerate(CIFAR10)
-        for file in (cifar10_subset / "test" / name).iterdir()
-    )
-    assert in_order(subset.test) == expected
 
 
 def test_decoded_images_are_kept_until_a_file_changes(tmp_path, image_folder, capsys, monkeypatch):

@@ -71,13 +71,6 @@ def test_batches_that_can_not_be_used(refused, tmp_path, script, case):
     refused(*command(script, "batches.tar.gz" if "archive" in case else "batches"), names=["batches"])
 
 
-def test_a_class_of_many_is_looked_for_in_one_line(refused, tmp_path):
-    names = [f"{ESCAPE}{number}" for number in range(300)]
-    make_pictures(tmp_path / "pictures", names, 1, ["train"])
-    refused(*command("ab_split", "pictures"), "--classes-b", "tiger", names=["--classes-b tiger"])
-    refused(*command("ab_split", "pictures"), "--classes-b", *names, names=["--classes-b"])
-
-
 def make_everything(folder):
     """A data set, weights, a run and an image, and a folder `closed` that holds them too."""
     closed = folder / "closed"

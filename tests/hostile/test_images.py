@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 import pytest
 from contract import check_line, descriptor_2, little_memory
-from makers import command, encoded, make_finished, make_pictures, picture, png_of_size, zeroed
+from makers import command, encoded, make_pictures, picture, png_of_size, zeroed
 from PIL import Image, ImageOps
 
-import predict
 from common import cli
 from common.data import images
 
@@ -147,12 +146,6 @@ def test_a_damaged_image_is_named(tmp_path, case):
         images.read_image(path)
     assert written == [""]
     check_line(f"{cli.one_line(refused.value)}\n", path.name)
-
-
-def test_predict_names_a_damaged_image(refused, tmp_path):
-    (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
-    (tmp_path / "damaged.png").write_bytes(FORMATS["png"][:-50])
-    refused(predict.main, "run", "damaged.png", names=["damaged.png is cut off: its end is missing; replace it"])
 
 
 def test_damaged_images_of_a_data_set_are_named_at_once(refused, tmp_path):

@@ -70,17 +70,6 @@ def test_compare_skips_a_bad_run_in_one_line(watched, tmp_path, case):
     assert [row["experiment"] for row in csv.DictReader(io.StringIO(out))] == ["vgg19"]
 
 
-def test_compare_names_many_bad_runs_a_line_each(watched, tmp_path):
-    names = [ESCAPE, "one\ntwo", "x" * 250, "\u202egnp", os.fsdecode(b"\xff")]
-    for name in names:
-        (make_finished(tmp_path / "runs" / name) / RESULTS).write_text("{")
-    code, out, err = watched(compare.main, "--no-figure")
-    lines = err.splitlines(keepends=True)
-    assert (code, out, len(lines)) == (2, "", len(names) + 1)
-    for line in lines:
-        check_line(line)
-
-
 @pytest.fixture
 def plots(tmp_path, monkeypatch):
     """Where make_plots.py publishes; it draws nothing here."""

@@ -49,15 +49,6 @@ def stored(folder):
     return path
 
 
-def test_equals_predict_part_by_part(tmp_path):
-    extractor, parts = make_extractor(), [make_images(21), make_images(10, seed=1)]
-    (one, other), extraction = extract(extractor, parts, tmp_path)
-    assert one.dtype == np.float32 and (extraction["pictures"], extraction["computed"]) == (31, 31)
-    for ours, images in ((one, parts[0]), (other, parts[1])):
-        np.testing.assert_allclose(ours, extractor.predict(images, verbose=0), rtol=1e-5)
-    assert np.load(stored(tmp_path)).shape == (31, 6)
-
-
 def test_other_splits_and_orders_share_what_is_there_and_equal_images_are_computed_once(tmp_path):
     extractor, images = make_extractor(), make_images(20)
     (whole,), _ = extract(extractor, [images], tmp_path)

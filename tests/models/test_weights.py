@@ -47,14 +47,6 @@ def test_what_is_not_the_package_is_one_line(monkeypatch, tmp_path, files, words
         weights.find("imagenet", "x", 224)
 
 
-def test_keras_is_asked_for_its_own_files():
-    url = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
-    name = "vgg19_weights_tf_dim_ordering_tf_kernels.h5"
-    assert backbones.imagenet_file("vgg19-fc2") == (name, url + name, "cbe5617147190e668d6c5d5026f83318")
-    name = name.replace(".h5", "_notop.h5")
-    assert backbones.imagenet_file("vgg19") == (name, url + name, "253f8cb515780f3b799900260a226db6")
-
-
 def test_only_the_fully_connected_layers_of_imagenet_need_their_own_size(monkeypatch, tmp_path):
     monkeypatch.setattr(downloads, "fetch", lambda folder, name, origin, file_hash: tmp_path / name)
     monkeypatch.setattr(backbones, "imagenet_file", lambda base: (base, "", ""))

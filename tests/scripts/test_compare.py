@@ -265,26 +265,23 @@ def test_the_three_forms_of_the_table_show_the_same(call):
         make_run(f"runs/r/{seed}", seed=seed, test_accuracy=accuracy, epochs=3, comparable=True, documented_accuracy=0.8736)
     make_run("runs/s/1", experiment="other", environment={"devices": ["NVIDIA H200"] * 2})
     _, text, _ = call(compare.main, "--no-figure")
-    headings, _, *lines = text.split("\n\n")[0].splitlines()
     _, markdown, err = call(compare.main, "--markdown", "--no-figure")
     assert "Wilson" in err and markdown.count("\n") == 4  # the table and nothing else
-    markdown_cells = [[cell.strip().replace("\\", "") for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
-    columns, _, first, second = markdown_cells
+    table = [line.replace("\\", "").strip("|").split("|") for line in markdown.splitlines()]
+    columns, _, first, second = ([cell.strip() for cell in line] for line in table)
     assert columns == list(comparison.COLUMNS)
-    for line, cells in zip((headings, *lines), (columns, first, second), strict=True):
-        at = 0
-        for cell in cells:  # every cell, in this order
-            at = line.index(cell, at) + len(cell)
-    _, rows, _ = show(call)
-    accuracy, deviation, low, high = (float(rows[0][key]) for key in ("test_accuracy", "deviation", "low", "high"))
+    lines = [line for number, line in enumerate(text.split("\n\n")[0].splitlines()) if number != 1]
+    for line, cells in zip(lines, (columns, first, second), strict=True):
+        assert re.search(".*".join(map(re.escape, cells)), line)
+    _, (row, other), _ = show(call)
+    accuracy, deviation, low, high = (float(row[key]) for key in ("test_accuracy", "deviation", "low", "high"))
     assert accuracy == pytest.approx((0.7123456789 + 0.8 + 0.85) / 3, abs=1e-15)  # not rounded
-    shown = dict(zip(comparison.COLUMNS, first, strict=True))
+    shown = dict(zip(columns, first, strict=True))
     assert shown["test accuracy [95 % interval]"] == f"{accuracy:.4f} ± {deviation:.4f} [{low:.4f}, {high:.4f}]"
-    assert (shown["seeds"], shown["documented"], shown["epochs"], shown["time"]) == ("3", "0.8736", "3", "95 min")
+    assert [shown[name] for name in ("seeds", "documented", "epochs", "time")] == ["3", "0.8736", "3", "95 min"]
     assert (shown["data, images"], shown["trained, weights"]) == ("cifar10, 37,500", "head, 1,316,874")
-    other = dict(zip(comparison.COLUMNS, second, strict=True))
-    assert other["documented"] == "(0.7853)" and other["device"] == "2 x NVIDIA H200, mixed_bfloat16"
-    assert rows[1]["comparable"] == "False" and rows[1]["documented_accuracy"] == "0.7853"
+    assert "(0.7853)" in second and "2 x NVIDIA H200, mixed_bfloat16" in second
+    assert (other["comparable"], other["documented_accuracy"]) == ("False", "0.7853")
 
 
 def test_an_interval_of_few_seeds_stays_within_what_an_accuracy_can_be(call):

@@ -215,12 +215,6 @@ def test_ctrl_c_in_a_sweep_keeps_what_is_finished(sweep, monkeypatch):
         sweep("--epochs", "1")
 
 
-def test_preprocess_data_takes_what_cifar10_load_data_gives():
-    x, y = train_efficientnetb7.preprocess_data(np.full((3, 32, 32, 3), 255, np.uint8), np.array([[1], [9], [0]]))
-    assert x.dtype == np.float32 and x.shape == (3, 32, 32, 3) and x.max() == 255
-    np.testing.assert_array_equal(y, np.eye(10)[[1, 9, 0]])
-
-
 def test_only_cifar10_h5_has_the_lambda_and_no_resize_leaves_it_out(monkeypatch):
     monkeypatch.setattr(backbones, "build", small_backbone)
     for flags, expected, size in (((), ["Lambda"], 224), (("--no-resize",), [], 32)):

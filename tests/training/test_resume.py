@@ -128,7 +128,7 @@ STOPS = [
     ("TERM", "train_batch_end", 3, 1, None), ("TERM", "train_batch_end", 2, 2, None), ("TERM", "epoch_end", 3, 2, None),
     ("TERM", "test_begin", 2, 1, None), ("TERM", "epoch_begin", 3, 1, None),
     ("INT", "train_batch_end", 3, 1, 1), ("INT", "epoch_begin", 3, 1, 2), ("INT", "test_batch_begin", 3, 1, 1),
-    ("INT", "test_batch_end", 4, 1, 2), ("INT", "epoch_end", 2, 1, 2), ("INT", "train_end", 1, 1, EPOCHS),
+    ("INT", "test_batch_end", 4, 1, 2), ("INT", "epoch_end", 2, 2, 2), ("INT", "train_end", 1, 1, EPOCHS),
 ]  # fmt: skip
 RAISED = {"KILL": pytest.raises(KilledError), "TERM": pytest.raises(cli.Terminated), "INT": contextlib.nullcontext()}
 

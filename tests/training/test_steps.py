@@ -90,18 +90,6 @@ def test_callbacks_see_executions_and_the_model_is_left_as_it_was(tmp_path, monk
     assert model.steps_per_execution == 1 and model.train_function is None
 
 
-def test_ctrl_c_between_executions_ends_training_quietly(tmp_path, monkeypatch):
-    def interrupt(batch, logs):
-        if len(run.history) == 1 and batch > 3:
-            raise KeyboardInterrupt
-
-    run = make_run(tmp_path)
-    spy = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
-    rows, weights = train(run, make_head(), monkeypatch, 3, callbacks=[spy])
-    assert run.status == "interrupted" and len(rows) == 1
-    assert all(np.isfinite(weight).all() for weight in weights)
-
-
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="counts JAX's compilations")
 @pytest.mark.parametrize("steps, name", [(1, "_step"), (3, "jit(run)")])
 def test_a_phase_compiles_one_program_to_train_and_one_to_validate(tmp_path, monkeypatch, caplog, steps, name):
