@@ -32,20 +32,20 @@ ROOT = Path(__file__).parents[1]
 TESTS = {  # without common/ and .py: files in tests/, the fastest first
     "cli": "test_cli hostile/test_escaping hostile/test_arguments",
     "flags": "test_cli hostile/test_arguments test_readme",
-    "files": "test_files hostile/test_damaged_caches hostile/test_run_folders",
-    "runs": "test_runs hostile/test_latest",
+    "files": "test_files hostile/test_run_folders",
+    "runs": "hostile/test_latest",
     "data/augment": "data/test_augment",
     "data/cifar": "data/test_cifar",
     "data/dataset": "data/test_dataset data/test_folders hostile/test_data_sets",
     "data/downloads": "data/test_cifar models/test_weights",
-    "data/folders": "data/test_folders hostile/test_damaged_caches hostile/test_data_sets scripts/test_predict",
-    "data/images": "data/test_folders hostile/test_good_images hostile/test_damaged_images hostile/test_data_sets",
+    "data/folders": "data/test_folders hostile/test_data_sets scripts/test_predict",
+    "data/images": "data/test_folders hostile/test_images hostile/test_data_sets",
     "data/evaluation_data": "scripts/test_evaluate",
     "data/rows": "data/test_rows models/test_features",
     "models/features": "models/test_features",
     "models/inference": "models/test_inference models/test_foreign_models",
     "models/upscale": "models/test_upscale",
-    "models/weights": "models/test_weights hostile/test_weights_files hostile/test_arguments",
+    "models/weights": "models/test_weights hostile/test_data_sets hostile/test_arguments",
     "results/comparison": "scripts/test_compare hostile/test_run_folders",
     "results/trained_model": "results/test_trained_model scripts/test_evaluate hostile/test_run_folders",
     "results/finished_runs": "scripts/test_compare hostile/test_run_folders",
@@ -63,18 +63,11 @@ TESTS = {  # without common/ and .py: files in tests/, the fastest first
     "training/resume": "training/test_resume hostile/test_arguments hostile/test_resumed_folders",
 }
 SLOW = (  # beginnings of tests that take long and whose siblings see as much
-    "models/test_features.py::test_killed_in_earnest",
     "training/test_resume.py::test_resuming_with_more_epochs",
-    *(f"training/test_resume.py::test_killed_at_any_moment_it_ends_with_the_same_numbers[({moment}"
-      for moment in ("'batch'", "'epoch end', 1", "\"training's", "'writing'", "'renaming'")),
-    *(f"training/test_resume.py::test_sigterm_ends_after_the_step_and_a_whole_epoch_is_gone_on_from[({moment}"
-      for moment in ("'batch', 2", "'batch', 3", "'epoch end'")),
-    *(f"training/test_resume.py::test_without_a_whole_checkpoint_the_phase_begins_again[{content}]"
-      for content in ("empty", "no arrays")),
+    *(f"training/test_resume.py::test_stopped_anywhere_it_ends_with_the_same_numbers[{stop}"
+      for stop in ("KILL train", "KILL writing", "KILL renaming", "TERM train_batch_end 2", "TERM epoch_end")),
 )  # fmt: skip
-OF_CHECKPOINTS = [
-    f"training/test_resume.py::test_{name}" for name in ("killed_at", "ctrl_c_ends", "sigterm", "without_a_whole")
-]
+OF_CHECKPOINTS = [f"training/test_resume.py::test_{name}" for name in ("stopped_anywhere", "without_a_whole")]
 LEFT_OUT = (  # Cosmic Ray's operators that nobody's slip would resemble, or that fail at once
     "RemoveDecorator", "ExceptionReplacer", "Variable", "_Is", "_IsNot", "LShift", "RShift", "_Pow", "_BitXor",
 )  # fmt: skip

@@ -2,8 +2,6 @@
 
 import signal
 import sys
-import tarfile
-from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -13,19 +11,6 @@ from common import cli
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: the tests send it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-CIFAR10_SUBSET = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.tar"
-
-
-@pytest.fixture(scope="session")
-def cifar10_subset(tmp_path_factory):
-    """3,000 real CIFAR-10 images in train/<class>/ and test/<class>/, where they are at hand."""
-    if not CIFAR10_SUBSET.exists():
-        pytest.skip("the CIFAR-10 subset is not beside this checkout")
-    folder = tmp_path_factory.mktemp("data")
-    with tarfile.open(CIFAR10_SUBSET) as tar:
-        tar.extractall(folder, filter="data")
-    return folder / "cifar10-subset"
 
 
 @pytest.fixture

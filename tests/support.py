@@ -1,4 +1,4 @@
-"""What several test files share: a small backbone in place of the real ones, a tiny data set, the arguments of a run."""
+"""What several test files share: a small backbone in place of the real ones, a tiny data set, the scripts' smallest flags."""
 
 import argparse
 
@@ -7,14 +7,38 @@ import numpy as np
 from keras import layers
 
 import evaluate
+import train_ab_split
+import train_efficientnetb7
+import train_linear_probe
+import train_resnet152v2
+import train_vgg19
+import train_vgg19_finetune
 from common import files
 from common.data.dataset import Dataset, Samples
 from common.models import backbones
-from common.training.run import Experiment, Run
+from common.training.run import Experiment, Run, load_data
 
 SAMPLES = Samples(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))
 DATASET = Dataset("two", ("no", "yes"), SAMPLES, SAMPLES, SAMPLES)
 EXPERIMENT = Experiment("experiment", "a title", "none", 0.5, "a remark")
+
+# The scripts with their smallest flags.
+SMALL = ("--data", "digits", "--max-train-samples", "120", "--batch-size", "32", "--name", "control")
+BASE = (*SMALL, "--weights", "none", "--image-size", "32")
+REGULARIZED = ("--weight-decay", ".1", "--smoothing", ".1", "--crop-padding", "4")
+SCHEDULED = ("--schedule", "cosine", "--warmup-epochs", "1", "--optimizer", "sgd", "--momentum", ".9")
+BALANCED = ("--class-weight", "balanced", "--monitor", "val_balanced_accuracy")
+PROBE = ("--data", "digits", "--max-train-samples", "120", "--base", "efficientnetb7", *BASE[-4:])
+SWEEP = ("--epochs", "2", "--lr", "1e-3", "2e-3", "--unfreeze-last", "1", *SCHEDULED)
+SGD = ("--optimizer", "sgd", "--lr", ".01", "--momentum", ".9", "--weight-decay", ".01")
+SCRIPTS = {
+    "vgg19": (train_vgg19, (*BASE, "--epochs", "3", "--augment", "--views", "2", "--class-weight", "balanced")),
+    "vgg19_finetune": (train_vgg19_finetune, (*BASE, "--head-epochs", "2", "--finetune-epochs", "2", *REGULARIZED)),
+    "resnet152v2": (train_resnet152v2, (*BASE, "--epochs", "3", "--no-augment", "--lr-patience", "1", *BALANCED)),
+    "efficientnetb7": (train_efficientnetb7, (*BASE, *SWEEP)),
+    "ab_split": (train_ab_split, (*SMALL, "--image-size", "8", "--epochs", "3", "--b-samples", "20", *SGD)),
+    "linear_probe": (train_linear_probe, PROBE),
+}
 
 
 def make_args(tmp_path, **changes):
@@ -40,11 +64,13 @@ def make_run(tmp_path, **changes):
 
 
 def small_backbone(name, image_size, weights, *, seed, unfreeze_last=0):
-    """Stands in for a backbone of 20 to 66 million weights."""
+    """Stands in for a backbone of 20 to 66 million weights; takes those of a run."""
     inputs = keras.Input((image_size, image_size, 3))
     outputs = layers.Conv2D(4, 8, strides=8, kernel_initializer=keras.initializers.GlorotUniform(seed=seed))(inputs)
     outputs = layers.Flatten()(outputs) if name == "vgg19-fc2" else outputs
     backbone = keras.Model(inputs, outputs, name=name)
+    if weights and weights.path:
+        backbone.set_weights(keras.models.load_model(weights.path).get_layer(name).get_weights())
     backbones._freeze(backbone, unfreeze_last, is_random=False)
     return backbone
 
@@ -63,3 +89,14 @@ def check_evaluation(run, cache):
     ):
         assert results[name] == stored[name], name
     assert results["images"] == stored["test_size"] and list(results["class_names"]) == stored["class_names"]
+
+
+def load(source, tmp_path, upscaled_later=False, **changes):
+    """The data set that `--data source` names, at 32x32."""
+    flags = {"image_size": 32, "validation_split": 0.1, "max_train_samples": None, "seed": 0, "cache_dir": tmp_path / "cache"}
+    return load_data(argparse.Namespace(data=str(source), **flags | {"dry_run": False} | changes), upscaled_later)
+
+
+def in_order(part):
+    """The images of a part as a sorted list of bytes: equal for equal sets of images."""
+    return sorted((int(label), image.tobytes()) for image, label in zip(part.images, part.labels, strict=True))

@@ -139,7 +139,7 @@ def test_what_is_made_ahead_is_bounded_in_memory():
     assert len(many._ahead) == 17
 
 
-@pytest.mark.parametrize("count, batch_size", [(23, 8), (24, 8), (5, 8)])
+@pytest.mark.parametrize("count, batch_size", [(23, 8), (24, 8)])
 def test_scores_of_whole_batches_are_those_of_the_samples(count, batch_size):
     random = np.random.default_rng(0)
     samples = Samples(random.normal(size=(count, 4)).astype("float32"), random.integers(0, 3, count))

@@ -1,5 +1,4 @@
 import hashlib
-import os
 import pickle
 import socket
 import tarfile
@@ -10,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from contract import check_line, little_memory
-from images import load
 from makers import batch, make_batches
+from support import load
 
 from common import cli
 from common.data import CIFAR10, CIFAR100, cifar, downloads
@@ -103,18 +102,12 @@ class Calls:
 
 EXEC = Calls(exec, f"open({MARKER!r}, 'w')")
 DAMAGED = {  # what data_batch_2 holds instead
-    "nothing": b"",
     "half a pickle": batch()[: len(batch()) // 2],
-    "a pickle without its end": batch()[:-1],
-    "a number": pickle.dumps(5),
     "no labels": pickle.dumps({b"data": np.zeros((4, 3072), np.uint8)}, 3),
     "labels of 100 classes": batch([0, 1, 2, 99]),
     "negative labels": batch([0, 1, 2, -1]),
-    "labels as strings": batch(["0", "1", "2", "3"]),
     "too few labels": batch([0]),
-    "images as fractions": batch(data=np.zeros((4, 3072))),
     "images of another size": batch(data=np.zeros((4, 1024), np.uint8)),
-    "a call of os.system": pickle.dumps(Calls(os.system, f"touch {MARKER}")),
     "a call of exec": pickle.dumps(EXEC),
     "a call of numpy.load": b"cnumpy\nload\n(X\x01\x00\x00\x00xtR.",
     "a call hidden in the data": batch(data=EXEC),
@@ -148,13 +141,6 @@ def test_download_goes_through_keras_and_keeps_a_users_file(tmp_path, archive, m
     with pytest.raises(cli.InputError, match="^--data cifar10: the download failed.*digits.*a path") as failed:
         load("cifar10", tmp_path)
     assert str(cached) in str(failed.value) and "\n" not in str(failed.value)
-
-    wrong = tmp_path / "wrong.tar.gz"
-    wrong.write_text("not the archive")
-    change(monkeypatch, origin=wrong.as_uri())
-    with pytest.raises(cli.InputError, match="hash"):
-        load("cifar10", tmp_path)
-    assert [file.name for file in cached.parent.iterdir()] == [cached.name] and cached.read_text() == "a user's file"
 
     change(monkeypatch, origin=archive.as_uri())
     assert len(load("cifar10", tmp_path, validation_split=0).test) == 4

@@ -8,26 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from images import in_order, load
 from PIL import Image
+from support import in_order, load
 
 import train_ab_split
 from common import cli
-from common.data import CIFAR10, folders, images
+from common.data import folders, images
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_folder_reads_as_pillow_does(tmp_path, cifar10_subset):
-    subset = load(cifar10_subset, tmp_path)
-    assert subset.class_names == CIFAR10 and not subset.is_cifar10
-    assert len(subset.train) + len(subset.val) == 2500 and 200 < len(subset.val) < 300 and len(subset.test) == 500
-    expected = sorted(
-        (label, np.asarray(Image.open(file).convert("RGB")).tobytes())
-        for label, name in enumerate(CIFAR10)
-        for file in (cifar10_subset / "test" / name).iterdir()
-    )
-    assert in_order(subset.test) == expected
 
 
 def test_decoded_images_are_kept_until_a_file_changes(tmp_path, image_folder, capsys, monkeypatch):
@@ -72,13 +60,6 @@ def test_no_stale_image_is_kept_where_size_and_time_stay(tmp_path):
     paths[0].write_bytes(paths[1].read_bytes())
     os.utime(paths[0], ns=(1, 1))
     assert read() == [10, 10]
-
-
-def test_a_cache_that_cant_be_written_costs_only_time(tmp_path, image_folder, capsys):
-    folder = image_folder({"cat": 20, "dog": 20})
-    (tmp_path / "cache").touch()
-    assert len(load(folder, tmp_path).test) == 40
-    assert "can't be kept in" in capsys.readouterr().out
 
 
 def test_odd_names_of_folders_and_files(tmp_path, image_folder):
@@ -126,7 +107,7 @@ TRAIN = {"train/cat": range(20), "train/dog": range(100, 120)}
 VAL = {"cat": range(40, 43), "dog": range(140, 142)}
 
 
-@pytest.mark.parametrize("name", ["val", "validation"])
+@pytest.mark.parametrize("name", ["validation"])
 def test_val_is_val_beside_test_and_the_split_is_not_used(tmp_path, shades, capsys, name):
     folder = shades(TRAIN | {f"{name}/{label}": VAL[label] for label in VAL} | {"test/cat": [60], "test/dog": [160, 161]})
     own = load(folder, tmp_path, image_size=8, validation_split=0.9)
@@ -138,7 +119,7 @@ def test_val_is_val_beside_test_and_the_split_is_not_used(tmp_path, shades, caps
     assert (len(few.train), len(few.val), len(few.test)) == (10, 5, 3)  # val is not part of those ten
 
 
-@pytest.mark.parametrize("name", ["val", "valid"])
+@pytest.mark.parametrize("name", ["valid"])
 def test_val_is_test_where_there_is_no_test(tmp_path, shades, capsys, name):
     folder = shades(TRAIN | {f"{name}/{label}": VAL[label] for label in VAL})
     own = load(folder, tmp_path, image_size=8, validation_split=0.2)
@@ -159,13 +140,6 @@ def test_val_may_lack_classes_in_everything_that_uses_it(tmp_path, shades):
     assert greys(train_ab_split.only_classes(own, [1, 2]).val, 0) == list(range(140, 150))
     with pytest.raises(cli.InputError, match="--classes-b: val has no image of cat"):
         train_ab_split.only_classes(own, [0])
-
-
-def test_images_of_several_sizes_are_resized_when_they_are_read(tmp_path, shades):
-    folder = shades(TRAIN | {"test/cat": [60]}, size=16)
-    Image.fromarray(np.full((8, 8), 140, np.uint8)).save(folder / "train" / "cat" / "-.png")  # the first one
-    own = load(folder, tmp_path, upscaled_later=True)
-    assert own.train.images.shape[1:] == own.test.images.shape[1:] == (32, 32, 3)
 
 
 def test_val_is_upscaled_later_or_resized_as_train_is(tmp_path, shades, capsys):

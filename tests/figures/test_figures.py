@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -45,7 +43,7 @@ def test_confusion_matrix_has_true_rows_and_predicted_columns(figure):
     np.testing.assert_allclose(axis.collections[0].get_array(), [[5 / 8, 3 / 8], [0, 1]])
 
 
-@pytest.mark.parametrize("count", [2, 4, 10, 40])
+@pytest.mark.parametrize("count", [2, 40])
 @pytest.mark.parametrize("name", ["cat {}", "a long name of a class, number {}"])
 def test_nothing_runs_over_the_title_of_a_confusion_matrix_and_no_label_over_the_next(figure, count, name):
     drawn = figure(scores.confusion_matrix, np.eye(count, dtype=int), list(map(name.format, range(count))), title="x " * 60)
@@ -56,7 +54,7 @@ def test_nothing_runs_over_the_title_of_a_confusion_matrix_and_no_label_over_the
     assert len(labels) == count and 0.7 * axis.bbox.width / count > labels[0].get_fontsize() * drawn.dpi / 72  # at 45 degrees
 
 
-@pytest.mark.parametrize("count, block", [(41, 1), (100, 1), (250, 3), (1000, 10)])
+@pytest.mark.parametrize("count, block", [(41, 1), (250, 3)])
 def test_of_many_classes_blocks_and_the_most_confused_pairs_are_drawn(figure, count, block):
     matrix = 10 * np.eye(count, dtype=int)
     matrix[40, 2], matrix[3, 4], matrix[0, 39] = 7, 5, 5
@@ -80,19 +78,6 @@ def test_letters_that_a_font_lacks_come_from_the_fonts_of_the_system_without_a_w
     texts = [drawn.suptitle("→"), drawn.text(0, 0, "cat")]
     style.save(drawn, tmp_path / "x.png")
     assert all(text.get_fontfamily() == ["sans-serif", "STIXGeneral"] for text in texts)
-    code = "import sys; from common.figures import scores, style; style.font_manager.findSystemFonts = list;"
-    code += "scores.confusion_matrix(__import__('numpy').eye(3, dtype=int), ['猫', 'कुत्ता', 'แมว'], sys.argv[1], '강아지')"
-    ended = subprocess.run([sys.executable, "-c", code, tmp_path / "y.png"], cwd=ROOT, capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "") and (tmp_path / "y.png").is_file()
-
-
-def test_long_names_keep_to_their_image(figure):
-    samples = Samples(np.zeros((25, 8, 8, 3), np.uint8), np.arange(25) % 2)
-    names = ["Phalacrocorax carbo sinensis", "a name of a class that goes on"]
-    drawn = figure(galleries.examples, samples, 1 - samples.labels, np.ones(25), names, title="t")
-    drawn.canvas.draw()
-    boxes = [axis.title.get_window_extent() for axis in drawn.axes]
-    assert all(one.x1 < other.x0 for one, other in zip(boxes[:4], boxes[1:5], strict=True))
 
 
 def test_learning_curves_read_columns_by_name(figure):
@@ -102,21 +87,6 @@ def test_learning_curves_read_columns_by_name(figure):
     np.testing.assert_array_equal(lines(accuracy)["val"], [0.15, 0.45])
     np.testing.assert_array_equal(lines(loss)["train"], [2.0, 1.0])
     np.testing.assert_array_equal(accuracy.get_lines()[0].get_xdata(), [1, 2])
-
-
-def test_train_and_test_have_their_own_colours(figure):
-    axis = figure(curves.learning_curves, WITH_TEST, title="t", parts=("train", "test")).axes[0]
-    assert {line.get_label(): line.get_color() for line in axis.get_lines()} == {
-        "train": style.COLOURS["train"],
-        "test": style.COLOURS["test"],
-    }
-
-
-def test_figures_of_all_models(figure):
-    by_model = {"one": WITH_TEST, "two": WITH_TEST[:1]}
-    axes = figure(curves.overview_of_all, by_model).axes
-    np.testing.assert_array_equal(lines(axes[3])["two"], [2.11])
-    assert [axis.get_title() for axis in axes] == ["train accuracy", "test accuracy", "train loss", "test loss"]
 
 
 def test_overlay_has_a_colour_for_each_name_and_thin_lines_for_several_curves(figure):
@@ -154,61 +124,12 @@ def test_overlay_has_a_row_for_each_group_and_only_as_many_curves_as_can_be_told
     assert curves.overlay(groups, tmp_path / "overlay.png").stat().st_size < 200_000
 
 
-def test_learning_rate_is_logarithmic(figure):
-    axis = figure(curves.learning_rate, ROWS, title="t").axes[0]
-    assert axis.get_yscale() == "log"
-    np.testing.assert_array_equal(axis.get_lines()[0].get_ydata(), [0.1, 0.01])
-
-
 def test_wrong_examples_are_marked_by_more_than_colour(figure):
     samples = Samples(np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 1]))
     drawn = figure(galleries.examples, samples, [0, 1, 0], [0.9, 1, 0.504], ["cat", "dog"], title="t")
     titles = [axis.get_title() for axis in drawn.axes if axis.images]
     assert titles == ["cat, 90%", "dog, 100%", "✗ cat, 50%\n(is dog)"]
     assert [axis.spines["left"].get_visible() for axis in drawn.axes if axis.images] == [False, False, True]
-
-
-def test_accuracy_by_samples_shows_mean_and_deviation(figure):
-    rows = [
-        {"model": "x", "samples": 100, "mean": 0.9, "deviation": 0.01},
-        {"model": "x", "samples": 20, "mean": 0.7, "deviation": 0.05},
-        {"model": "y", "samples": 20, "mean": 0.5, "deviation": None},
-        {"model": "a", "samples": 5000, "mean": 0.8, "deviation": None},  # another model, which is not asked for
-    ]
-    axis = figure(comparisons.accuracy_by_samples, rows, names={"x": "X", "y": "Y"}, title="t").axes[0]
-    line = next(line for line in axis.get_lines() if line.get_label() == "X")
-    np.testing.assert_array_equal(line.get_xydata(), [[20, 0.7], [100, 0.9]])
-    band = axis.collections[0].get_paths()[0].vertices
-    assert band[:, 1].min() == pytest.approx(0.65) and band[:, 1].max() == pytest.approx(0.91)
-    assert axis.get_xscale() == "log" and axis.get_xticks().tolist() == [20, 100]
-
-
-def test_accuracy_by_samples_shows_any_number_of_models(figure):
-    names = {f"m{number}": f"M{number}" for number in range(8)}
-    rows = [{"model": model, "samples": size, "mean": 0.5, "deviation": 0.1} for model in names for size in (50, 500)]
-    axis = figure(comparisons.accuracy_by_samples, rows, names=names, title="t").axes[0]
-    looks = {(line.get_color(), line.get_marker()) for line in axis.get_lines()}
-    assert len(looks) == 8
-
-
-def test_accuracy_by_group_shows_mean_and_deviation_of_each_series(figure):
-    rows = [
-        {"how": "near", "head": "x", "mean": 0.7, "deviation": 0.05, "runs": 3},
-        {"how": "near", "head": "y", "mean": 0.8, "deviation": 0.01, "runs": 3},
-        {"how": "far", "head": "y", "mean": 0.5, "deviation": None, "runs": 1},
-    ]
-    axis = figure(comparisons.accuracy_by_group, rows, group="how", series="head", title="t").axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["near", "far"]
-    series = dict(zip(axis.get_legend_handles_labels()[1], axis.containers, strict=True))
-    for name, dots, bars in (("x", [(0.7, 0)], [(0.65, 0.75)]), ("y", [(0.8, 0), (0.5, 1)], [(0.79, 0.81), (0.5, 0.5)])):
-        places = series[name].lines[0].get_xydata()
-        np.testing.assert_allclose(places[:, 0], [accuracy for accuracy, _ in dots])
-        np.testing.assert_array_equal(places[:, 1].round(), [group for _, group in dots])
-        segments = series[name].lines[2][0].get_segments()
-        np.testing.assert_allclose([segment[:, 0] for segment in segments], bars)
-    places = [container.lines[0].get_ydata()[0] for container in axis.containers]
-    assert places[0] != places[1] and "1/3 seeds" in axis.get_xlabel()
-    assert len({container.lines[0].get_marker() for container in axis.containers}) == 2
 
 
 def test_figures_are_files_of_readable_size(tmp_path):

@@ -1,19 +1,20 @@
-"""The readers of JSON, CSV and arrays: what they promise, or OSError or ValueError."""
+"""The reader of arrays, and that of checkpoints: what they promise, or OSError or ValueError."""
 
 import io
-import json
-import math
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import at, contained, damaged, documents, places, values, words
+from mutations import contained, damaged
+from support import make_run
 
 from common import files
-
-DOCUMENT = {"a": [1, 2.5, None, True, {"b": "text"}], "c": {"d": -1e-5, "e": [[], {}]}, "ü": "\u20ac"}
+from common.data.dataset import Samples
+from common.training import checkpoints
+from common.training.callbacks import BestEpoch
 
 
 def outcome(read, path):
@@ -23,66 +24,6 @@ def outcome(read, path):
             return read(path), None
         except (OSError, ValueError) as error:
             return None, error
-
-
-@given(content=documents(DOCUMENT))
-def test_json(tmp_path, content):
-    path = tmp_path / "x.json"
-    path.write_bytes(content)
-    read, error = outcome(files.read_json, path)
-    if error is None:
-        assert json.loads(content) == read
-        for value in (read, *(at(read, place) for place in places(read))):
-            assert not isinstance(value, float) or math.isfinite(value)
-            assert not isinstance(value, int) or abs(value) < 10**18
-
-
-@given(document=values)
-def test_json_that_is_written_is_what_is_read(tmp_path, document):
-    path = tmp_path / "x.json"
-    try:
-        files.write_json(path, document)
-    except ValueError:  # NaN or infinity
-        assert not list(tmp_path.glob(".*"))
-        return
-    read, error = outcome(files.read_json, path)
-    assert read == document or "digits" in str(error)
-
-
-CSV = b'epoch,phase,val_loss\n1,head,0.5\n2,head,\n3,"a, b",1e-3\n'
-ROWS = st.lists(st.lists(words, max_size=4).map(",".join), max_size=4).map("\n".join)
-
-
-@pytest.mark.parametrize("convert", [True, False])
-@given(content=st.one_of(damaged([CSV, CSV.replace(b"\n", b"\r\n")]), ROWS.map(lambda text: text.encode(errors="replace"))))
-def test_csv(tmp_path, convert, content):
-    path = tmp_path / "x.csv"
-    path.write_bytes(content)
-    rows, error = outcome(lambda path: files.read_csv(path, convert), path)
-    if error is None:
-        kinds = (str, float, type(None)) if convert else (str,)
-        assert len({tuple(row) for row in rows}) <= 1
-        for value in (value for row in rows for value in row.values()):
-            assert isinstance(value, kinds) and (not isinstance(value, float) or math.isfinite(value))
-
-
-@given(content=damaged([files.packed(CSV)]))
-def test_packed_csv(tmp_path, content):
-    path = tmp_path / "x.csv.gz"
-    path.write_bytes(content)
-    rows, error = outcome(files.read_csv, path)
-    assert error is not None or rows == [] or len(rows[0]) == 3
-
-
-@given(rows=st.lists(st.fixed_dictionaries({"a": words, "b": words}), max_size=4))
-def test_csv_that_is_written_is_what_is_read(tmp_path, rows):
-    path = tmp_path / "x.csv"
-    try:
-        files.write_csv(path, rows, ("a", "b"))
-    except UnicodeEncodeError:  # half a character
-        assert not list(tmp_path.glob(".*"))
-        return
-    assert outcome(lambda path: files.read_csv(path, convert=False), path)[0] == rows
 
 
 def npz(save=np.savez, **arrays):
@@ -141,3 +82,30 @@ def test_arrays(tmp_path, content, data):
     if error is None:
         assert all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in arrays.values())
         assert sum(array.nbytes for array in arrays.values()) <= path.stat().st_size
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """The content of a checkpoint with everything that one keeps, its state and its arrays."""
+    run = make_run(tmp_path_factory.mktemp("checkpoint"), batch_size=2)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"], run_eagerly=True)
+    callbacks = [BestEpoch(patience=3), keras.callbacks.ReduceLROnPlateau("val_loss", patience=2)]
+    samples = Samples(np.eye(4, 3, dtype=np.float32), np.array([0, 1, 0, 1]))
+    run.fit("head", model, run.batches(samples), samples, epochs=3, callbacks=callbacks)
+    path = run.folder / "checkpoint" / "head.npz"
+    return path.read_bytes(), *checkpoints._read(path)
+
+
+@given(data=st.data())
+def test_a_damaged_checkpoint_is_noticed(tmp_path, checkpoint, data):
+    content, state, arrays = checkpoint
+    path = tmp_path / "head.npz"
+    path.write_bytes(data.draw(st.one_of(st.just(content), damaged([content]))))
+    with contained() as out:
+        read_state, read_arrays = checkpoints._read(path)
+    if read_state is None:
+        assert "is damaged" in out.getvalue() and path.read_bytes() != content
+    else:
+        assert read_state == state and read_arrays.keys() == arrays.keys()
+        assert all(np.array_equal(read_arrays[name], array) for name, array in arrays.items())

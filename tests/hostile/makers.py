@@ -1,7 +1,6 @@
 """What the hostile tests are made of: images, damaged in many ways; data sets, archives and run folders of a few bytes."""
 
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -9,8 +8,6 @@ import pickle
 import shutil
 import stat
 import struct
-import sys
-import types
 import zlib
 from pathlib import Path
 
@@ -18,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 import train_ab_split
+import train_efficientnetb7
 import train_resnet152v2
 import train_vgg19
 import train_vgg19_finetune
@@ -28,18 +26,6 @@ from common.training.folder import script_version
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "plots" / "results"
-RESIZE = "common.models.upscale"
-
-
-def without_resize(name):
-    """A script, imported without the resize layer that it registers with Keras, which takes seconds to import."""
-    spec = importlib.util.spec_from_file_location(f"{name}_without_resize", ROOT / f"{name}.py")
-    script, stand_in = importlib.util.module_from_spec(spec), types.ModuleType(RESIZE)
-    is_there = sys.modules.setdefault(RESIZE, stand_in) is not stand_in
-    spec.loader.exec_module(script)
-    if not is_there:
-        del sys.modules[RESIZE]
-    return script
 
 
 SCRIPTS = {
@@ -47,7 +33,7 @@ SCRIPTS = {
     "vgg19": train_vgg19,
     "vgg19_finetune": train_vgg19_finetune,
     "resnet152v2": train_resnet152v2,
-    "efficientnetb7": without_resize("train_efficientnetb7"),
+    "efficientnetb7": train_efficientnetb7,
 }
 ESCAPE = "a\x1b[2Jb"  # clears a terminal
 
@@ -166,3 +152,13 @@ def make_unfinished(folder, script="ab_split", **changes):
 def change_json(path, **changes):
     """Change entries of a JSON file; NaN may be among them."""
     path.write_text(json.dumps(files.read_json(path) | changes))
+
+
+def holds(name, content):
+    """Damage to a run folder: a file of it holds this, text or bytes."""
+    return lambda run: (run / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def in_place(name, make):
+    """Damage to a run folder: something else is in the place of a file."""
+    return lambda run: ((run / name).unlink(), make(run / name))

@@ -28,20 +28,14 @@ def test_a_number_that_is_none_or_out_of_range(refused, flag, value):
 WORDS = {
     "unknown flag": (["--colour", "red"], "--colour"),
     "flag with an escape": ([f"--{ESCAPE}"], "[2Jb"),
-    "flag of 5,000 letters": (["--" + "x" * 5000], "--xxx"),
-    "5,000 stray words": (["stray"] * 5000, "stray"),
     "no value": (["--seed"], "--seed"),
     "value for a switch": (["--amp=yes"], "--amp"),
     "name with an escape": (["--name", ESCAPE], "--name"),
-    "name of 5,000 letters": (["--name", "x" * 5000], "--name"),
     "output below a file": (["--output-dir", "file/runs"], "--output-dir file"),
     "output is a file with an escape": (["--output-dir", f"file{ESCAPE}"], "--output-dir file"),
-    "output with a NUL": (["--output-dir", "a\0b"], "--output-dir"),
     "data with an escape": (["--data", ESCAPE], "--data"),
     "data with a NUL": (["--data", "a\0b"], "--data"),
-    "data is empty": (["--data", ""], "--data"),
     "run to resume is missing": (["--resume", "nowhere"], "--resume nowhere"),
-    "run to resume with a NUL": (["--resume", "a\0b"], "--resume"),
     "run to resume with an escape": (["--resume", ESCAPE], "--resume"),
 }
 
@@ -58,14 +52,11 @@ OF_ONE_SCRIPT = {
     "views 1 with augmentation": ("vgg19", ["--views", "1", "--augment"], "--views"),
     "no epochs at all": ("vgg19_finetune", ["--head-epochs", "0", "--finetune-epochs", "0"], "--head-epochs"),
     "crop of images as they are": ("vgg19_finetune", ["--crop-padding", "4", "--no-augment"], "--crop-padding has"),
-    "crop padded by a whole image": ("vgg19_finetune", ["--crop-padding", "32"], "--crop-padding 32"),
     "momentum of Adam": ("resnet152v2", ["--momentum", ".9"], "--momentum has no effect"),
     "warm-up without a cosine": ("resnet152v2", ["--warmup-epochs", "1"], "--warmup-epochs has no"),
     "warm-up that takes all": ("efficientnetb7", ["--schedule", "cosine", "--warmup-epochs", "27"], "--warmup-epochs 27"),
-    "views of one image": ("vgg19", ["--views", "8"], "--views has no effect without --augment"),
     "views without a cache": ("resnet152v2", ["--views", "8", "--no-cache"], "--views has no effect with --no-cache"),
     "lowest rate of a cosine": ("resnet152v2", ["--schedule", "cosine", "--min-lr", ".001"], "--min-lr has no effect with"),
-    "factor of a cosine": ("vgg19_finetune", ["--schedule", "cosine", "--lr-factor", ".5"], "--lr-factor has no effect with"),
     "rate of no head": ("vgg19_finetune", ["--head-lr", ".01"], "--head-lr has no effect without --head-epochs"),
     "cutout of no epoch": ("vgg19_finetune", ["--finetune-epochs", "0", "--cutout", "4"], "--cutout has no effect with"),
     "method of no resize": ("efficientnetb7", ["--no-resize", "--interpolation", "area"], "--interpolation has no effect"),
@@ -73,12 +64,8 @@ OF_ONE_SCRIPT = {
     "images too small for VGG19": ("vgg19_finetune", ["--image-size", "31"], "--image-size"),
     "size that ImageNet's VGG19 can't have": ("vgg19", ["--weights", "imagenet", "--image-size", "64"], "--image-size"),
     "all classes for B": ("ab_split", ["--classes-b", *"0123456789"], "--classes-b"),
-    "all classes but one for B": ("ab_split", ["--classes-b", *"012345678"], "--classes-b"),
     "unknown class": ("ab_split", ["--classes-b", "tiger"], "--classes-b tiger"),
-    "class of 5,000 letters": ("ab_split", ["--classes-b", "x" * 5000], "--classes-b"),
     "class with an escape": ("ab_split", ["--classes-b", ESCAPE], "--classes-b"),
-    "class with a raised digit": ("ab_split", ["--classes-b", "²"], "--classes-b"),
-    "fewer images than classes": ("ab_split", ["--b-samples", "1"], "--b-samples"),
     "more images than there are": ("ab_split", ["--b-samples", "100000"], "--b-samples"),
     "fewer train images than classes": ("vgg19", ["--max-train-samples", "9"], "--max-train-samples"),
     "val part of no image": ("vgg19_finetune", ["--validation-split", "0.0001"], "--validation-split"),
@@ -101,12 +88,6 @@ def test_images_too_large_for_the_memory(refused, tmp_path):
     refused(*command("ab_split", "pictures"), "--image-size", 8192, names=["--data pictures: 36 images of 8192x8192"])
 
 
-def test_images_too_large_for_the_memory_of_evaluate(refused, tmp_path):
-    (make_finished(tmp_path / "run", image_size=20_000) / "model.keras").write_text("a model")
-    make_pictures(tmp_path / "pictures", classes=("cat", "dog"), parts=("test", "train"))
-    refused(evaluate.main, "run", "--data", "pictures", names=["--data pictures: 24 images of 20000x20000"])
-
-
 def test_an_output_folder_that_can_not_be_written_to(refused, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     refused(*command("vgg19", "digits"), names=["--output-dir runs"])
@@ -117,52 +98,41 @@ DATA = ("run", "--data", "digits")
 OF_TOOLS = {
     "predict in a folder that is a file": (predict.main, ["file", "a.png"], "file"),
     "predict no such image": (predict.main, ["run", "nowhere.png"], "nowhere.png"),
-    "predict 5,000 images that are missing": (predict.main, ["run", *["nowhere.png"] * 5000], "nowhere.png"),
     "predict stdin twice": (predict.main, ["run", "-", "a.png", "-"], "-"),
     "predict the top in CSV": (predict.main, ["run", "a.png", "--csv", "--top", "3"], "--top"),
-    "predict classes of a folder": (predict.main, ["run", "a.png", "--classes", "cat", ESCAPE], "--classes"),
     "predict by a model without classes": (predict.main, ["run/model.keras", "a.png"], "--classes"),
     "evaluate a run that names no data": (evaluate.main, ["run"], "--data"),
     "evaluate on other classes": (evaluate.main, DATA, "share none"),
     "evaluate into a run": (evaluate.main, [*DATA, "--output-dir", "run"], "--output-dir run"),
-    "evaluate below a file": (evaluate.main, [*DATA, "--output-dir", "file/x"], "--output-dir file/x"),
-    "evaluate a model without classes": (evaluate.main, ["run/model.keras", *DATA[1:]], "--classes"),
     "compare nothing": (compare.main, [], "runs"),
     "compare with a figure that is no PNG": (compare.main, ["--figure", "x.jpg"], "--figure"),
-    "compare with a figure nowhere": (compare.main, ["--figure", f"{ESCAPE}/x.png"], "--figure"),
     "export over a file": (export.main, ["run", *TO, "--output", "file"], "is there already"),
-    "export over a link to nothing": (export.main, ["run", *TO, "--output", "link"], "is there already"),
     "export below a file": (export.main, ["run", *TO, "--output", "file/model"], "--output"),
     "export to a folder that is missing": (export.main, ["run", *TO, "--output", "nowhere/model"], "nowhere"),
-    "export to a folder with an escape": (export.main, ["run", *TO, "--output", f"{ESCAPE}/model"], "[2Jb"),
     "export to a file of another name": (export.main, ["run", "--format", "litert", "--output", "model.onnx"], ".tflite"),
     "draw below a file": (make_plots.main, ["--output-dir", "file/plots"], "--output-dir"),
 }
 PATHS = {  # what begins the arguments of a tool that take a path, and what follows it
-    "predict in": (predict.main, [], ["a.png"]),
     "predict": (predict.main, ["run"], []),
     "evaluate": (evaluate.main, [], []),
     "evaluate on": (evaluate.main, ["run", "--data"], []),
     "compare": (compare.main, [], []),
-    "compare with a figure": (compare.main, ["--figure"], []),
     "export": (export.main, [], TO),
     "export to": (export.main, ["run", *TO, "--output"], []),
     "publish": (make_plots.main, [], []),
-    "draw into": (make_plots.main, ["--output-dir"], []),
 }
 ODD_PATHS = {"nowhere": "where", "x" * 300: "xxx", "a\0b": "b", ESCAPE: "[2Jb"}
 OF_TOOLS |= {
     f"{tool} {path[:9]!a}": (main, [*before, path, *after], name)
     for tool, (main, before, after) in PATHS.items()
     for path, name in ODD_PATHS.items()
-    if path in ("x" * 300, "a\0b") or tool not in ("export to", "draw into")  # which may have any other name
+    if path in ("x" * 300, "a\0b") or tool != "export to"  # which may have any other name
 }
 
 
 @pytest.mark.parametrize("case", OF_TOOLS)
 def test_what_a_tool_can_not_do(refused, monkeypatch, tmp_path, case):
     (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to("nothing")
     (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
     main, arguments, name = OF_TOOLS[case]
     if main is export.main:
@@ -172,13 +142,9 @@ def test_what_a_tool_can_not_do(refused, monkeypatch, tmp_path, case):
 
 LISTS = {
     "nothing": b"",
-    "NULs": b"\0" * 100_000,
     "5,000 missing images": b"nowhere.png\n" * 5000,
-    "5,000 missing images with NULs": b"nowhere.png\0" * 5000,
     "an escape": b"a\x1b[2Jb\n",
     "lines with a NUL": b"a.png\n" * 12_000 + b"a\0b.png\n",
-    "a folder": b"run\n",
-    "a path of 5,000 bytes": b"x" * 5000 + b"\n",
     "a path without end": b"x" * 10_000_000,
 }
 
@@ -204,14 +170,6 @@ def test_a_closed_stdin(refused, tmp_path, monkeypatch):
     (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
     monkeypatch.setattr("sys.stdin", None)
     refused(predict.main, "run", "-", names=["stdin is closed"])
-
-
-@pytest.mark.parametrize("output", ["saved_model", "folder/model"])
-def test_an_export_is_not_written_where_that_is_not_allowed(refused, monkeypatch, tmp_path, output):
-    (make_finished(tmp_path / "run") / "model.keras").write_text("a model")
-    (tmp_path / "folder").mkdir()
-    monkeypatch.setattr(os, "access", lambda *_, **__: False)
-    refused(export.main, "run", *TO, "--output", output, names=["can be written to", "--output"])
 
 
 def test_an_export_does_not_replace_an_earlier_one(refused, tmp_path):

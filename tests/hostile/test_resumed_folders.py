@@ -10,14 +10,9 @@ MADE_OF = "checkpoint/made_of.json"
 
 UNREADABLE = {
     "missing": lambda path: path.unlink(),
-    "empty": lambda path: path.write_bytes(b""),
     "half written": lambda path: os.truncate(path, 20),
-    "in no encoding": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     "a list": lambda path: path.write_text("[]"),
-    "nested 100,000 deep": lambda path: path.write_text("[" * 100_000),
     "a FIFO": lambda path: (path.unlink(), os.mkfifo(path)),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
-    "a link to a device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
 }
 
 
@@ -32,21 +27,13 @@ ARGUMENTS = {  # each could not be typed so, and is none of the defaults
     "a flag too many": {"colour": "red"},
     "a flag with an escape": {ESCAPE: 1},
     "seed a word": {"seed": "none"},
-    "seed of 400 digits": {"seed": 10**399},
-    "seed a list": {"seed": [0]},
     "seed nothing": {"seed": None},
     "batch size negative": {"batch_size": -1},
-    "batch size text": {"batch_size": "3"},
     "image size with an escape": {"image_size": ESCAPE},
-    "image size of 5,000 letters": {"image_size": "x" * 5000},
     "mixed precision a word": {"amp": "yes"},
     "dry run a list": {"dry_run": [True]},
-    "augmentation nothing": {"augment": None},
-    "data an object": {"data": {"a": 1}},
     "data a flag": {"data": ["a", "--amp"]},
     "name that leads out": {"name": "../x"},
-    "name a number": {"name": 5.5e300},
-    "cache folder nothing": {"cache_dir": None},
     "interpolation unknown": {"interpolation": "sharp"},
 }
 
@@ -67,16 +54,14 @@ OTHER_VERSIONS = {
     "of the code": {"script": "0" * 64},
     "of an experiment that leads out": {"experiment": "../../x"},
     "of an experiment that is a list": {"experiment": ["vgg19"]},
-    "of an experiment with an escape": {"experiment": ESCAPE},
 }
 
 
-@pytest.mark.parametrize("commit", [None, ESCAPE, "x" * 5000], ids=["no commit", "escape", "5,000 letters"])
 @pytest.mark.parametrize("case", OTHER_VERSIONS)
-def test_another_version(refused, tmp_path, case, commit):
+def test_another_version(refused, tmp_path, case):
     run = make_unfinished(tmp_path / "run", "vgg19")
     change_json(run / MADE_OF, **OTHER_VERSIONS[case])
-    change_json(run / "environment.json", git_commit=commit)
+    change_json(run / "environment.json", git_commit=ESCAPE)
     refused(SCRIPTS["vgg19"].main, "--resume", "run", names=["--resume run"])
 
 
@@ -84,8 +69,6 @@ FOREIGN = {
     "empty": lambda run: run.mkdir(),
     "a file": lambda run: run.touch(),
     "a FIFO": os.mkfifo,
-    "a link to itself": lambda run: run.symlink_to(run.name),
-    "of photographs": lambda run: (run / "train" / "cat").mkdir(parents=True),
     "of another script": lambda run: make_unfinished(run, "resnet152v2"),
     "a published run": make_finished,
 }

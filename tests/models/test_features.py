@@ -3,10 +3,6 @@
 import errno
 import itertools
 import os
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -51,15 +47,6 @@ def extract(extractor, parts, folder):
 def stored(folder):
     (path,) = (folder / "features").iterdir()
     return path
-
-
-def test_equals_predict_part_by_part(tmp_path):
-    extractor, parts = make_extractor(), [make_images(21), make_images(10, seed=1)]
-    (one, other), extraction = extract(extractor, parts, tmp_path)
-    assert one.dtype == np.float32 and (extraction["images"], extraction["computed"]) == (31, 31)
-    for ours, images in ((one, parts[0]), (other, parts[1])):
-        np.testing.assert_allclose(ours, extractor.predict(images, verbose=0), rtol=1e-5)
-    assert np.load(stored(tmp_path)).shape == (31, 6)
 
 
 def test_other_splits_and_orders_share_what_is_there_and_equal_images_are_computed_once(tmp_path):
@@ -118,32 +105,6 @@ def test_a_broken_off_extraction_goes_on_and_ends_bit_identical(tmp_path, monkey
     assert stored(tmp_path / "broken").read_bytes() == stored(tmp_path / "unbroken").read_bytes()
 
 
-KILLED = """
-import os, signal, sys
-sys.path[:0] = [{root!r}, {tests!r}]
-from test_features import ForwardPass, Rows, backend, features, make_extractor, make_images
-backend.BACKBONE_BATCH_SIZE = {{"cpu": 1, "gpu": 1}}
-over = ForwardPass.over
-def killed(forward, batches):
-    for number, outputs in enumerate(over(forward, batches)):
-        if number == 5:
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield outputs
-ForwardPass.over = killed
-features.FeatureCache(make_extractor(), sys.argv[1]).extract(Rows([make_images(37)]), "features")
-"""
-
-
-def test_killed_in_earnest_it_goes_on_where_it_stopped(tmp_path):
-    program = KILLED.format(root=str(ROOT), tests=str(ROOT / "tests" / "models"))
-    ended = subprocess.run([sys.executable, "-c", program, tmp_path / "killed"], capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    (resumed,), extraction = extract(make_extractor(), [make_images(37)], tmp_path / "killed")
-    (unbroken,), _ = extract(make_extractor(), [make_images(37)], tmp_path / "unbroken")
-    assert extraction["computed"] == 37 - 20
-    np.testing.assert_array_equal(resumed, unbroken)
-
-
 def test_cut_off_within_a_batch_it_computes_that_whole_batch_again(tmp_path):
     extractor, images = make_extractor(), make_images(37)
     (before,), _ = extract(extractor, [images], tmp_path)
@@ -151,17 +112,6 @@ def test_cut_off_within_a_batch_it_computes_that_whole_batch_again(tmp_path):
     (after,), extraction = extract(extractor, [images], tmp_path)
     assert extraction["computed"] == 37 - 20
     np.testing.assert_array_equal(after, before)
-
-
-def test_larger_images_go_in_smaller_batches(monkeypatch):
-    monkeypatch.setattr(backend, "BACKBONE_BATCH_SIZE", {"cpu": 32, "gpu": 32})
-
-    def batch_size(size):
-        inputs = keras.Input((32, 32, 3))
-        base = keras.Sequential([keras.Input((size, size, 3)), layers.GlobalAveragePooling2D()])
-        return features.batch_size(keras.Model(inputs, base(upscale(inputs, size))))
-
-    assert [batch_size(size) for size in (32, 112, 224, 448, 4000)] == [128, 128, 32, 8, 1]
 
 
 def test_without_a_terminal_a_line_a_minute_tells_the_time_left(monkeypatch, capsys):
@@ -176,16 +126,6 @@ def test_without_a_terminal_a_line_a_minute_tells_the_time_left(monkeypatch, cap
         "features: 1,300 of 2,000 images,  4.92 images/s, 02:22 left",
         "features: 1,500 of 2,000 images,  3.95 images/s, 02:06 left",
     ]
-
-
-def test_no_right_to_write_and_no_room_are_one_line(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(cli.InputError, match="can't be kept in or read from .*; give another cache folder$") as failed:
-        extract(make_extractor(), [make_images(5)], tmp_path / "file")
-    assert "\n" not in str(failed.value)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(cli.InputError, match=r"\(0\.00 MB are needed, 0\.00 MB are free\)"):
-        extract(make_extractor(), [make_images(5)], tmp_path)
 
 
 def test_a_data_set_keeps_labels_and_gets_views(tmp_path):

@@ -33,7 +33,6 @@ def test_the_archives_are_those_of_keras(monkeypatch, tmp_path, module):
     ("files", "words"),
     [
         ((), "needs the package x-pytorch-model: .*pip install -r requirements-lite.txt"),
-        (("x_pytorch_model.py",), "needs the package"),
         (("x_pytorch_model/__init__.py",), "not the published file: install x-pytorch-model again"),
         (("x_pytorch_model/__init__.py", "x_pytorch_model/models/x-00000000.pth"), "not the published file"),
     ],
@@ -46,14 +45,6 @@ def test_what_is_not_the_package_is_one_line(monkeypatch, tmp_path, files, words
     monkeypatch.setitem(weights.PACKAGED, "x", "0" * 64)
     with pytest.raises(ValueError, match=words):
         weights.find("imagenet", "x", 224)
-
-
-def test_keras_is_asked_for_its_own_files():
-    url = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
-    name = "vgg19_weights_tf_dim_ordering_tf_kernels.h5"
-    assert backbones.imagenet_file("vgg19-fc2") == (name, url + name, "cbe5617147190e668d6c5d5026f83318")
-    name = name.replace(".h5", "_notop.h5")
-    assert backbones.imagenet_file("vgg19") == (name, url + name, "253f8cb515780f3b799900260a226db6")
 
 
 def test_only_the_fully_connected_layers_of_imagenet_need_their_own_size(monkeypatch, tmp_path):

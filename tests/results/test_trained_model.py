@@ -61,10 +61,3 @@ def test_a_model_of_other_shapes_is_refused_in_one_line(tmp_path):
         with pytest.raises(InputError, match=r"\.keras (turns|has 3 outputs)"):
             trained_model.find_model(tmp_path / f"{number}.keras", ["a", "b"]).load()
             pytest.fail(name)
-
-
-def test_what_the_run_was_started_with_is_known_of_each_model(run):
-    for path in (run, run / "a"):
-        assert trained_model.find_model(path).recorded("args.json", "data") == "digits"
-        assert trained_model.find_model(path).recorded("args.json", "seed") is None  # no text
-        assert trained_model.find_model(path).recorded("environment.json", "precision") is None

@@ -1,4 +1,4 @@
-"""The five scripts with their smallest flags, and one finished run of each for all tests that look at one."""
+"""One finished run of each script for all tests that look at one."""
 
 import contextlib
 import os
@@ -10,33 +10,13 @@ import keras
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from support import small_backbone
+from support import SCRIPTS, small_backbone
 
 import train_ab_split
-import train_efficientnetb7
-import train_linear_probe
-import train_resnet152v2
-import train_vgg19
-import train_vgg19_finetune
 from common.models import backbones
 from common.training import checkpoints
 
-SMALL = ("--data", "digits", "--max-train-samples", "120", "--batch-size", "32", "--name", "control")
-BASE = (*SMALL, "--weights", "none", "--image-size", "32")
-REGULARIZED = ("--weight-decay", ".1", "--smoothing", ".1", "--crop-padding", "4")
-SCHEDULED = ("--schedule", "cosine", "--warmup-epochs", "1", "--optimizer", "sgd", "--momentum", ".9")
-BALANCED = ("--class-weight", "balanced", "--monitor", "val_balanced_accuracy")
-PROBE = ("--data", "digits", "--max-train-samples", "120", "--base", "efficientnetb7", *BASE[-4:])
-SWEEP = ("--epochs", "2", "--lr", "1e-3", "2e-3", "--unfreeze-last", "1", *SCHEDULED)
 PNG = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
-SCRIPTS = {
-    "vgg19": (train_vgg19, (*BASE, "--epochs", "3", "--augment", "--views", "2", "--class-weight", "balanced")),
-    "vgg19_finetune": (train_vgg19_finetune, (*BASE, "--head-epochs", "2", "--finetune-epochs", "2", *REGULARIZED)),
-    "resnet152v2": (train_resnet152v2, (*BASE, "--epochs", "3", "--no-augment", "--lr-patience", "1", *BALANCED)),
-    "efficientnetb7": (train_efficientnetb7, (*BASE, *SWEEP)),
-    "ab_split": (train_ab_split, (*SMALL, "--image-size", "8", "--epochs", "2", "--b-samples", "20")),
-    "linear_probe": (train_linear_probe, PROBE),
-}
 
 
 @pytest.fixture

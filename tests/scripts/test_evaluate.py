@@ -11,9 +11,8 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from images import load
 from keras import layers, ops
-from support import check_evaluation, small_backbone
+from support import BASE, check_evaluation, load, small_backbone
 
 import evaluate
 import train_vgg19
@@ -94,19 +93,13 @@ def test_classes_are_matched_by_name_and_differences_are_said(model, tmp_path, c
     assert "No images of blue." in told and "all 9 images of data" in told
 
 
-@pytest.mark.parametrize("folder", ["data/red", "data/train/red", "data/test/red"])
+@pytest.mark.parametrize("folder", ["data/red", "data/test/red"])
 def test_images_of_one_class_are_scored(model, tmp_path, capsys, folder):
     paint(tmp_path / "data" / "train" / "red", ["blue"]) if "test" in folder else None
     paint(tmp_path / folder, ["red", "blue", "red", "red"])
     results = scores(model, "--data", "data", "--output-dir", "out")
     assert results["test_accuracy"] == 0.75 and results["confusion_matrix"] == [[3, 0, 1], [0, 0, 0], [0, 0, 0]]
     assert "No images of green, blue." in capsys.readouterr().out and (tmp_path / "out" / "confusion_matrix.png").is_file()
-
-
-def test_data_with_other_classes_is_refused(model, call):
-    code, _, told = call(evaluate.main, model, "--classes", *COLOURS, "--data", "digits")
-    assert code == cli.EXIT_BAD_INPUT and told.count("\n") == 1
-    assert "the model knows red, green, blue: they share none" in told and "0, 1, 2" in told
 
 
 def test_the_test_part_is_scored_unless_all_is_asked_for(model, tmp_path):
@@ -117,14 +110,6 @@ def test_the_test_part_is_scored_unless_all_is_asked_for(model, tmp_path):
     assert scores(model, "--data", "data", "--part", "all")["test_accuracy"] == 12 / 16
     (tmp_path / "data" / "test").rename(tmp_path / "data" / "val")
     assert scores(model, "--data", "data")["test_accuracy"] == 1  # val/ is test where there is no test/
-
-
-def test_train_is_not_read_for_test(model, tmp_path):
-    for part in ("train", "test"):
-        paint(tmp_path / "data" / part / "red", ["red"])
-        paint(tmp_path / "data" / part / "blue", ["blue"])
-    (tmp_path / "data" / "train" / "red" / "0.png").write_text("damaged")
-    assert scores(model, "--data", "data")["images"] == 2
 
 
 def test_json_and_csv_are_for_programs(model, tmp_path, call):
@@ -197,12 +182,6 @@ def test_no_image_that_was_trained_on_is_scored_after_the_data_have_changed(run,
     assert ("These are the run's own test images." if is_same else "none of these was trained on.") in out
 
 
-def test_without_a_test_part_any_more_no_image_is_said_to_be_held_out(run, tmp_path, call):
-    path = tmp_path / "run" / "results.json"
-    files.write_json(path, files.read_json(path) | {"holds_out_test": False})  # it had a test part, which is gone
-    assert "all 120 images of data, also those of training" in told_of(call, run)
-
-
 def test_a_run_is_not_overwritten(run, tmp_path, call):
     shutil.copytree(tmp_path / "run", tmp_path / "several" / "a")
     (tmp_path / "several" / "a" / "args.json").unlink()  # one model of several
@@ -222,29 +201,6 @@ def test_an_earlier_evaluation_leaves_no_figure_behind(model, tmp_path):
         paint(tmp_path / "data" / "red", ["red", "red"])
 
 
-def test_without_its_arguments_a_run_knows_its_data_by_name(run, tmp_path, call):
-    (tmp_path / "run" / "args.json").unlink()
-    paint(tmp_path / "data" / "red", ["red"] * 60)
-    assert "about a fifth, held out as in training.\nThe data have changed" in told_of(call, run, "--data", "data")
-
-
-def test_a_run_is_known_from_inside_too(run, tmp_path, monkeypatch, call):
-    files.write_json(tmp_path / "run" / "args.json", {"data": str(tmp_path / "data")})
-    monkeypatch.chdir(tmp_path / "run")
-    assert "about a fifth, held out as in training" in told_of(call, ".")
-
-
-def test_a_foreign_model_has_scores_but_may_have_no_map(model, tmp_path):
-    inputs = keras.Input((8, 8, 3))
-    keras.Model(inputs, keras.models.load_model(model)(layers.Identity()(inputs))).save(tmp_path / "nested.keras")
-    for colour in ("red", "green", "blue"):
-        paint(tmp_path / "data" / colour, [colour] * 4)
-    results = scores("nested.keras", "--data", "data", "--output-dir", "out")
-    assert results["test_accuracy"] == 1 and not (tmp_path / "out" / "feature_map.png").exists()
-    scores(model, "--data", "data", "--output-dir", "out")
-    assert (tmp_path / "out" / "feature_map.png").exists()
-
-
 def test_what_are_no_probabilities_is_refused(tmp_path, call):
     inputs = keras.Input((8, 8, 3))
     keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs))).save(tmp_path / "logits.keras")
@@ -256,26 +212,11 @@ def test_what_are_no_probabilities_is_refused(tmp_path, call):
 
 def test_a_run_in_mixed_precision_gives_its_own_numbers_from_its_own_features(tmp_path, monkeypatch, empty_figures):
     monkeypatch.setattr(backbones, "build", small_backbone)
-    flags = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "120", "--epochs", "1")
     try:
-        train_vgg19.main([*flags, "--amp", "--cache-dir", "cache"])
+        train_vgg19.main([*BASE, "--epochs", "1", "--amp", "--cache-dir", "cache"])
         keras.config.set_dtype_policy("float32")  # as in a new process
         before = sorted((tmp_path / "cache" / "features").iterdir())
         check_evaluation(next((tmp_path / "runs" / "vgg19").iterdir()), tmp_path / "cache")
         assert sorted((tmp_path / "cache" / "features").iterdir()) == before
     finally:
         keras.config.set_dtype_policy("float32")
-
-
-@pytest.mark.parametrize(
-    "flags, words",
-    [
-        (["--data", "digits"], "--classes"),  # a model alone
-        (["--data", "digits", "--classes", "cat", "dog"], "3 outputs, and --classes names 2 classes"),  # it has three
-        (["--classes", *COLOURS], "name the images with --data"),
-        (["--data", "nowhere", "--classes", *COLOURS], "nowhere"),
-    ],
-)
-def test_what_is_missing_is_one_line(model, call, flags, words):
-    code, _, told = call(evaluate.main, model, *flags)
-    assert code == cli.EXIT_BAD_INPUT and words in told and told.count("\n") == 1

@@ -1,15 +1,13 @@
 """Every script on a small backbone, few digits: what its run leaves, and that killed and resumed it leaves the same."""
 
-import signal
-import time
+import re
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from conftest import BASE, SCRIPTS
 from sklearn.linear_model import LogisticRegression
-from support import check_evaluation
+from support import BASE, SCRIPTS, check_evaluation
 
 import train_ab_split
 from benchmarks import kill_and_resume
@@ -27,13 +25,10 @@ OF_MODEL = {"confusion_matrix.csv", "predictions.csv", "model.keras"}
 MORE = {
     "vgg19": (set(), {"confusion_matrix.png", "learning_rate.png", "pipeline.png"}),
     "vgg19_finetune": (set(), {"confusion_matrix.png", "learning_rate.png"}),
+    "efficientnetb7": ({"cifar10.h5", "sweep.csv"}, {"confusion_matrix.png", "learning_rate.png", "pipeline.png", "sweep.png"}),
     "resnet152v2": (set(), {"confusion_matrix.png", "learning_rate.png", "pipeline.png"}),
-    "efficientnetb7": (
-        {"cifar10.h5", "sweep.csv"},
-        {"confusion_matrix.png", "learning_rate.png", "pipeline.png", "sweep.png"},
-    ),
     "linear_probe": (set(), {"confusion_matrix.png", "pipeline.png"}),
-}
+}  # fmt: skip
 PHASES = {  # whose epochs are compared with other runs, of the kept model; what was trained
     "vgg19": ({"head"}, "head"),
     "vgg19_finetune": ({"head", "finetune"}, "head, then all layers"),
@@ -141,22 +136,23 @@ def test_killed_after_any_epoch_and_in_the_report(finished, tmp_path, monkeypatc
     assert differing == 0 and total > 1000
 
 
-def test_a_real_sigkill(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")  # starts in half the time
-    flags = ("--data", "digits", "--max-train-samples", "60", "--batch-size", "30", "--image-size", "8", "--dry-run")
-    unbroken = kill_and_resume.start("ab_split", flags, tmp_path / "unbroken")
-    folder = tmp_path / "killed"
-    process = kill_and_resume.start("ab_split", flags, folder)
-    while process.poll() is None and len(list(folder.glob("runs/*/*/checkpoint/*.npz"))) < 3:
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    kill_and_resume.finish(unbroken)
-    output = kill_and_resume.finish(kill_and_resume.start("ab_split", kill_and_resume.resuming(folder), folder))
-    assert "a: already done, 1 epochs" in output and "no checkpoint, starting at epoch 1" in output
-    ours, theirs = (kill_and_resume.numbers(kill_and_resume.run_folder(tmp_path / name)) for name in ("unbroken", "killed"))
-    differing, total = kill_and_resume.count_differences(ours, theirs)
-    assert differing == 0 and total > 10_000
+USING = (Path(__file__).parents[2] / "docs" / "using.md").read_text(encoding="utf-8")
+(FURTHER,) = (code for code in re.findall(r"```python\n(.*?)```", USING, re.DOTALL) if "model.fit" in code)
+MODEL_FILE = re.search(r'load_model\("(.*)"\)', FURTHER)[1]
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "linear_probe"])
+def test_the_code_of_the_page_trains_a_saved_model_further(finished, tmp_path, monkeypatch, quick, name):
+    monkeypatch.chdir(tmp_path)
+    path = finished(name).folder / ("b-last-fc" if name == "ab_split" else "") / "model.keras"
+    num_classes = keras.models.load_model(path).output_shape[-1]
+    size = keras.models.load_model(path).input_shape[1]
+    images = np.random.default_rng(0).uniform(0, 8, (8, size, size, 3))  # dark: of bright ones small models are too sure
+    names = {"images": images, "labels": np.arange(8) % num_classes}
+    exec(FURTHER.replace(MODEL_FILE, str(path)), names)
+    base, before = names["base"], keras.models.load_model(path).get_layer(names["base"].name)
+    moved = [new.path for old, new in zip(before.weights, base.weights, strict=True) if not np.array_equal(old, new)]
+    assert [path for path in moved if "kernel" in path] == [new.path for new in base.weights if "kernel" in new.path]
 
 
 def test_a_difference_is_counted():

@@ -40,9 +40,7 @@ def from_inside(folder):
 
 
 WAYS = {
-    "absolute": str,
     "relative, with a slash": lambda folder: "kept/best one/",
-    "a link": lambda folder: "link",
     "a link with a slash": lambda folder: "link/",
     "from inside": from_inside,
     "from beside": lambda folder: (os.chdir(folder.parent / ".."), "kept/../kept/best one")[1],
@@ -136,12 +134,3 @@ def test_a_published_run_is_compared_and_has_no_weights(moved, call):
         assert code == cli.EXIT_BAD_INPUT and err.count("\n") == 1 and "published" in err
     code, out, err = call(make_plots.main, published, "--output-dir", "figures")  # which changes nothing
     assert (code, err) == (0, "")
-
-
-def test_one_model_of_several_is_not_published_as_the_run(moved, call):
-    results = files.read_json(moved / "results.json")
-    (moved / "head").mkdir()
-    files.write_json(moved / "head" / "results.json", results)
-    files.write_json(moved / "results.json", results | {"models": ["head"], "main_model": "head"})
-    code, _, err = call(make_plots.main, moved / "head", "--output-dir", "figures")
-    assert code == cli.EXIT_BAD_INPUT and "best one/head is one model of a run: a run is published whole" in err

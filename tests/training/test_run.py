@@ -1,14 +1,10 @@
-import os
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
-from support import make_args, make_run
+from support import make_run
 
-from common import cli, files
+from common import files
 from common.data.dataset import Samples
-from common.training import folder
 
 X = np.linspace(-1, 1, 32, dtype="float32")[:, None]
 Y = (X[:, 0] > 0).astype("int64")
@@ -64,15 +60,6 @@ def test_scores_on_val_leave_out_what_fills_up_a_batch(tmp_path):
         run.fit("again", model, run.batches(val), val, epochs=1)
 
 
-def test_summary_names_the_epoch_with_the_best_val_accuracy_and_the_lowest_loss_of_these(tmp_path):
-    run = make_run(tmp_path)
-    for epoch, (accuracy, loss) in enumerate([(0.5, 0.1), (0.8, 0.9), (0.8, 0.4), (0.8, 0.4), (0.8, 0.6)], start=1):
-        run.history.append({"epoch": epoch, "phase": "head", "val_loss": loss, "val_accuracy": accuracy, "seconds": 0.5})
-    run.samples_per_epoch["head"] = 100
-    best = {"best_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.4}
-    assert run.summary("head") == {"epochs": 5, **best, "seconds": 2.5, "images_per_second": 200.0}
-
-
 def test_summary_takes_the_lowest_loss_or_without_val_the_last_epoch(tmp_path):
     run = make_run(tmp_path)
     losses = {"first": (0.9, 0.4, 0.7), "second": (0.6, 0.4)}
@@ -87,35 +74,14 @@ def test_summary_takes_the_lowest_loss_or_without_val_the_last_epoch(tmp_path):
     assert run.summary("second", monitor="none")["best_epoch"] == 2
 
 
-class InterruptIn(keras.callbacks.Callback):
-    """Ctrl-C in the first batch of an epoch."""
-
-    def __init__(self, epoch):
-        super().__init__()
-        self.epoch = epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.interrupts = epoch == self.epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.interrupts:
-            raise KeyboardInterrupt
-
-
-def test_ctrl_c_keeps_the_best_weights(tmp_path):
-    run = make_run(tmp_path)
-    best = keras.callbacks.EarlyStopping("val_loss", mode="max", patience=9, restore_best_weights=True)  # worst loss: epoch 1
-    interrupted = fit(run, "head", epochs=9, callbacks=[best, InterruptIn(3)])
-    assert run.status == "interrupted" and len(run.history.rows("head")) == 3
-    first_epoch = fit(make_run(tmp_path), "head", epochs=1)
-    for kept, expected in zip(interrupted.get_weights(), first_epoch.get_weights(), strict=True):
-        assert np.array_equal(kept, expected)
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_ctrl_c_before_anything_is_learned_leaves_no_folder(tmp_path):
     run = make_run(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        fit(run, "head", callbacks=[InterruptIn(0)])
+        fit(run, "head", callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)])
     with pytest.raises(KeyboardInterrupt):
         run.interrupt(results={})
     assert not run.folder.exists()
@@ -131,40 +97,11 @@ def test_ctrl_c_while_the_first_model_is_saved_keeps_the_folder(tmp_path):
     assert run.status == "interrupted"
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_names_the_epoch(tmp_path):
-    run = make_run(tmp_path)
-    explode = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: epoch == 1 and explode.model.set_weights([np.full((1, 2), np.nan), np.zeros(2)])
-    )
-    with pytest.raises(cli.TrainingError, match="loss became nan in epoch 2 of head.*learning rate than 0.01"):
-        fit(run, "head", callbacks=[explode])
-    assert len(files.read_csv(run.folder / "history.csv")) == 1
-
-
 def test_tensorboard_logs_lie_in_the_run_folder(tmp_path):
     pytest.importorskip("tensorboard")
     run = make_run(tmp_path, tensorboard=True)
     fit(run, "head", epochs=1)
     assert list((run.folder / "tensorboard" / "head").glob("**/events.out.tfevents.*"))
-
-
-def test_an_output_folder_that_cant_be_made_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    with pytest.raises(cli.InputError, match="--output-dir"):
-        folder.check(make_args(tmp_path, output_dir=tmp_path / "file" / "runs"))
-    (tmp_path / "dangling").symlink_to(tmp_path / "not mounted")
-    for unusable in ("dangling", "dangling/runs"):
-        with pytest.raises(cli.InputError, match="--output-dir"):
-            folder.check(make_args(tmp_path, output_dir=tmp_path / unusable))
-    with pytest.raises(cli.InputError, match="--output-dir"):
-        make_run(tmp_path, output_dir=tmp_path / "dangling")
-    (tmp_path / "dangling").unlink()
-    monkeypatch.chdir(tmp_path)
-    folder.check(make_args(tmp_path, output_dir=Path("runs")))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(cli.InputError, match="--output-dir"):
-        folder.check(make_args(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
 @pytest.mark.parametrize("is_terminal, verbose", [(True, 1), (False, 2)])

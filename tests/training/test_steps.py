@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 from support import make_run
 
-from common import backend, cli
+from common import backend
 from common.data.batches import Batches
 from common.data.dataset import Samples
 from common.training import fit as fitting
@@ -62,13 +62,6 @@ def test_weights_and_history_are_equal_to_the_last_bit(tmp_path, monkeypatch, ma
             assert all(map(np.array_equal, weights, fused_weights))
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_balanced_classes_of_equal_size_change_no_bit(tmp_path, monkeypatch, steps):
-    equal = Samples(SAMPLES.images, np.arange(len(SAMPLES)) % 3).take(np.arange(105))
-    ways = [train(make_run(tmp_path / way, class_weight=way), make_head(), monkeypatch, steps, equal) for way in WAYS]
-    assert ways[0][0] == ways[1][0] and all(map(np.array_equal, ways[0][1], ways[1][1]))
-
-
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_a_step_on_weighted_samples_by_hand(tmp_path, monkeypatch, one_hot):
     samples, eye = Samples(SAMPLES.images[:6], np.array([0, 0, 0, 0, 1, 1])), np.eye(2)
@@ -95,23 +88,6 @@ def test_callbacks_see_executions_and_the_model_is_left_as_it_was(tmp_path, monk
     assert [row["learning_rate"] for row in rows] == [0.01, 0.005]
     assert int(model.optimizer.iterations) == 14
     assert model.steps_per_execution == 1 and model.train_function is None
-
-
-def test_a_loss_that_is_no_number_is_noticed(tmp_path, monkeypatch):
-    with pytest.raises(cli.TrainingError, match="loss became nan in epoch 1 of head"):
-        train(make_run(tmp_path), make_head(rate=1e38), monkeypatch, 3)
-
-
-def test_ctrl_c_between_executions_ends_training_quietly(tmp_path, monkeypatch):
-    def interrupt(batch, logs):
-        if len(run.history) == 1 and batch > 3:
-            raise KeyboardInterrupt
-
-    run = make_run(tmp_path)
-    spy = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
-    rows, weights = train(run, make_head(), monkeypatch, 3, callbacks=[spy])
-    assert run.status == "interrupted" and len(rows) == 1
-    assert all(np.isfinite(weight).all() for weight in weights)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="counts JAX's compilations")
