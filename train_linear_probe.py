@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A linear probe: logistic regression to its optimum on the features of a frozen base.
 
-    python train_linear_probe.py --base vgg19 --data digits --weights none --image-size 64    # offline, without pretraining
-    python train_linear_probe.py                                          # EfficientNet-Lite0, ImageNet weights from pip
+    python train_linear_probe.py --base vgg19-fc2 --data digits --weights none --image-size 64    # offline, no pretraining
+    python train_linear_probe.py                                              # EfficientNet-Lite0, ImageNet weights from pip
     python train_linear_probe.py --base resnet152v2 --image-size 200                          # as train_resnet152v2.py has it
+    python train_linear_probe.py --base efficientnetv2s                                       # at its own 384x384
 
 Images are resized and go through the frozen base once, as in the script of that base: both share the cached features.
 scikit-learn fits multinomial logistic regression, a softmax layer with an L2 penalty, to those of the training images, once for
@@ -24,31 +25,21 @@ features = backend.lazy("common.models.features")
 report = backend.lazy("common.results.report")
 upscale = backend.lazy("common.models.upscale")
 
-BASES = {  # what `backbones` calls it, and titles
-    "vgg19": ("vgg19-fc2", "VGG19"),
-    "resnet152v2": ("resnet152v2", "ResNet152V2"),
-    "efficientnetb7": ("efficientnetb7", "EfficientNetB7"),
-    "efficientnet-lite0": ("efficientnet-lite0", "EfficientNet-Lite0"),
-}
-
 
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
-    flags.add_data_arguments(parser, image_size=224)
-    base = flags.add_weights_arguments(parser)
-    which = "the network; vgg19 up to its second fully connected layer"
-    base.add_argument("--base", choices=BASES, default="efficientnet-lite0", help=which)
+    flags.add_data_arguments(parser, image_size=None)
+    flags.add_weights_arguments(parser, "efficientnet-lite0")
     flags.add_training_arguments(parser)
     flags.add_run_arguments(parser)
     return resume.parse_args(parser, argv, "linear_probe")
 
 
 def build_extractor(args, weights, image_shape):
-    """Images of `image_shape`, 0 to 255, to features: upscaled, then the base and, but for VGG19, average pooling."""
+    """Images of `image_shape`, 0 to 255, to features: upscaled, then the base."""
     images = keras.Input(image_shape)
-    backbone = backbones.build(BASES[args.base][0], args.image_size, weights, seed=args.seed)
-    x = backbone(upscale.upscale(images, args.image_size, args.interpolation))
-    return keras.Model(images, x if args.base == "vgg19" else keras.layers.GlobalAveragePooling2D()(x))
+    backbone = backbones.build(args.base, args.image_size, weights, seed=args.seed)
+    return keras.Model(images, backbone(upscale.upscale(images, args.image_size, args.interpolation)))
 
 
 def build_head(num_features, num_classes):
@@ -71,13 +62,15 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    name, title = BASES[args.base]
+    with cli.blaming(f"--base {args.base}"):
+        network = pretrained.network(args.base)
+    args.image_size = args.image_size or network.image_size
     with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
-        weights = pretrained.find(args.weights, name, args.image_size)
+        weights = pretrained.find(args.weights, args.base, args.image_size)
     dataset = load_data(args, upscaled_later=True)
     experiment = Experiment(
         name="linear_probe",
-        title=f"linear probe of {title}, {weights.label}",
+        title=f"linear probe of {network.title}, {weights.label}",
         weights=args.weights,
         documented=None,
         remark="",
