@@ -4,7 +4,7 @@
     python train_efficientnetb7.py --data digits --weights none --image-size 64 --no-augment     # offline, no pretraining
     python train_efficientnetb7.py                                                               # CIFAR-10, ImageNet weights
     python train_efficientnetb7.py --lr .0005 .0007 .001 .0015 --dropout .25 .35                 # the document's comparison
-    python train_efficientnetb7.py --base efficientnet-lite0                                     # a laptop's: ImageNet from pip
+    python train_efficientnetb7.py --base efficientnet-lite2 --image-size 260                    # a laptop's: ImageNet from pip
     python train_efficientnetb7.py --no-resize                                                   # the document's collapse
 
 Images are flipped, rotated and shifted, resized to 224x224, and go through frozen EfficientNetB7 once. Its pooled features
@@ -36,19 +36,16 @@ sweep = backend.lazy("common.results.sweep")
 np = backend.lazy("numpy")
 upscale = backend.lazy("common.models.upscale")
 
-BASES = {"efficientnetb7": "EfficientNetB7", "efficientnet-lite0": "EfficientNet-Lite0"}
-
 
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
     flags.add_data_arguments(parser, image_size=224)
-    backbone = flags.add_base_arguments(parser, augment=True, unfreeze=True)
+    backbone = flags.add_base_arguments(parser, "efficientnetb7", augment=True, unfreeze=True)
     training = flags.add_training_arguments(parser, epochs=27, batch_size=256, learning_rate=[5e-4], dropout=[0.25])
     flags.add_optimizer_arguments(training, optimizer="adam")
     flags.add_schedule_arguments(training, schedule="constant")
     flags.add_smoothing(training)
     flags.add_run_arguments(parser)
-    backbone.add_argument("--base", choices=BASES, default="efficientnetb7", help="the second runs on a laptop's CPU")
     backbone.add_argument("--no-resize", action="store_true", help="leave out the resize layer: the backbone gets 32x32")
     training.add_argument(
         "--patience", type=flags.positive_int, default=9, metavar="N", help="stop after N epochs without a better val accuracy"
@@ -63,13 +60,13 @@ def preprocess_data(X, Y):  # noqa: N803  the document's names
 
 
 def build_extractor(args, weights, image_shape):
-    """Images of `image_shape`, 0 to 255, to 2,560 features, 1,280 of Lite0: resized, the backbone, average pooling."""
+    """Images of `image_shape`, 0 to 255, to 2,560 features: resized, then EfficientNetB7 with average pooling."""
     x = images = keras.Input(image_shape)
     image_size = image_shape[0] if args.no_resize else args.image_size
     if not args.no_resize:
         x = upscale.upscale(images, image_size, args.interpolation)
     backbone = backbones.build(args.base, image_size, weights, seed=args.seed, unfreeze_last=args.unfreeze_last)
-    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(backbone(x)))
+    return keras.Model(images, backbone(x))
 
 
 def build_head(num_features, num_classes, dropout_rate):
@@ -97,7 +94,7 @@ def with_lambda(args, model):
     x = images = keras.Input(model.input_shape[1:])
     size = {"size": args.image_size, "interpolation": args.interpolation}
     resize = keras.layers.Lambda(upscale.upscale, arguments=size, dtype="float32", name="resize")
-    for layer in (resize, *model.layers[-3:]):  # and the backbone, pooling, the head
+    for layer in (resize, *model.layers[-2:]):  # and the backbone, the head
         x = layer(x)
     return keras.Model(images, x)
 
@@ -136,6 +133,8 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
+    with cli.blaming(f"--base {args.base}"):
+        network = pretrained.network(args.base)
     with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
         weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
     dataset = load_data(args, upscaled_later=True)
@@ -146,7 +145,7 @@ def main(argv=None):
     kind, resized = "fine-tuned" if args.unfreeze_last else "frozen", ", not resized" * args.no_resize
     experiment = Experiment(
         name="efficientnetb7",
-        title=f"{kind} {BASES[args.base]}, {weights.label}{resized}",
+        title=f"{kind} {network.title}, {weights.label}{resized}",
         weights=args.weights,
         documented=0.85 if not args.no_resize else 0.32 if size == 32 else None,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",

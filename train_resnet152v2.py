@@ -4,6 +4,7 @@
     python train_resnet152v2.py --data digits --weights none --image-size 64 --no-augment   # offline, without pretraining
     python train_resnet152v2.py                                                             # CIFAR-10, ImageNet weights
     python train_resnet152v2.py --data scenes/                                              # images of your own
+    python train_resnet152v2.py --base efficientnetv2b0                                     # the recipe on another base
 
 Images are flipped, shifted, zoomed, upscaled to 200x200 and go through the frozen backbone once. Dense 512, Dropout 0.3, Dense
 512, Dropout 0.3 and softmax learn from its pooled features: Adam 1e-3, times 0.4 when val accuracy stalls, 35 epochs.
@@ -31,7 +32,7 @@ upscale = backend.lazy("common.models.upscale")
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
     flags.add_data_arguments(parser, image_size=200, validation_split=0.25)
-    flags.add_base_arguments(parser, augment=True, unfreeze=True)
+    flags.add_base_arguments(parser, "resnet152v2", augment=True, unfreeze=True)
     training = flags.add_training_arguments(parser, epochs=35, batch_size=128, learning_rate=1e-3, dropout=0.3)
     flags.add_optimizer_arguments(training, optimizer="adam")
     flags.add_schedule_arguments(training, schedule="plateau")
@@ -52,11 +53,10 @@ def is_scenes(dataset):
 
 
 def build_extractor(args, weights, image_shape):
-    """Images of `image_shape`, 0 to 255, to 2,048 features: upscaled, then ResNet152V2, then average pooling."""
+    """Images of `image_shape`, 0 to 255, to 2,048 features: upscaled, then ResNet152V2 with average pooling."""
     images = keras.Input(image_shape)
-    backbone = backbones.build("resnet152v2", args.image_size, weights, seed=args.seed, unfreeze_last=args.unfreeze_last)
-    x = backbone(upscale.upscale(images, args.image_size, args.interpolation))
-    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+    backbone = backbones.build(args.base, args.image_size, weights, seed=args.seed, unfreeze_last=args.unfreeze_last)
+    return keras.Model(images, backbone(upscale.upscale(images, args.image_size, args.interpolation)))
 
 
 def build_head(num_features, num_classes, dropout_rate):
@@ -105,16 +105,18 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
+    with cli.blaming(f"--base {args.base}"):
+        network = pretrained.network(args.base)
     with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
-        weights = pretrained.find(args.weights, "resnet152v2", args.image_size)
+        weights = pretrained.find(args.weights, args.base, args.image_size)
     dataset = load_data(args, upscaled_later=True)
     experiment = Experiment(
         name="resnet152v2",
-        title=f"{'fine-tuned' if args.unfreeze_last else 'frozen'} ResNet152V2, {weights.label}",
+        title=f"{'fine-tuned' if args.unfreeze_last else 'frozen'} {network.title}, {weights.label}",
         weights=args.weights,
         documented=0.7853,
         remark="val accuracy on 15 classes of scenes",
-        comparable=is_scenes(dataset) and weights.is_imagenet,
+        comparable=is_scenes(dataset) and weights.is_imagenet and args.base == "resnet152v2",
         monitor=args.monitor,
         trained=weights.trained(args.unfreeze_last),
     )

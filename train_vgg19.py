@@ -4,6 +4,7 @@
     python train_vgg19.py --data digits --weights none --image-size 64   # offline, without pretraining
     python train_vgg19.py                                                # CIFAR-10, ImageNet weights
     python train_vgg19.py --interpolation lanczos4                       # is another upscaling better?
+    python train_vgg19.py --base convnexttiny                            # the recipe on another base
 
 VGG19 without its last softmax, frozen, gives 4,096 features per image. Dropout 0.5 and a softmax are trained on them: 40,970
 weights. Adam 1e-3, 20 epochs of 12,500 images drawn at random from the train part; the weights of the epoch with the best val
@@ -30,7 +31,7 @@ upscale = backend.lazy("common.models.upscale")
 def parse_args(argv=None):
     parser = flags.build_parser(__doc__)
     flags.add_data_arguments(parser, image_size=224)
-    flags.add_base_arguments(parser, augment=False)
+    flags.add_base_arguments(parser, "vgg19-fc2", augment=False)
     training = flags.add_training_arguments(parser, epochs=20, batch_size=250, learning_rate=1e-3, dropout=0.5)
     flags.add_run_arguments(parser)
     training.add_argument(
@@ -42,7 +43,7 @@ def parse_args(argv=None):
 def build_extractor(args, weights, image_shape):
     """Images of `image_shape`, 0 to 255, to 4,096 features: upscaled, then VGG19 to its second fully connected layer."""
     images = keras.Input(image_shape)
-    backbone = backbones.build("vgg19-fc2", args.image_size, weights, seed=args.seed)
+    backbone = backbones.build(args.base, args.image_size, weights, seed=args.seed)
     return keras.Model(images, backbone(upscale.upscale(images, args.image_size, args.interpolation)))
 
 
@@ -80,15 +81,17 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
+    with cli.blaming(f"--base {args.base}"):
+        network = pretrained.network(args.base)
     with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
-        weights = pretrained.find(args.weights, "vgg19-fc2", args.image_size)
+        weights = pretrained.find(args.weights, args.base, args.image_size)
     dataset = load_data(args, upscaled_later=True)
     experiment = Experiment(
         name="vgg19",
-        title=f"frozen VGG19, {weights.label}",
+        title=f"frozen {network.title}, {weights.label}",
         weights=args.weights,
         documented=0.83,
-        comparable=dataset.is_cifar10 and weights.is_imagenet,
+        comparable=dataset.is_cifar10 and weights.is_imagenet and args.base == "vgg19-fc2",
         remark="CIFAR-10, ImageNet weights, 500 random test images",
         monitor=args.monitor,
         trained="head",

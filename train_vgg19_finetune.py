@@ -95,7 +95,7 @@ def augmentation_of(args):
 def build_extractor(args, weights, images):
     """Images, 0 to 255, to VGG19's flattened last feature map: 512 features at 32x32."""
     x = keras.Input(images.shape[1:])
-    backbone = backbones.build("vgg19", args.image_size, weights, seed=args.seed)
+    backbone = backbones.build("vgg19", args.image_size, weights, seed=args.seed, pooling=None)
     if weights.path is None:
         initialise.fit_to_images(backbone, images[:256])
     return keras.Model(x, keras.layers.Flatten()(backbone(x)))

@@ -95,7 +95,8 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
         "CIFAR-10 or CIFAR-100"
     )
     add("--data", default=data, metavar="cifar10|cifar100|digits|PATH", help=sources)
-    add("--image-size", type=image_edge, default=image_size, metavar="N", help="images are resized to N x N pixels")
+    own = "" if image_size else " (default: the network's own size)"
+    add("--image-size", type=image_edge, default=image_size, metavar="N", help=f"images are resized to N x N pixels{own}")
     split = "share of the training images held out as val where --data has no val part of its own"
     split += "" if needs_val else "; with 0 all are trained on, and the last weights are kept"
     share_type = open_fraction if needs_val else fraction
@@ -156,12 +157,13 @@ def add_smoothing(group):
     group.add_argument("--smoothing", type=fraction, default=0.0, metavar="F", help=smoothing)
 
 
-def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
+def add_base_arguments(parser, base=None, *, augment, upscales=True, unfreeze=False):
     """`--weights --augment --no-cache`, for scripts with a pretrained backbone; returns the group.
 
-    With `upscales` also `--interpolation --views`, for a head on upscaled images; with `unfreeze` also `--unfreeze-last`.
+    With a `base` also `--base`, of which it is the default; with `upscales` also `--interpolation --views`, for a head on
+    upscaled images; with `unfreeze` also `--unfreeze-last`.
     """
-    group = add_weights_arguments(parser, upscales)
+    group = add_weights_arguments(parser, base, upscales)
     group.add_argument("--augment", action=argparse.BooleanOptionalAction, default=augment, help="augment the training images")
     if upscales:
         cached = (
@@ -177,9 +179,16 @@ def add_base_arguments(parser, *, augment, upscales=True, unfreeze=False):
     return group
 
 
-def add_weights_arguments(parser, upscales=True):
-    """`--weights` and, with `upscales`, `--interpolation`; returns the group."""
+def add_weights_arguments(parser, base=None, upscales=True):
+    """`--weights`, with a default `base` also `--base`, with `upscales` also `--interpolation`; returns the group."""
     group = parser.add_argument_group("backbone")
+    if base:
+        which = (
+            "the network: any of keras.applications, by its name in lower case, vgg19-fc2 (VGG19 up to its second fully "
+            "connected layer), or efficientnet-lite0, -lite1, -lite2"
+        )
+        several = "+" if isinstance(base, list) else None
+        group.add_argument("--base", type=str.lower, nargs=several, default=base, metavar="NAME", help=which)
     weights = (
         "imagenet (downloaded once), none (random: the control), a weights file of the backbone (.h5, .keras), "
         "or the folder of a run, whose backbone is used; latest is this script's newest run"

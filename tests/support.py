@@ -63,11 +63,13 @@ def make_run(tmp_path, **changes):
     return Run(EXPERIMENT, make_args(tmp_path, **changes), DATASET)
 
 
-def small_backbone(name, image_size, weights, *, seed, unfreeze_last=0):
+def small_backbone(name, image_size, weights, *, seed, unfreeze_last=0, pooling="avg"):
     """Stands in for a backbone of 20 to 66 million weights; takes those of a run."""
     inputs = keras.Input((image_size, image_size, 3))
     outputs = layers.Conv2D(4, 8, strides=8, kernel_initializer=keras.initializers.GlorotUniform(seed=seed))(inputs)
-    outputs = layers.Flatten()(outputs) if name == "vgg19-fc2" else outputs
+    outputs = (
+        layers.Flatten()(outputs) if name == "vgg19-fc2" else layers.GlobalAveragePooling2D()(outputs) if pooling else outputs
+    )
     backbone = keras.Model(inputs, outputs, name=name)
     if weights and weights.path:
         backbone.set_weights(keras.models.load_model(weights.path).get_layer(name).get_weights())

@@ -17,7 +17,7 @@ def place(folder, name):
 
 
 def fetch(folder, name, origin, file_hash):
-    """Path of a file in Keras's cache, downloaded if it is not there with this hash (SHA-256 or MD5, hexadecimal).
+    """Path of a file in Keras's cache, downloaded if it is not there with this hash (SHA-256 or MD5, hexadecimal, or None).
 
     A file with another hash stays until a complete download has replaced it; Keras itself would delete it first. Raises what
     Keras raises when the download fails, which can be any class.
@@ -38,8 +38,10 @@ def fetch(folder, name, origin, file_hash):
 
 
 def has_hash(path, file_hash):
-    """Whether `path` is a file with this SHA-256 or MD5, told apart by length."""
+    """Whether `path` is a file with this SHA-256 or MD5, told apart by length; with None any file is."""
     if not os.path.isfile(path):  # noqa: PTH113  Path.is_file raises where the user may not look
         return False
+    if file_hash is None:
+        return True
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256" if len(file_hash) == 64 else "md5").hexdigest() == file_hash

@@ -1,10 +1,11 @@
-"""EfficientNet-Lite0, which `keras.applications` lacks, and its ImageNet weights in the file that PyTorch wrote.
+"""EfficientNet-Lite, which `keras.applications` lacks, and its ImageNet weights in the files that PyTorch wrote.
 
-Tan and Le, EfficientNet, 2019 (https://arxiv.org/abs/1905.11946), table 1, without squeeze-and-excite and with ReLU6 for swish:
-https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. Importing this imports Keras.
+Tan and Le, EfficientNet, 2019 (https://arxiv.org/abs/1905.11946), table 1 and section 3.3, without squeeze-and-excite and with
+ReLU6 for swish: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. Importing this imports Keras.
 """
 
 import collections
+import math
 import pickle
 
 import keras
@@ -15,36 +16,48 @@ STAGES = (  # kernel size, stride, expansion, filters, blocks
     (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
     (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1),
 )  # fmt: skip
+VARIANTS = {  # how width and depth are scaled, and the image size
+    "efficientnet-lite0": (1.0, 1.0, 224),
+    "efficientnet-lite1": (1.0, 1.1, 240),
+    "efficientnet-lite2": (1.1, 1.2, 260),
+}
 DROP_CONNECT = 0.2  # of the last block; it rises evenly from 0
 INITIALIZER = {"class_name": "VarianceScaling", "config": {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}}
 
 
-def efficientnet_lite0(input_tensor, include_top=False, classes=1000, weights=None):
-    """As a function of `keras.applications`: images RGB 0..255 to features `(n, h/32, w/32, 1280)`, or to classes.
+def efficientnet_lite(name, input_tensor, include_top=False, classes=1000, pooling=None, weights=None):
+    """The network `name` of `VARIANTS`, as a function of `keras.applications` builds it: images RGB 0..255 to features.
 
-    Its preprocessing is inside: `(images - 127) / 128`. 3.4 million weights without the classifier, random ones: `weights` must
-    be None, and `load` reads ImageNet's.
+    They are `(n, h/32, w/32, 1280)`, or `(n, 1280)` with `pooling`; or classes. Its preprocessing is inside: `(images - 127) /
+    128`. Stem and top are not scaled, first and last stage not deepened. `weights` must be None, which is random ones: `load`
+    reads ImageNet's.
     """
-    num_blocks, block = sum(stage[-1] for stage in STAGES), 0
+    width, depth, _ = VARIANTS[name]
+    blocks = [
+        (
+            f"block{stage}{chr(ord('a') + repeat)}",
+            expansion,
+            8 * round(width * filters / 8),
+            kernel_size,
+            1 if repeat else strides,
+        )
+        for stage, (kernel_size, strides, expansion, filters, repeats) in enumerate(STAGES, start=1)
+        for repeat in range(repeats if stage in (1, len(STAGES)) else math.ceil(depth * repeats))
+    ]
     x = layers.Rescaling(1 / 128, offset=-127 / 128, dtype="float32", name="rescaling")(input_tensor)
     x = _convolve(x, "stem", 32, 3, strides=2)
-    for number, (kernel_size, strides, expansion, filters, repeats) in enumerate(STAGES, start=1):
-        for repeat in range(repeats):
-            name = f"block{number}{chr(ord('a') + repeat)}"
-            x = _inverted_residual(
-                x, name, expansion, filters, DROP_CONNECT * block / num_blocks,
-                kernel_size=kernel_size, strides=1 if repeat else strides,
-            )  # fmt: skip
-            block += 1
+    for number, block in enumerate(blocks):
+        x = _inverted_residual(x, *block, drop_rate=DROP_CONNECT * number / len(blocks))
     x = _convolve(x, "top", 1280, 1)
-    if include_top:
+    if include_top or pooling:
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if include_top:
         x = layers.Dense(classes, activation="softmax", name="predictions")(x)
-    return keras.Model(input_tensor, x, name="efficientnet-lite0")
+    return keras.Model(input_tensor, x, name=name)
 
 
 def load(model, path):
-    """Give a model without classifier the weights of `efficientnet-lite0-57934424.pth`.
+    """Give a model without classifier the weights of its `efficientnet-lite<n>-<hash>.pth`.
 
     The file, whose hash was checked, has them in the model's order. Raises ValueError for one with more layers.
     """
@@ -56,7 +69,7 @@ def load(model, path):
         elif isinstance(layer, layers.BatchNormalization):
             layer.set_weights([next(arrays) for _ in range(4)])  # gamma, beta, mean, variance
     if len(list(arrays)) != 2:  # the classifier's
-        raise ValueError("it holds other layers than EfficientNet-Lite0")
+        raise ValueError(f"it holds other layers than {model.name}")
 
 
 def read_torch(path):
@@ -111,7 +124,7 @@ def _convolve(x, name, filters, kernel_size, *, strides=1, activates=True):
     return layers.ReLU(6, name=f"{name}_activation")(x) if activates else x
 
 
-def _inverted_residual(inputs, name, expansion, filters, drop_rate, *, kernel_size, strides):
+def _inverted_residual(inputs, name, expansion, filters, kernel_size, strides, drop_rate):
     """Expand, filter each channel by itself, project; added to the input where the shapes are equal."""
     x = inputs
     if expansion > 1:

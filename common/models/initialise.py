@@ -50,7 +50,7 @@ def fit_to_images(backbone, images):
 
 
 def give_scale(base, seed):
-    """Scale a random EfficientNet's output, about 1e-5 with Keras's initial weights of B7, to the order of 1.
+    """Scale a random network's output, about 1e-5 with Keras's initial weights of EfficientNetB7, to the order of 1.
 
     Its last batch norm is set to give mean 0 and variance 1 on a few random images.
     """
@@ -62,7 +62,7 @@ def give_scale(base, seed):
         outputs = ForwardPass(before_last, len(images))(images)
     else:
         outputs = keras.ops.convert_to_numpy(before_last(images, training=False)).astype(np.float32)
-    mean, variance = outputs.mean((0, 1, 2)), outputs.var((0, 1, 2))
+    mean, variance = outputs.mean((0, 1, 2)), outputs.var((0, 1, 2), np.float64)  # MobileNet's is about 1e-40
     last.moving_mean.assign(mean)
     last.moving_variance.assign(variance)
     last.gamma.assign(np.sqrt((variance + last.epsilon) / variance))

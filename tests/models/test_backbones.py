@@ -1,5 +1,6 @@
 """The bases at their smallest size: preprocessing, weights from every kind of file, what is frozen."""
 
+import os
 from dataclasses import replace
 
 import keras
@@ -9,7 +10,7 @@ from keras import applications, layers
 from keras.src.legacy.saving import legacy_h5_format
 
 from common import cli
-from common.models import backbones, weights
+from common.models import backbones, inference, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras, of its own applications
 
@@ -49,21 +50,44 @@ def small_networks(monkeypatch):
         monkeypatch.setitem(backbones.NETWORKS, name, replace(backbones.NETWORKS[name], application=application))
 
 
-@pytest.mark.usefixtures("small_networks")
-@pytest.mark.parametrize("name", ["vgg19", "resnet152v2"])
-def test_equals_keras_on_its_own_preprocessing(name, images):
-    preprocess_input = {"vgg19": applications.vgg19, "resnet152v2": applications.resnet_v2}[name].preprocess_input
-    base, theirs = build(name), backbones.NETWORKS[name].application(include_top=False, weights=None, input_shape=(32, 32, 3))
+MEAN, STDDEV = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+SCALINGS = {  # what becomes of an RGB pixel, 0 to 255, by hand
+    "caffe": lambda rgb: rgb[::-1] - (103.939, 116.779, 123.68),
+    "torch": lambda rgb: (rgb / 255 - MEAN) / STDDEV,
+    "-1 to 1": lambda rgb: rgb / 127.5 - 1,
+    "by 128": lambda rgb: rgb / 128 - 1,
+    "0 to 1": lambda rgb: rgb / 255,
+}
+FAMILIES = {  # the smallest network of each
+    **dict.fromkeys(("resnet50", "vgg16"), "caffe"),
+    **dict.fromkeys(("convnexttiny", "densenet121", "efficientnetv2b0"), "torch"),
+    **dict.fromkeys(("inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2", "mobilenetv3small"), "-1 to 1"),
+    **dict.fromkeys(("nasnetmobile", "resnet50v2", "xception"), "-1 to 1"),
+    "efficientnetv2s": "by 128",
+    "efficientnetb0": "0 to 1",
+}
+QUICK = ("convnexttiny", "mobilenet", "mobilenetv3small", "resnet50v2", "vgg16", "efficientnetb0")
+
+
+@pytest.mark.parametrize(("name", "scaling"), FAMILIES.items())
+def test_a_saved_network_is_keras_s_on_its_own_preprocessing_and_frozen(name, scaling, tmp_path, monkeypatch):
+    if name not in QUICK and not os.environ.get("ALL_NETWORKS"):
+        pytest.skip("ALL_NETWORKS=1 tests them all, in two minutes")
+    monkeypatch.setattr(backbones.initialise, "give_scale", lambda *_: None)  # takes time
+    network = backbones.NETWORKS[name]
+    shape = (network.min_size, network.min_size, 3)
+    images = np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("float32")
+    base, inputs = backbones.build(name, network.min_size, weights.Weights(None, False, ""), seed=0), keras.Input(shape)
+    theirs = network.application(include_top=False, weights=None, input_shape=shape, pooling="avg")
     theirs.set_weights(base.get_weights())
-    expected = call(theirs, preprocess_input(images.copy()))
-    np.testing.assert_allclose(call(base, images), expected, rtol=1e-4, atol=1e-5)
-    inputs = keras.Input((32, 32, 3))
-    stages = backbones.stages(keras.Model(inputs, base(inputs)), images)
-    seen = stages["preprocessed"]
-    np.testing.assert_allclose(seen, preprocess_input(images.copy()), atol=1e-4)
-    red, green, blue = images[0, 5, 7]
-    by_hand = {"vgg19": (blue - 103.939, green - 116.779, red - 123.68), "resnet152v2": images[0, 5, 7] / 127.5 - 1}
-    np.testing.assert_allclose(seen[0, 5, 7], by_hand[name], atol=1e-4)
+    expected = call(theirs, network.preprocess_input(images.copy()))
+    model = keras.Model(inputs, base(inputs))
+    seen = backbones.stages(model, images)["preprocessed"]
+    np.testing.assert_allclose(seen[0, 5, 7], SCALINGS[scaling](images[0, 5, 7]), atol=1e-4)
+    model.save(tmp_path / "model.keras")
+    outputs = keras.ops.convert_to_numpy(inference.load_model(tmp_path / "model.keras")(images, training=True))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(outputs[0] - outputs[1]).max() > 0 and np.isfinite(outputs).all()
 
 
 @pytest.mark.parametrize(
@@ -87,6 +111,16 @@ def test_every_kind_of_file_gives_vgg19_its_weights(tmp_path, kind, with_top):
         assert have_equal_weights(build("vgg19", path), source)
 
 
+@pytest.mark.parametrize("name", ["convnexttiny", "mobilenetv3small"])  # with Dense layers below the classifier; without any
+def test_every_classifier_is_told_from_what_is_below_it(tmp_path, name):
+    keras.utils.set_random_seed(3)
+    source = backbones.NETWORKS[name].application(weights=None, input_shape=(32, 32, 3), include_top=True, classes=7)
+    base = build(name, write_legacy(source, tmp_path / "legacy.h5"))
+    assert len(base.get_weights()) > 50 and all(map(np.array_equal, base.get_weights(), source.get_weights()))
+    source.save(tmp_path / "whole.keras")
+    assert have_equal_weights(build(name, tmp_path / "whole.keras"), base)
+
+
 def test_the_trained_base_of_a_run_is_taken(tmp_path):
     base = build("vgg19", seed=5)
     inputs = keras.Input((32, 32, 3))
@@ -101,7 +135,7 @@ def test_the_trained_base_of_a_run_is_taken(tmp_path):
 @pytest.mark.usefixtures("small_networks")
 def test_imagenets_efficientnet_is_scaled_as_keras_scales_it(tmp_path, monkeypatch, images):
     keras.utils.set_random_seed(0)
-    official = applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+    official = applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg")
     normalization = next(layer for layer in official.layers if isinstance(layer, layers.Normalization))
     normalization.set_weights([np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int64(0)])
     for layer in official.layers:  # else what comes out, about 1e-5, would be equal for any input
@@ -109,7 +143,7 @@ def test_imagenets_efficientnet_is_scaled_as_keras_scales_it(tmp_path, monkeypat
             layer.moving_variance.assign(layer.moving_variance * 0.1)
     path = write_legacy(official, tmp_path / "notop.h5")
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *args, **kwargs: str(path))
-    theirs = applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
+    theirs = applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(32, 32, 3), pooling="avg")
     expected = call(theirs, images)
     ours = call(build("efficientnetb7", path), images)  # known by its normalization
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
@@ -149,7 +183,7 @@ def test_what_is_frozen_and_what_unfreeze_last_frees():
     assert not base.trainable_weights and not base.trainable  # the flag too, or a user's True would be no change
     base = build("resnet152v2", unfreeze_last=15)
     free = trainable(base)
-    assert free and min(free) >= len(base.layers) - 15
+    assert free and min(free) >= len(base.layers) - 1 - 15  # pooling isn't one of them
     assert not any(isinstance(base.layers[number], layers.BatchNormalization) for number in free)
     is_batch_norm = [isinstance(layer, layers.BatchNormalization) for layer in base.layers]
     random_base = trainable(build("resnet152v2", unfreeze_last="all"))
@@ -163,10 +197,11 @@ def test_stays_exact_under_mixed_precision(images):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         stages = {}
-        for name in ("vgg19", "efficientnetb7"):
+        for name in ("vgg19", "efficientnetb7", "convnexttiny"):
             inputs = keras.Input((32, 32, 3))
             stages[name] = backbones.stages(keras.Model(inputs, build(name)(inputs)), images)["preprocessed"]
     finally:
         keras.config.set_dtype_policy("float32")
     np.testing.assert_allclose(stages["vgg19"], applications.vgg19.preprocess_input(images.copy()), atol=1e-4)
     np.testing.assert_allclose(stages["efficientnetb7"], images / 255, atol=1e-6)
+    np.testing.assert_allclose(stages["convnexttiny"], SCALINGS["torch"](images), atol=1e-5)

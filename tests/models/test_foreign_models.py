@@ -99,11 +99,13 @@ def link_to_a_file(path, marker, secret):
     write_weights(path, edit)
 
 
-def small_application(name, inputs, include_top, classes=1000):
+def small_application(name, image_size, include_top, classes=1000, pooling="avg"):
     """Stands in for a backbone of 58 million weights."""
+    inputs = keras.Input((image_size, image_size, 3))
     x = layers.Conv2D(4, 8, strides=8)(layers.Rescaling(1 / 255)(inputs))
+    x = layers.GlobalAveragePooling2D()(x)
     if include_top:
-        x = layers.Dense(classes)(layers.GlobalAveragePooling2D()(x))
+        x = layers.Dense(classes)(x)
     return keras.Model(inputs, x, name=name)
 
 
@@ -112,8 +114,8 @@ def trained(tmp_path_factory):
     """A run's folder: the model of a head on a small backbone, as model.keras, and what predict.py reads."""
     folder = tmp_path_factory.mktemp("run")
     inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
-    base = small_application("resnet152v2", inputs, include_top=False)
-    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.Flatten()(base(upscale(inputs, 32)))))
+    base = small_application("resnet152v2", 32, include_top=False)
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(base(upscale(inputs, 32))))
     model.save(folder / "model.keras")
     base.save(folder / "whole.h5")
     base.save_weights(folder / "own.weights.h5")
@@ -127,7 +129,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def run_dir(trained, tmp_path, monkeypatch):
     """A copy of that folder, and the small backbone in place of ResNet152V2."""
-    monkeypatch.setattr(backbones, "_application", small_application)
+    monkeypatch.setattr(backbones, "_build", small_application)
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 

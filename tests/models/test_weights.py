@@ -43,8 +43,36 @@ def test_what_is_not_the_package_is_one_line(monkeypatch, tmp_path, files, words
         (tmp_path / name).write_text("raise SystemExit('this code must not run')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(weights.PACKAGED, "x", "0" * 64)
+    monkeypatch.setitem(backbones.NETWORKS, "x", backbones.NETWORKS["efficientnet-lite0"])
     with pytest.raises(ValueError, match=words):
         weights.find("imagenet", "x", 224)
+
+
+def test_keras_is_asked_for_its_own_files():
+    url = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+    name = "vgg19_weights_tf_dim_ordering_tf_kernels.h5"
+    assert backbones.imagenet_file("vgg19-fc2") == (name, url + name, "cbe5617147190e668d6c5d5026f83318")
+    name = name.replace(".h5", "_notop.h5")
+    assert backbones.imagenet_file("vgg19") == (name, url + name, "253f8cb515780f3b799900260a226db6")
+    for base, folder, md5 in (
+        ("mobilenet",) * 2 + (None,),
+        ("mobilenetv3small", "mobilenet_v3", "d3e8ec802a04aa4fc771ee12a9a9b836"),
+    ):
+        name, *found = backbones.imagenet_file(base)
+        assert found == [url.replace("vgg19", folder) + name, md5] and "no_top" in name
+
+
+@pytest.mark.parametrize(("base", "words"), [("resnet5", "try resnet50 or "), ("tensor", "try .*keras.io")])
+def test_an_unknown_network_is_one_line(base, words):
+    with pytest.raises(ValueError, match=words):
+        weights.network(base)
+
+
+def test_own_sizes_and_smallest_ones_are_keras_s():
+    sizes = {"nasnetlarge": (331, 32), "xception": (299, 71), "efficientnetb7": (600, 32), "mobilenetv3large": (224, 32)}
+    assert {name: (weights.network(name).image_size, weights.network(name).min_size) for name in sizes} == sizes
+    with pytest.raises(ValueError, match="inceptionv3 needs 75 or more"):
+        weights.find("none", "inceptionv3", 74)
 
 
 def test_only_the_fully_connected_layers_of_imagenet_need_their_own_size(monkeypatch, tmp_path):
@@ -53,7 +81,7 @@ def test_only_the_fully_connected_layers_of_imagenet_need_their_own_size(monkeyp
     for base, size in (("vgg19-fc2", 224), ("vgg19", 32), ("resnet152v2", 200), ("efficientnetb7", 96)):
         found = weights.find("imagenet", base, size)
         assert (found.path.name, found.is_imagenet, found.fingerprint()) == (base, True, "imagenet")
-    for source, base, size, words in (("imagenet", "vgg19-fc2", 225, "need 224"), ("none", "vgg19", 31, "need 32 or more")):
+    for source, base, size, words in (("imagenet", "vgg19-fc2", 225, "need 224"), ("none", "vgg19", 31, "needs 32 or more")):
         with pytest.raises(ValueError, match=words):
             weights.find(source, base, size)
     assert weights.find("none", "vgg19-fc2", 32).path is None
