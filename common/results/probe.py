@@ -102,7 +102,8 @@ def compare_bases(run, scored):
 
     def p_value(base):
         if run.args.draws > 1:
-            return stats.ttest_rel(results[best]["accuracies"], results[base]["accuracies"]).pvalue
+            p_value = stats.ttest_rel(results[best]["accuracies"], results[base]["accuracies"]).pvalue
+            return np.nan_to_num(p_value, nan=1.0)  # of equal accuracies
         return metrics.mcnemar(right[best], right[base])[-1]
 
     best, *others = sorted(scored, key=lambda base: -np.mean(results[base]["accuracies"]))

@@ -17,10 +17,17 @@ FIGURES = (
     ("learning_rate.png", "Learning rate", "By epoch, on a logarithmic axis."),
     ("pipeline.png", "Pipeline", "What each stage makes of a few training images, up to the backbone."),
     ("feature_map.png", "Feature map", "Test images as the last layer sees them, on two axes."),
+    (
+        "label_issues.png",
+        "Label issues",
+        "Train images for which another class is likelier than their own.",
+    ),
+    ("duplicates.png", "Near-duplicates", "Test images above the train images that are nearly the same."),
 )
 FIGURES_OF_ALL = (  # those of each model are left out here, and what the overview shows as well
     ("overview.png", "All curves", "Accuracy and loss by epoch, a line for each model."),
     ("features_of_b.png", "Features of B", "B's test images as the last layer of each model sees them."),
+    ("accuracy_by_seconds.png", "Bases", "Test accuracy with its interval, by the time that features take."),
     ("sweep.png", "Curves of all combinations", "A colour for each learning rate, a line style for each dropout rate."),
 )
 PER_CLASS = ("class_names", "per_class_accuracy", "per_class_interval")
@@ -109,7 +116,7 @@ def _facts_of_model(results, weights):
         "Classes": len(results["class_names"]),
         "Weights": weights,
         "Epochs": None if "C" in results else f"{results['epochs']}, the weights of epoch {results['best_epoch']} are kept",
-        "C": f"{results['C']:g}, chosen from {results['epochs']} by val accuracy" if "C" in results else None,
+        "C": f"{results['C']:g}, chosen from {results['epochs']} by cross-validated loss" if "C" in results else None,
         "Weights trained": f"{results['trained_weights']:,}",
         "Weights frozen": f"{results['frozen_weights']:,}",
         "Training": f"{tables.duration(results['seconds'])}, {results['images_per_second']:,.0f} images/s",

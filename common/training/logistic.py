@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from common import backend
 from common.cli import InputError, TrainingError, tell
 
-GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)  # of C, up to the first that is worse
+GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)  # of C, until two are worse than the best
 NUM_FOLDS = 5
 TOLERANCE = 1e-4  # the largest component of the gradient of the mean loss
 MAX_ITERATIONS = 2000
@@ -34,6 +34,7 @@ def fit(run, phase, features, labels):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    features = np.asarray(features, np.float64)
     if not np.isfinite(features).all():
         raise TrainingError("the backbone's features are not all finite numbers")
     if (fewest := np.bincount(labels).min()) < 2 or labels.max() < 1:
@@ -55,9 +56,10 @@ def fit(run, phase, features, labels):
         seconds = round(time.perf_counter() - started, 3)
         rows.append({"epoch": number, "phase": phase, "C": C, "val_loss": loss, "val_accuracy": accuracy, "seconds": seconds})
         tell(f"C={C:g}: cross-validated loss {loss:.4f}, accuracy {accuracy:.4f}, {seconds:.1f} s")
-        if best and loss >= best[0]:
+        if not best or loss < best[0]:
+            best = loss, pipeline, probabilities
+        elif number > GRID.index(best[1][-1].C) + 2:
             break
-        best = loss, pipeline, probabilities
     if not run.history.rows(phase):  # of several draws the first
         for row in rows:
             run.history.append(row)

@@ -141,7 +141,7 @@ def embedded(image):
 
 
 def test_every_figure_is_there_and_says_what_it_shows(runs, pages, comparison):
-    for name, count in {"one": 8, "sweep": 8, "four": 4 * 7 + 1}.items():
+    for name, count in {"one": 10, "sweep": 10, "four": 4 * 9 + 1}.items():
         images = pages[name].all("img")
         assert len(images) == count and len({image["alt"] for image in images}) > 7
         for image in images:
@@ -158,7 +158,7 @@ def test_a_figure_that_is_no_image_is_left_out(tmp_path):
     folder = make_run(tmp_path / "run")
     (folder / "plots" / "mistakes.png").unlink()
     (folder / "plots" / "reliability.png").write_bytes(b"no image")
-    assert len(write(folder).all("img")) == 6
+    assert len(write(folder).all("img")) == 8
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_runs(pages, comparison):

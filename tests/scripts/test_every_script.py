@@ -27,14 +27,12 @@ MORE = {
     "vgg19_finetune": (set(), {"confusion_matrix.png", "learning_rate.png"}),
     "efficientnetb7": ({"cifar10.h5", "sweep.csv"}, {"confusion_matrix.png", "learning_rate.png", "pipeline.png", "sweep.png"}),
     "resnet152v2": (set(), {"confusion_matrix.png", "learning_rate.png", "pipeline.png"}),
-    "linear_probe": (set(), {"confusion_matrix.png", "pipeline.png"}),
 }  # fmt: skip
 PHASES = {  # whose epochs are compared with other runs, of the kept model; what was trained
     "vgg19": ({"head"}, "head"),
     "vgg19_finetune": ({"head", "finetune"}, "head, then all layers"),
     "resnet152v2": ({"head"}, "head"),
     "efficientnetb7": ({"lr={learning_rate} dropout={dropout}"}, "head and last 1 layers of the backbone"),
-    "linear_probe": ({"logistic"}, "head"),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 
