@@ -71,16 +71,17 @@ def train_probe(run, dataset, base, weights):
     """Fit the head of one base, once for each draw; the model is that of the first draw."""
     extractor = build_extractor(run.args, base, weights, dataset.test.images.shape[1:])
     inputs = features.Inputs(extractor, dataset, run.args.cache_dir)
-    test_features, accuracies = inputs.test.images[:], []
+    test_features, accuracies, grid = inputs.test.images[:], [], logistic.GRID[: run.capped(len(logistic.GRID))]
     for draw in draw_examples(run.args, dataset.train.labels):
         train = inputs.train.take(draw)
-        pipeline, probabilities = logistic.fit(run, base, train.images[:], train.labels)
+        pipeline, *cross_validated = logistic.fit(train.images[:], train.labels, run.args.seed, run.args.class_weight, grid)
         is_right = pipeline.predict(test_features) == dataset.test.labels
         if not accuracies:
-            first = pipeline, dataset.train.take(draw), train.images[:], probabilities, is_right
+            first = pipeline, *cross_validated, dataset.train.take(draw), train.images[:], is_right
         accuracies.append(float(np.mean(is_right)))
 
-    pipeline, samples, train_features, probabilities, is_right = first
+    pipeline, probabilities, rows, samples, train_features, is_right = first
+    logistic.record(run, base, rows, len(samples))
     model, head = inputs.join(build_head(extractor.output_shape[-1], len(dataset.class_names)))
     head.set_weights(logistic.folded(pipeline))
     model.compile("adam", loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])  # to be trained further

@@ -20,12 +20,13 @@ TOLERANCE = 1e-4  # the largest component of the gradient of the mean loss
 MAX_ITERATIONS = 2000
 
 
-def fit(run, phase, features, labels):
-    """Fit logistic regression to all of these features `(n, width)`; every C is an epoch of `phase` in history.csv.
+def fit(features, labels, seed=0, class_weight="none", grid=GRID):
+    """Fit logistic regression to all of these features `(n, width)`.
 
-    Returns the fitted pipeline, a StandardScaler and a LogisticRegression, and the out-of-fold probabilities `(n, num_classes)`
-    at its C: of each image by a model that was not fitted to it. C has the lowest out-of-fold loss. Raises InputError for a
-    class with a single image, and TrainingError for features that are not finite numbers.
+    Returns the fitted pipeline, a StandardScaler and a LogisticRegression; the out-of-fold probabilities `(n, num_classes)` at
+    its C, which are of each image by a model that was not fitted to it; and a dict of scores for every C that was tried. The
+    lowest out-of-fold loss chooses C. Raises InputError for a class with a single image, and TrainingError for features that
+    are not finite numbers.
     """
     from joblib import parallel_config
     from sklearn.linear_model import LogisticRegression
@@ -39,10 +40,10 @@ def fit(run, phase, features, labels):
         raise TrainingError("the backbone's features are not all finite numbers")
     if (fewest := np.bincount(labels).min()) < 2 or labels.max() < 1:
         raise InputError("cross-validation needs two classes or more, and two training images of each: add some")
-    folds = StratifiedKFold(min(NUM_FOLDS, fewest), shuffle=True, random_state=run.args.seed)
-    class_weight = None if run.args.class_weight == "none" else run.args.class_weight
+    folds = StratifiedKFold(min(NUM_FOLDS, fewest), shuffle=True, random_state=seed)
+    class_weight = None if class_weight == "none" else class_weight
     rows, best = [], None
-    for number, C in enumerate(GRID[: run.capped(len(GRID))], start=1):  # noqa: N806  scikit-learn's name
+    for C in grid:  # noqa: N806  scikit-learn's name
         started = time.perf_counter()
         regression = LogisticRegression(C=C, class_weight=class_weight, tol=TOLERANCE, max_iter=MAX_ITERATIONS)
         pipeline = make_pipeline(StandardScaler(), regression)
@@ -54,18 +55,21 @@ def fit(run, phase, features, labels):
             probabilities = cross_val_predict(pipeline, features, labels, cv=folds, method="predict_proba")
         loss, accuracy = log_loss(labels, probabilities), np.mean(probabilities.argmax(axis=1) == labels)
         seconds = round(time.perf_counter() - started, 3)
-        rows.append({"epoch": number, "phase": phase, "C": C, "val_loss": loss, "val_accuracy": accuracy, "seconds": seconds})
+        rows.append({"C": C, "val_loss": loss, "val_accuracy": accuracy, "seconds": seconds})
         tell(f"C={C:g}: cross-validated loss {loss:.4f}, accuracy {accuracy:.4f}, {seconds:.1f} s")
         if not best or loss < best[0]:
             best = loss, pipeline, probabilities
-        elif number > GRID.index(best[1][-1].C) + 2:
+        elif min(row["val_loss"] for row in rows[-2:]) > best[0]:
             break
-    if not run.history.rows(phase):  # of several draws the first
-        for row in rows:
-            run.history.append(row)
-        run.samples_per_epoch[phase], run.planned_epochs[phase] = len(labels), len(rows)
     _, pipeline, probabilities = best
-    return pipeline.fit(features, labels), probabilities
+    return pipeline.fit(features, labels), probabilities, rows
+
+
+def record(run, phase, rows, num_samples):
+    """Write the scores for every C to history.csv, as an epoch each."""
+    for number, row in enumerate(rows, start=1):
+        run.history.append({"epoch": number, "phase": phase, **row})
+    run.samples_per_epoch[phase], run.planned_epochs[phase] = num_samples, len(rows)
 
 
 def folded(pipeline):

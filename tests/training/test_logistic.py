@@ -1,7 +1,5 @@
 """Logistic regression on made features, against scikit-learn's own pipelines, put together by hand."""
 
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
@@ -30,8 +28,7 @@ def made(num_classes, count=150, seed=0):
 def test_c_and_the_out_of_fold_probabilities_are_those_of_a_cross_validation_by_hand(tmp_path):
     features, labels = made(3)
     features = features.astype(float)
-    run = make_run(tmp_path)
-    pipeline, probabilities = logistic.fit(run, "base", features, labels)
+    pipeline, probabilities, rows = logistic.fit(features, labels)
     losses = {}
     for C in logistic.GRID:  # noqa: N806
         by_hand = np.empty((150, 3))
@@ -42,19 +39,19 @@ def test_c_and_the_out_of_fold_probabilities_are_those_of_a_cross_validation_by_
         if C == pipeline[-1].C:
             np.testing.assert_allclose(probabilities, by_hand, atol=5e-3)
     assert min(losses, key=losses.get) == pipeline[-1].C
-    rows = run.history.rows("base")
     assert [row["val_loss"] for row in rows] == pytest.approx([*losses.values()][: len(rows)], abs=1e-3)
+    run = make_run(tmp_path)
+    logistic.record(run, "base", rows, 150)
     assert run.summary("base", monitor="val_loss")["best_epoch"] == logistic.GRID.index(pipeline[-1].C) + 1 < len(rows)
 
 
 @pytest.mark.parametrize(("num_classes", "class_weight"), [(2, None), (4, "balanced")])
-def test_a_softmax_layer_on_raw_features_does_what_the_pipeline_does(tmp_path, num_classes, class_weight):
+def test_a_softmax_layer_on_raw_features_does_what_the_pipeline_does(num_classes, class_weight):
     features, labels = made(num_classes)
     rare = labels != 1
     rare[: num_classes * 10] = True
     features, labels = features[rare], labels[rare]
-    run = make_run(tmp_path, class_weight=class_weight or "none")
-    pipeline, _ = logistic.fit(run, "base", features, labels)
+    pipeline, *_ = logistic.fit(features, labels, class_weight=class_weight or "none")
     head = train_linear_probe.build_head(12, num_classes)
     head.set_weights(logistic.folded(pipeline))
     exact = LogisticRegression(C=pipeline[-1].C, tol=1e-8, max_iter=10_000, class_weight=class_weight)
@@ -73,6 +70,5 @@ def test_a_softmax_layer_on_raw_features_does_what_the_pipeline_does(tmp_path, n
 def test_what_has_no_cross_validation_is_one_line(change, error):
     features, labels = made(2)
     change(features, labels)
-    run = SimpleNamespace(args=SimpleNamespace(seed=0, class_weight="none"), capped=int)
     with pytest.raises(error):
-        logistic.fit(run, "base", features, labels)
+        logistic.fit(features, labels)
