@@ -30,6 +30,8 @@ def make_args(tmp_path, **changes):
         "resume": None,
         "devices": 1,
         "cache_dir": tmp_path / "cache",
+        "resize": "squeeze",
+        "skip_damaged": False,
     }
     return argparse.Namespace(**flags | changes)
 

@@ -250,6 +250,7 @@ BAD = {
     "half a JSON": (RESULTS, '{"experiment": "vgg', "damaged, results.json can't be read (Unterminated string"),
     "a list": (RESULTS, "[1]", "damaged or not of this collection, results.json holds something else"),
     "other results": (RESULTS, '{"top1": 0.9}', "not of this collection, results.json has no experiment that can be used"),
+    "an unknown --resize": (RESULTS, {"resize": "fold"}, "results.json has no resize that can be used"),
     "no val columns": (HISTORY, "epoch,phase\n1,head\n", "history.csv has no val_loss that can be used"),
     "half the rows": (HISTORY, f"{COLUMNS}1,head,1,0.1\n", "history.csv lacks the 3 epochs of results.json"),
     "no epochs": (HISTORY, COLUMNS, "damaged, history.csv has no rows"),
