@@ -44,6 +44,8 @@ def parse_args(argv=None):
         help="score the test part or all images; where not given, the test part of data that has one and of the run's own data",
     )
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="the classes of a model file, in their order")
+    flags.add_resize(parser.add_argument)
+    flags.add_skip_damaged(parser.add_argument)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object, everything else on stderr")
     form.add_argument("--csv", action="store_true", help="print the scores by class as CSV, everything else on stderr")
@@ -87,7 +89,8 @@ def load_images(args, run, image_size):
         class_names = dataset.class_names(source, at_least=1)
         evaluation_data.check_classes(class_names, run.class_names)
         is_own = is_data_of(run, source)
-        images = evaluation_data.load(source, image_size, args.cache_dir, args.part, run.results, is_own)
+        reading = {"how": args.resize or run.resize or "squeeze", "skip_damaged": args.skip_damaged or run.skips_damaged}
+        images = evaluation_data.load(source, image_size, args.cache_dir, args.part, run.results, is_own, **reading)
         images, notes = evaluation_data.for_model(images, class_names, run.class_names)
     return images, notes + ([compared(run.results, images, is_own)] if run.results and args.part != "all" else [])
 

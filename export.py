@@ -7,8 +7,9 @@
 
 RUN_DIR is a run folder, RUN_DIR/MODEL for one of a run's several models, or a model file alone. The exported model lies beside
 the run's, unless --output says otherwise; nothing is overwritten. It takes raw images of the model's size, 0 to 255, any number
-of them, returns float32 probabilities, and carries the names of the classes. It is then run on 32 images, and removed again if
-its probabilities are not those of Keras to within 1e-3. TensorFlow writes all three formats, whatever the run was trained on.
+of them, returns float32 probabilities, and carries the names of the classes and the run's --resize. It is then run on 32
+images, and removed again if its probabilities are not those of Keras to within 1e-3. TensorFlow writes all three formats,
+whatever the run was trained on.
 """
 
 import importlib.util
@@ -92,8 +93,11 @@ def largest_difference(run, images, expected):
     return float(np.max(differences))
 
 
-def export(model, target, args, class_names):
-    """Write a model and run what was written; returns the largest difference. Raises ExportError, and then leaves no file."""
+def export(model, target, args, found):
+    """Write a model and run what was written; returns the largest difference. Raises ExportError, and then leaves no file.
+
+    `found` is the TrainedModel.
+    """
     exports.compute_exactly()
     images = make_images(model.input_shape[1])
     if not exports.is_float32(model):
@@ -104,7 +108,7 @@ def export(model, target, args, class_names):
         difference = problem = None
         with backend.held_back_stderr():  # the converters are talkative
             try:
-                exports.write(model, part, args.format, args.input_dtype, class_names)
+                exports.write(model, part, args.format, args.input_dtype, found.class_names, found.resize)
                 run = exports.open_exported(part, args.format)
                 difference = largest_difference(run, images.astype(args.input_dtype), expected)
             except Exception as error:  # a converter can raise anything
@@ -132,7 +136,7 @@ def main(argv=None):
     model = found.load()
     cli.tell(found.title)
     with found.blamed():
-        difference = export(model, target, args, found.class_names)
+        difference = export(model, target, args, found)
     size, num_bytes = model.input_shape[1], size_on_disk(target)
     cli.tell(
         f"{target}: {num_bytes / 1e6:,.1f} MB",

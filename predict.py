@@ -9,8 +9,8 @@
 RUN_DIR is a run folder, the subfolder of one of its models, `latest` for the newest run under runs/, or a model file alone with
 the names of its --classes. IMAGE is an image file, a folder (all images under it), a quoted glob, or - for a list of paths on
 stdin, one a line or with NULs between them. Images are PNG, JPEG, WebP, BMP, GIF, TIFF or PNM of any size and number, resized
-to the model's as in training: what is not square is squeezed. Other files of a folder are left out and counted on stderr. An
-image that can't be read is named on stderr, the others are still predicted, and the exit code is 2.
+to the model's as in training, or as --resize says. Other files of a folder are left out and counted on stderr. An image that
+can't be read is named on stderr, the others are still predicted, and the exit code is 2.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from common import backend, cli, flags
-from common.data import folders, images
+from common.data import images, paths
 from common.results import printing, trained_model
 
 inference = backend.lazy("common.models.inference")
@@ -36,6 +36,7 @@ def parse_args(argv=None):
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, folder, quoted glob, or - for paths on stdin")
     classes = "of a model file alone, in their order; put them last, or end them with --"
     parser.add_argument("--classes", nargs="+", metavar="NAME", help=classes)
+    flags.add_resize(parser.add_argument)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--top", type=flags.positive_int, default=5, metavar="N", help="show the N most probable classes")
     form.add_argument("--csv", action="store_true", help="print CSV with a column a class, everything else on stderr")
@@ -50,14 +51,14 @@ def find_images(arguments, remarks):
     """Paths that the arguments mean, each once, and their number: None where stdin names some, which are read as they come."""
 
     def find(argument):
-        return folders.find_images(argument, remarks.complain, remarks.left_out)
+        return paths.find_images(argument, remarks.complain, remarks.left_out)
 
     if STDIN not in arguments:
         found = dict.fromkeys(path for argument in arguments for path in find(argument))
         return found, len(found)
     if sys.stdin is None:
         raise cli.InputError(f"IMAGE {STDIN}: stdin is closed")
-    each = (folders.paths_from(sys.stdin.buffer) if word == STDIN else find(word) for word in arguments)
+    each = (paths.paths_from(sys.stdin.buffer) if word == STDIN else find(word) for word in arguments)
     return itertools.chain.from_iterable(each), None
 
 
@@ -70,7 +71,7 @@ def batches(pictures, remarks):
                 remarks.complain(f"{picture.error}; replace it, or move it away")
             else:
                 remarks.num_images += 1
-                remarks.num_squeezed += picture.size[0] != picture.size[1]
+                remarks.num_not_square += picture.size[0] != picture.size[1]
                 yield picture
 
     good = readable()
@@ -78,7 +79,7 @@ def batches(pictures, remarks):
         yield [picture.path for picture in batch], np.stack([picture.image for picture in batch])
 
 
-def predict(run, model, found, total, remarks):
+def predict(run, model, found, total, remarks, how="squeeze"):
     """Yield each image's path with its probabilities, a list of floats. Reads ahead while the model computes.
 
     Where `model` is None it is loaded when an image could be read.
@@ -87,7 +88,7 @@ def predict(run, model, found, total, remarks):
     with cli.blaming(run.path):
         images.need_memory(BATCH_SIZE, image_size)
     with (
-        images.reading_ahead(found, image_size) as pictures,
+        images.reading_ahead(found, image_size, how) as pictures,
         tqdm.tqdm(pictures, total=total, unit=" images", leave=False, disable=sys.stdout.isatty() or None) as bar,
     ):
         read = batches(bar, remarks)
@@ -109,7 +110,9 @@ def predict(run, model, found, total, remarks):
 def main(argv=None):
     args = parse_args(argv)
     run = trained_model.find_model(args.run_dir, args.classes)
-    remarks = printing.Remarks(at_once=args.csv or args.json)
+    how = args.resize or run.resize or "squeeze"
+    as_trained = ", as in training" if how == run.resize else ""
+    remarks = printing.Remarks(at_once=args.csv or args.json, brought=f"{flags.RESIZES[how]}{as_trained}")
     found, total = find_images(args.images, remarks)
     if args.csv or args.json:
         form = (printing.as_csv if args.csv else printing.as_json)(run.class_names)
@@ -118,7 +121,7 @@ def main(argv=None):
     with form as write:
         if found:
             model = None if run.results else run.load()  # only the model knows its image size
-            with contextlib.closing(predict(run, model, found, total, remarks)) as each:
+            with contextlib.closing(predict(run, model, found, total, remarks, how)) as each:
                 for path, probabilities in each:
                     write(path, probabilities)
         remarks.end()

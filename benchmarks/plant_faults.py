@@ -41,6 +41,7 @@ TESTS = {  # without common/ and .py: files in tests/, the fastest first
     "data/folders": "data/test_folders hostile/test_data_sets scripts/test_predict",
     "data/images": "data/test_folders hostile/test_images hostile/test_data_sets",
     "data/evaluation_data": "scripts/test_evaluate",
+    "data/paths": "scripts/test_predict",
     "data/rows": "data/test_rows models/test_features",
     "models/features": "models/test_features",
     "models/inference": "models/test_inference models/test_foreign_models",

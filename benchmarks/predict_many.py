@@ -29,7 +29,7 @@ import numpy as np
 
 import predict
 from common import cli, flags
-from common.data import folders, images
+from common.data import images, paths
 from common.results import predictions, printing, trained_model
 
 
@@ -66,7 +66,7 @@ def measure(way, run_dir, folder, count):
     """Seconds and MiB for the first `count` images of a folder."""
     run = trained_model.find_model(run_dir)
     model = run.load()
-    found = list(itertools.islice(folders.find_images(str(folder), print, Counter()), count))
+    found = list(itertools.islice(paths.find_images(str(folder), print, Counter()), count))
     list(all_first(run, model, found[:1]))  # what is imported and traced once
     started = time.perf_counter()
     with (
@@ -87,7 +87,7 @@ def main(argv=None):
         folder = args.data or Path(scratch)
         if not args.data:
             make_images(folder, args.images, args.edge)
-        count = len(folders.find_images(str(folder), print, Counter()))
+        count = len(paths.find_images(str(folder), print, Counter()))
         print(f"{'images':>9}  {'all read first':>22}  {'as they come':>22}")
         for number in (count // 10, count):
             cells = []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common import cli
 
+RESIZES = {"squeeze": "squeezed", "crop": "cropped", "pad": "padded"}
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos4")
 MOST = 10**9  # of anything that is counted
 
@@ -84,7 +85,7 @@ def build_parser(description):
 
 
 def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0.1, needs_val=True):
-    """`--data --image-size --validation-split --max-train-samples --cache-dir`.
+    """`--data --image-size --resize --skip-damaged --validation-split --max-train-samples --cache-dir`.
 
     A script that `needs_val` refuses `--validation-split 0`; where `validation_split` is None there is no such flag.
     """
@@ -97,6 +98,8 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
     add("--data", default=data, metavar="cifar10|cifar100|digits|PATH", help=sources)
     own = "" if image_size else " (default: the network's own size)"
     add("--image-size", type=image_edge, default=image_size, metavar="N", help=f"images are resized to N x N pixels{own}")
+    add_resize(add, "squeeze")
+    add_skip_damaged(add)
     split = "share of the training images held out as val where --data has no val part of its own"
     split += "" if needs_val else "; with 0 all are trained on, and the last weights are kept"
     share_type = open_fraction if needs_val else fraction
@@ -106,6 +109,18 @@ def add_data_arguments(parser, *, image_size, data="cifar10", validation_split=0
     add("--max-train-samples", type=positive_int, metavar="N", help=most)
     cached = "decoded images and features, shared by all runs"
     add("--cache-dir", type=Path, default=Path("cache"), metavar="DIR", help=cached)
+
+
+def add_resize(add, default=None):
+    """`--resize`, by a parser's `add_argument`; without a `default` a run's own is meant."""
+    square = "how images become squares: squeezed, cut to the largest centred square, or padded with grey"
+    square += "" if default else "; where not given as in training, or squeezed for a model file"
+    add("--resize", choices=RESIZES, default=default, help=square)
+
+
+def add_skip_damaged(add):
+    """`--skip-damaged`, by a parser's `add_argument`."""
+    add("--skip-damaged", action="store_true", help="leave damaged images out, and name them, instead of refusing the data")
 
 
 def add_training_arguments(parser, *, batch_size=None, epochs=None, learning_rate=None, dropout=None):

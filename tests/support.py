@@ -32,7 +32,10 @@ PROBE = ("--data", "digits", "--max-train-samples", "120", "--base", "efficientn
 SWEEP = ("--epochs", "2", "--lr", "1e-3", "2e-3", "--unfreeze-last", "1", *SCHEDULED)
 SGD = ("--optimizer", "sgd", "--lr", ".01", "--momentum", ".9", "--weight-decay", ".01")
 SCRIPTS = {
-    "vgg19": (train_vgg19, (*BASE, "--epochs", "3", "--augment", "--views", "2", "--class-weight", "balanced")),
+    "vgg19": (
+        train_vgg19,
+        (*BASE, "--epochs", "3", "--augment", "--views", "2", "--resize", "crop", "--class-weight", "balanced"),
+    ),
     "vgg19_finetune": (train_vgg19_finetune, (*BASE, "--head-epochs", "2", "--finetune-epochs", "2", *REGULARIZED)),
     "resnet152v2": (train_resnet152v2, (*BASE, "--epochs", "3", "--no-augment", "--lr-patience", "1", *BALANCED)),
     "efficientnetb7": (train_efficientnetb7, (*BASE, *SWEEP)),
@@ -54,6 +57,8 @@ def make_args(tmp_path, **changes):
         "resume": None,
         "devices": 1,
         "cache_dir": tmp_path / "cache",
+        "resize": "squeeze",
+        "skip_damaged": False,
     }
     return argparse.Namespace(**flags | changes)
 
@@ -96,6 +101,7 @@ def check_evaluation(run, cache):
 def load(source, tmp_path, upscaled_later=False, **changes):
     """The data set that `--data source` names, at 32x32."""
     flags = {"image_size": 32, "validation_split": 0.1, "max_train_samples": None, "seed": 0, "cache_dir": tmp_path / "cache"}
+    flags |= {"resize": "squeeze", "skip_damaged": False}
     return load_data(argparse.Namespace(data=str(source), **flags | {"dry_run": False} | changes), upscaled_later)
 
 

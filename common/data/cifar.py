@@ -22,7 +22,8 @@ MAX_BYTES = 2**28  # of a file; CIFAR-100's train has 155 MB
 class PythonVersion:
     """CIFAR-10 or CIFAR-100 as pickles: where the archive comes from, and what it and its folder hold.
 
-    `files` are those of train, then that of test. `keras_name` is what `keras.datasets` calls the archive.
+    `files` are those of train, then that of test; by `marks` the folder is known: one of photos may hold a file called train.
+    `keras_name` is what `keras.datasets` calls the archive.
     """
 
     title: str
@@ -31,6 +32,7 @@ class PythonVersion:
     keras_name: str
     folder: str
     files: tuple
+    marks: tuple
     labels: bytes
     class_names: tuple
 
@@ -43,6 +45,7 @@ VERSIONS = {
         "cifar-10-batches-py-target_archive",
         "cifar-10-batches-py",
         (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"),
+        ("data_batch_1",),
         b"labels",
         CIFAR10,
     ),
@@ -53,6 +56,7 @@ VERSIONS = {
         "cifar-100-python-target_archive",
         "cifar-100-python",
         ("train", "test"),
+        ("train", "meta"),
         b"fine_labels",
         CIFAR100,
     ),
@@ -68,7 +72,8 @@ def find(source):
     if source in VERSIONS:
         return VERSIONS[source]
     if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where the user may not look
-        return next((version for version in VERSIONS.values() if os.path.isfile(path / version.files[0])), None)  # noqa: PTH113
+        marked = (each for each in VERSIONS.values() if all(os.path.isfile(path / name) for name in each.marks))  # noqa: PTH113
+        return next(marked, None)
     if not path.name.endswith((".tar.gz", ".tgz", ".tar", "_archive")):
         return None
     found = (version for version in VERSIONS.values() if downloads.has_hash(path, version.sha256))

@@ -55,7 +55,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named data set; `all_images` is the `fingerprint` of all its images, and `holds_out_test` whether test was drawn."""
+    """A named data set; `all_images` is the `fingerprint` of all its images, and `holds_out_test` whether test was drawn.
+
+    `skipped` are the damaged images that were left out, as `folders.read_part` has them.
+    """
 
     name: str
     class_names: tuple
@@ -64,6 +67,7 @@ class Dataset:
     test: Samples
     all_images: str = ""
     holds_out_test: bool = False
+    skipped: tuple = ()
 
     @property
     def is_cifar10(self):
@@ -116,23 +120,23 @@ def class_names(source, at_least=2):
     return folders.class_names(path, at_least)
 
 
-def load(source, image_size, cache_dir, upscaled_later=False):
+def load(source, image_size, cache_dir, upscaled_later=False, **reading):
     """Read the images of `--data SOURCE`, and print what was done to them.
 
     Returns a Dataset of images `(n, image_size, image_size, 3)` whose val is None where the source has none. With
-    `upscaled_later` the model itself resizes to image_size, so smaller square images of one size keep it. Raises ValueError for
-    data that is missing, unreadable or too small to split.
+    `upscaled_later` the model itself resizes to image_size, so smaller square images of one size keep it. `reading` are `how`
+    and `skip_damaged` of `folders.read_part`. Raises ValueError for data that is missing, unreadable or too small to split.
     """
     names = class_names(source)
     with hosts.main_first("data"):
-        *parts, notes = _read(source, names, image_size, cache_dir, upscaled_later)
+        *parts, notes, skipped = _read(source, names, image_size, cache_dir, upscaled_later, **reading)
     train, val, test = (part and part.take(part.order()) for part in parts)
     all_images = fingerprint(names, *(part for part in (train, val, test) if part is not None))
     if holds_out_test := test is None:
         train, test = hold_out(train, "test", TEST_FRACTION, names)
         notes.append(f"{source} has no test part: {len(test)} images, about a fifth, are held out as test.")
     tell(*notes)
-    return Dataset(name(source), names, train, val, test, all_images, holds_out_test)
+    return Dataset(name(source), names, train, val, test, all_images, holds_out_test, tuple(skipped))
 
 
 def name(source):
@@ -214,12 +218,12 @@ def read_digits():
     return np.repeat(grey[..., None], 3, axis=-1), scans.target.astype(np.int64)
 
 
-def _read(source, names, image_size, cache_dir, upscaled_later):
-    """Train, val or None, test or None, each `Samples`, and a list of notes for the user."""
+def _read(source, names, image_size, cache_dir, upscaled_later, **reading):
+    """Train, val or None, test or None, each `Samples`; a list of notes for the user; what was skipped."""
     parts = read_arrays(source)
     if parts is None:
-        *parts, notes = folders.read(Path(source), names, image_size, cache_dir, upscaled_later)
-        return *(part and Samples(*part) for part in parts), notes
+        *parts, notes, skipped = folders.read(Path(source), names, image_size, cache_dir, upscaled_later, **reading)
+        return *(part and Samples(*part) for part in parts), notes, skipped
     height, width = parts[0][0].shape[1:3]
     image_size = min(image_size, 32) if upscaled_later else image_size  # CIFAR-10's size, also for the 8x8 digits
     is_resized = (height, width) != (image_size, image_size)
@@ -227,4 +231,4 @@ def _read(source, names, image_size, cache_dir, upscaled_later):
     images.need_memory(sum(len(labels) for _, labels in parts), image_size)
     samples = [Samples(images.resize_all(pixels, image_size), labels, images.digests(pixels)) for pixels, labels in parts]
     train, test = [*samples, None][:2]
-    return train, None, test, notes
+    return train, None, test, notes, []

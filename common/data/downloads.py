@@ -1,6 +1,7 @@
 """Downloads into Keras's cache, through Keras with its hash check, without losing a file that was there."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import socket
@@ -38,10 +39,19 @@ def fetch(folder, name, origin, file_hash):
 
 
 def has_hash(path, file_hash):
-    """Whether `path` is a file with this SHA-256 or MD5, told apart by length; with None any file is."""
+    """Whether `path` is a file with this SHA-256 or MD5, told apart by length; with None any file is. It is
+    computed once while the file stays."""
     if not os.path.isfile(path):  # noqa: PTH113  Path.is_file raises where the user may not look
         return False
     if file_hash is None:
         return True
+    status = path.stat()
+    state = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+    return _hash(path, "sha256" if len(file_hash) == 64 else "md5", state) == file_hash
+
+
+@functools.lru_cache
+def _hash(path, algorithm, state):
+    """The hash of a file in this `state`, hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256" if len(file_hash) == 64 else "md5").hexdigest() == file_hash
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -15,29 +15,31 @@ from common.data.rows import Rows
 class Labelled:
     """Image `samples`, the `paths` of their files, None for images that are not files, and a `description` of what they are.
 
-    `is_held_out` says that they are the part that training holds out of data without a test part.
+    `is_held_out` says that they are the part that training holds out of data without a test part; `skipped` are the damaged
+    images that were left out, as `folders.read_part` has them.
     """
 
     samples: Samples
     paths: np.ndarray
     description: str
     is_held_out: bool = False
+    skipped: tuple = ()
 
     def take(self, indices):
         """Those at these indices, in this order."""
         return replace(self, samples=self.samples.take(indices), paths=self.paths[indices])
 
 
-def load(source, image_size, cache_dir, part=None, results=None, is_own=False):
+def load(source, image_size, cache_dir, part=None, results=None, is_own=False, **reading):
     """The images of `--data SOURCE`, resized to squares, as Labelled: those of its `part` `test`, or `all`.
 
     Without a `part` they are the test part or, of data that has none, all; of what a model was trained on they are the fifth
     that training held out. That is told by the model's `results`, as in results.json, or by `is_own`, where the data are the
-    run's by their place but may have changed since. Raises ValueError as `dataset.load` does.
+    run's by their place but may have changed since. `reading` is that of `dataset.load`, as which it raises ValueError.
     """
     names = dataset.class_names(source, at_least=1)
-    samples, paths, has_test = _read(source, names, image_size, cache_dir, part == "all")
-    labelled = Labelled(samples, paths, f"all {len(samples):,} images of {source}").take(samples.order())
+    samples, paths, has_test, skipped = _read(source, names, image_size, cache_dir, part == "all", **reading)
+    labelled = Labelled(samples, paths, f"all {len(samples):,} images of {source}", skipped=skipped).take(samples.order())
     results = results or {}
     is_same = results.get("all_images") == dataset.fingerprint(names, samples)
     if not has_test and part != "all" and (part == "test" or (results.get("holds_out_test") and (is_same or is_own))):
@@ -49,20 +51,23 @@ def load(source, image_size, cache_dir, part=None, results=None, is_own=False):
     return replace(labelled, description=f"{labelled.description}, also those of training") if is_same or is_own else labelled
 
 
-def _read(source, class_names, image_size, cache_dir, wants_all):
-    """The Samples of the test part or, where there is none or one `wants_all`, of all parts; their paths; if there is one."""
+def _read(source, class_names, image_size, cache_dir, wants_all, **reading):
+    """The Samples of the test part or, where there is none or one `wants_all`, of all parts; their paths; if there is one.
+
+    And the images that were skipped.
+    """
     if arrays := dataset.read_arrays(source):
         pixels, labels = map(np.concatenate, zip(*(arrays if wants_all else arrays[-1:]), strict=True))
         images.need_memory(len(labels), image_size)
         samples = Samples(images.resize_all(pixels, image_size), labels, images.digests(pixels))
-        return samples, np.full(len(labels), None, object), len(arrays) == 2
+        return samples, np.full(len(labels), None, object), len(arrays) == 2, ()
     train, val, test = folders.parts(Path(source))
     chosen = [folder for folder in ((train, val, test) if wants_all or not test else (test,)) if folder]
-    parts = [folders.read_part(folder, class_names, image_size, cache_dir, folder != train) for folder in chosen]
-    *arrays, paths, _ = zip(*parts, strict=True)
+    parts = [folders.read_part(folder, class_names, image_size, cache_dir, folder != train, **reading) for folder in chosen]
+    *arrays, paths, skipped, _ = zip(*parts, strict=True)
     pixels, labels, digests = arrays
     samples = Samples(Rows(pixels), *map(np.concatenate, (labels, digests)))
-    return samples, np.concatenate([np.array(part, object) for part in paths]), bool(test)
+    return samples, np.concatenate([np.array(part, object) for part in paths]), bool(test), sum(skipped, [])
 
 
 def check_classes(class_names, known):
@@ -89,7 +94,7 @@ def for_model(labelled, class_names, known):
     kept = replace(kept, samples=replace(kept.samples, labels=labels[labels >= 0]))
     if not len(kept.samples):
         raise ValueError(f"no image is of a class that the model knows: {_list(known)}")
-    notes = []
+    notes = folders.skipped_note(labelled.skipped)
     if unknown:
         left_out = len(labels) - len(kept.samples)
         notes.append(f"Left out: {left_out:,} images of classes that the model does not know: {_list(unknown)}.")

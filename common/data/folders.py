@@ -1,26 +1,25 @@
 """Folders of images: `train/<class>/*`, `val/<class>/*` and `test/<class>/*`, as ImageNet has them, or just `<class>/*`.
 
-The decoded images are kept in one file, whose name is a hash of every image's path, size, times and inode. Images without
-classes, for predict.py, come from any folder, glob or list.
+The decoded images are kept in one file, whose name is a hash of every image's path, size, times and inode.
 """
 
-import glob
 import hashlib
 import os
 import stat
+from contextlib import suppress
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
-from common.cli import InputError, listed, reason, shortened, tell
+from common.cli import listed, reason, tell
 from common.data import images
-from common.data.rows import IN_MEMORY, RowFile
+from common.data.rows import IN_MEMORY, RowFile, Rows
 
 VAL = ("val", "valid", "validation")  # what the val part is called
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 # What Windows, macOS and network storage (Synology, QNAP) put into folders, in small letters.
 BY_SYSTEMS = ("@eadir", "@recycle", "#recycle", "$recycle.bin", "__macosx", "desktop.ini", "lost+found", "thumbs.db")
-BLOCK = 2**16  # bytes; no system allows as long a path
 
 
 def parts(root):
@@ -53,54 +52,83 @@ def class_names(root, at_least=2):
     return tuple(names)
 
 
-def read(root, class_names, image_size, cache_dir, upscaled_later=False):
-    """Read all parts: train, val and test, each images, labels and digests, or None where there is no val or test; and notes.
+def read(root, class_names, image_size, cache_dir, upscaled_later=False, **reading):
+    """Read all parts: train, val and test, each images, labels and digests, or None where there is no val or test.
 
-    With `upscaled_later` square images of one size, if that is smaller, keep it. Raises ValueError as `read_part` does.
+    Returns them, a list of notes for the user, and what was skipped, as `read_part` does, which gets `reading`. With
+    `upscaled_later` square images of one size, if that is smaller, keep it. Raises ValueError as `read_part` does.
     """
     train_folder, val_folder, test_folder = parts(root)
     smaller = upscaled_later and _first_size(train_folder, class_names)
     for size in (smaller, image_size) if smaller and smaller < image_size else (image_size,):
-        *train, _, num_resized = read_part(train_folder, class_names, size, cache_dir)
+        *train, _, skipped, num_resized = read_part(train_folder, class_names, size, cache_dir, **reading)
         if not num_resized:
             break
     read, image_size = [train], size
     for folder in (val_folder, test_folder):
-        *part, _, more_resized = read_part(folder, class_names, image_size, cache_dir, True) if folder else (None, None, 0)
-        read.append(part if folder else None)
-        num_resized += more_resized
-    notes = [f"{num_resized} images were resized to {image_size}x{image_size}."] if num_resized else []
+        if not folder:
+            read.append(None)
+            continue
+        *part, _, more_skipped, more_resized = read_part(folder, class_names, image_size, cache_dir, True, **reading)
+        read.append(part)
+        skipped, num_resized = skipped + more_skipped, num_resized + more_resized
+    notes = [f"{num_resized} images were resized to {image_size}x{image_size}."] * bool(num_resized) + skipped_note(skipped)
     if val_folder:
         notes.append(f"{val_folder} is used as val; none is held out from train/.")
     elif test_folder and test_folder.name != "test":
         notes.append(f"{root} has no test/: {test_folder.name}/ is used as test, and val is held out from train/.")
-    return *read, notes
+    return *read, notes, skipped
 
 
-def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False):
+def skipped_note(skipped):
+    """A note, in a list, on the images that were skipped, see `read_part`; empty for none."""
+    return [f"{len(skipped):,} damaged images are left out: {_named(skipped)}."] if skipped else []
+
+
+def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False, how="squeeze", skip_damaged=False):
     """Read all images of one part. Every class needs some, except in val and test, which `may_lack_classes`.
 
-    Returns images `(n, image_size, image_size, 3)` uint8 RGB, `Rows` or an array, in the order of class and file name, labels
-    `(n,)` int64, the `images.digests` of the images before resizing, the paths, and the number of images that were resized.
-    Decoded images are kept under `cache_dir`, and a killed reading goes on where it stopped. Raises ValueError, naming the
-    files that can't be read, and for none.
+    Returns images `(n, image_size, image_size, 3)` uint8 RGB, `Rows` or an array, in the order of class and file name, brought
+    to squares by `how`, see `images.resize`; labels `(n,)` int64; the `images.digests` of the images before resizing; their
+    paths; the path of each image that was skipped, with the reason; and the number of images that were resized. Decoded images
+    are kept under `cache_dir`, and a killed reading goes on where it stopped. Raises ValueError for no images, and unless
+    `skip_damaged` for images that can't be read, naming them.
     """
     paths, labels, fingerprint = list_files(folder, class_names, may_lack_classes)
-    cache, key = Path(cache_dir) / "images", f"{fingerprint}-{image_size}-v{CACHE_VERSION}"
+    cache, key = Path(cache_dir) / "images", f"{fingerprint}-{image_size}-{how}-v{CACHE_VERSION}"
     pixels = RowFile(cache / f"{key}.npy", (len(paths), image_size, image_size, 3), np.uint8)
     about = RowFile(cache / f"{key}-about.npy", (len(paths),), images.ABOUT)
     try:
-        _complete(pixels, about, paths, f"reading {folder}")
-        read = pixels.load(), about.load()[:]
+        _complete(pixels, about, paths, f"reading {folder}", how)
+        squares, facts = pixels.load(), about.load()[:]
     except OSError as error:  # it costs only time, where the images fit into memory
         images.need_memory(len(paths), image_size)
         tell(f"the decoded images can't be kept in {cache} ({reason(error)}): the next run reads them again")
-        chunks = images.read_images(paths, image_size, f"reading {folder}")
-        read = tuple(map(np.concatenate, zip(*chunks, strict=True)))
-    return read[0], labels, read[1]["digest"], paths, int(read[1]["is_resized"].sum())
+        chunks = images.read_images(paths, image_size, f"reading {folder}", how)
+        squares, facts = map(np.concatenate, zip(*chunks, strict=True))
+    is_good, skipped = ~facts["is_damaged"], []
+    if not is_good.all():
+        with images.reading_ahead(compress(paths, ~is_good), 1) as damaged:
+            skipped = [(image.path, image.error and image.error.removeprefix(f"{image.path} ")) for image in damaged]
+        if not all(why for _, why in skipped):  # the disk was at fault, or a bound that was raised since
+            for file in (pixels, about):
+                file.path.unlink(missing_ok=True)
+            return read_part(folder, class_names, image_size, cache_dir, may_lack_classes, how, skip_damaged)
+        if not skip_damaged:
+            raise ValueError(f"{_named(skipped)}; replace such files, move them away, or leave them out with --skip-damaged")
+        squares = squares.take(is_good) if isinstance(squares, Rows) else squares[is_good]
+        paths, labels, facts = [*compress(paths, is_good)], labels[is_good], facts[is_good]
+        lacking = [name for label, name in enumerate(class_names) if label not in labels]
+        if lacking and not (may_lack_classes and paths):
+            raise ValueError(f"{folder / lacking[0]} holds no image that can be read; add some, or remove the folder")
+    return squares, labels, facts["digest"], paths, skipped, int(facts["is_resized"].sum())
 
 
-def _complete(pixels, about, paths, title):
+def _named(skipped):
+    return listed([f"{path} {why}" for path, why in skipped])
+
+
+def _complete(pixels, about, paths, title, how):
     """Read the images that the files of `pixels` and `about` lack."""
     done = min(pixels.num_written(), about.num_written())
     if done == len(paths):
@@ -112,7 +140,7 @@ def _complete(pixels, about, paths, title):
 
     def read():
         start = done
-        for images_of_chunk, about_chunk in images.read_images(paths[done:], pixels.shape[1], title):
+        for images_of_chunk, about_chunk in images.read_images(paths[done:], pixels.shape[1], title, how):
             about.write(start, [about_chunk])
             start += len(about_chunk)
             yield images_of_chunk
@@ -152,51 +180,14 @@ def list_files(folder, class_names, may_lack_classes):
     return paths, np.array(labels, np.int64), fingerprint.hexdigest()[:20]
 
 
-def find_images(argument, complain, left_out):
-    """Paths, as text, of the images that an argument means: a file, all images under a folder, a glob; sorted.
-
-    Hidden files and folders are passed over. Other files of a folder, and links to folders, which aren't followed, are left out
-    and counted in `left_out`, a Counter, by their ending. `complain` is called with a line for an argument that means no image,
-    and for a folder that can't be listed.
-    """
-    if os.path.isdir(argument):  # noqa: PTH112
-        paths = _under(argument, complain, left_out)
-    else:
-        paths = [argument] if os.path.lexists(argument) else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
-    if not paths:
-        complain(f"{argument}: no such image, or no {', '.join(images.EXTENSIONS)} file in that folder")
-    return paths
-
-
-def paths_from(stream):
-    """Yield the paths, as text, of a binary stream with one a line, or with NULs between them if it begins so.
-
-    Read as they come: the stream may never end. Raises InputError for what is no list of paths.
-    """
-    separator, rest = None, b""
-    while block := stream.read1(BLOCK):
-        rest += block
-        if separator is None and (b"\0" in rest or b"\n" in rest):
-            separator = b"\0" if b"\0" in rest else b"\n"
-        *paths, rest = rest.split(separator) if separator else [rest]
-        if len(rest) > BLOCK:
-            raise InputError(f"a path on stdin has over {BLOCK:,} bytes; give one path a line, or NULs between them")
-        yield from _decoded(paths, separator)
-    yield from _decoded([rest], separator)
-
-
-def _decoded(paths, separator):
-    end = b"" if separator == b"\0" else b"\r"  # of a list made on Windows
-    return [os.fsdecode(path.removesuffix(end)) for path in paths if path.removesuffix(end)]
-
-
 def _first_size(folder, class_names):
-    """The edge of the first image of one part, where that is a square; None also where it can't be read."""
-    try:
-        height, width = images.read_image(list_files(folder, class_names[:1], False)[0][0]).shape[:2]
-    except ValueError:  # then all such files are named later
-        return None
-    return height if height == width else None
+    """The edge of the first image of one part that can be read, where that is a square, else None."""
+    with suppress(ValueError):  # which is raised again when all are read
+        for path in list_files(folder, class_names[:1], False)[0]:
+            with suppress(ValueError):
+                height, width = images.read_image(path).shape[:2]
+                return height if height == width else None
+    return None
 
 
 def _subfolders(folder):
@@ -205,22 +196,9 @@ def _subfolders(folder):
 
 def _scan(folder):
     """The entries of a folder that are not hidden, by name."""
-    return sorted((entry for entry in os.scandir(folder) if not _is_hidden(entry.name)), key=lambda entry: entry.name)
+    return sorted((entry for entry in os.scandir(folder) if not is_hidden(entry.name)), key=lambda entry: entry.name)
 
 
-def _is_hidden(name):
+def is_hidden(name):
     """Whether a file or folder of this name is passed over: hidden, or put there by a system."""
     return name.startswith(".") or name.lower() in BY_SYSTEMS
-
-
-def _under(folder, complain, left_out):
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=lambda error: complain(f"{error.filename}: {reason(error)}")):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        left_out["linked folders"] += sum(os.path.islink(os.path.join(parent, name)) for name in folders)  # noqa: PTH114, PTH118
-        for name in names:
-            if name.lower().endswith(images.EXTENSIONS) and not _is_hidden(name):
-                found.append(os.path.join(parent, name))  # noqa: PTH118
-            elif not _is_hidden(name):
-                left_out[shortened(os.path.splitext(name)[1].lower()) or "without ending"] += 1  # noqa: PTH122
-    return sorted(found, key=lambda path: path.split(os.sep))  # noqa: PTH206  Path.parts takes three times as long

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import backend, files
-from common.cli import listed, reason
+from common.cli import reason
 
 # How the files begin, and how their names end, that OpenCV decodes to Pillow's pixels. JPEG 2000 and AVIF are left out: some
 # colour spaces, transparency and turned images differ. The wheels have GIF from OpenCV 4.12 on.
@@ -33,6 +33,7 @@ STARTS = re.compile(b"|".join(start for start, _ in FORMATS.values()), re.DOTALL
 EXTENSIONS = tuple(end for _, ends in FORMATS.values() for end in ends)
 CHUNK = 16  # images per task of a thread
 MAX_AHEAD = 2 * backend.num_cores()  # such tasks at once
+GREY = (128, 128, 128)  # of borders
 JPEG_SCAN = re.compile(rb"\xff\xda\0[\x08-\x0e][\1-\4]")  # the start of one: marker, length, number of channels
 PNM_MAXIMUM = re.compile(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # the third number; OpenCV does not look at it
 
@@ -40,7 +41,7 @@ PNM_MAXIMUM = re.compile(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}\s")  # the thir
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 
 
-ABOUT = np.dtype([("digest", "S16"), ("is_resized", "?")])  # what is kept of each image beside its pixels
+ABOUT = np.dtype([("digest", "S16"), ("is_resized", "?"), ("is_damaged", "?")])  # what is kept of each image beside its pixels
 
 
 class DecodedImage(NamedTuple):
@@ -49,7 +50,7 @@ class DecodedImage(NamedTuple):
     path: str
     image: np.ndarray | None
     size: tuple[int, int] | None = None  # height and width in the file
-    digest: bytes | None = None  # of the pixels in the file
+    digest: bytes = b""  # of the pixels in the file
     error: str | None = None
 
 
@@ -59,34 +60,31 @@ def read_image(path):
         return _decode(path)
 
 
-def read_images(paths, image_size, title):
+def read_images(paths, image_size, title, how="squeeze"):
     """Yield image files in chunks: squares `(k, image_size, image_size, 3)` uint8, and `(k,)` of the dtype `ABOUT`.
 
-    `title` is that of the progress bar. Raises ValueError once all are read, naming what can't be; after the first such file
-    nothing is yielded. Raises it at once where those that are read ahead don't fit into memory.
+    What can't be read is black. `title` is that of the progress bar, `how` that of `resize`. Raises ValueError where those that
+    are read ahead don't fit into memory.
     """
     need_memory(min(len(paths), CHUNK * MAX_AHEAD), image_size)
-    errors = []
-    with reading_ahead(paths, image_size) as decoded:
+    black, square = np.zeros((image_size, image_size, 3), np.uint8), (image_size, image_size)
+    with reading_ahead(paths, image_size, how) as decoded:
         decoded = iter(tqdm(decoded, title, len(paths), unit=" images", disable=None, leave=False))
         while chunk := list(islice(decoded, CHUNK)):
-            errors += [each.error for each in chunk if each.error]
-            if not errors:
-                about = [(each.digest, each.size != (image_size, image_size)) for each in chunk]
-                yield np.stack([each.image for each in chunk]), np.array(about, ABOUT)
-    if errors:
-        raise ValueError(f"{listed(errors)}; replace such files, or move them away")
+            about = [(each.digest, each.size != square, each.image is None) for each in chunk]
+            yield np.stack([black if each.image is None else each.image for each in chunk]), np.array(about, ABOUT)
 
 
 @contextlib.contextmanager
-def reading_ahead(paths, image_size):
+def reading_ahead(paths, image_size, how="squeeze"):
     """Gives an iterator over a DecodedImage of each path, in their order, which are read in threads a few tasks ahead.
 
-    `paths` is any iterable, even one without end. Inside, what C libraries write to file descriptor 2 is dropped.
+    `paths` is any iterable, even one without end; `how` is that of `resize`. Inside, what C libraries write to file
+    descriptor 2 is dropped.
     """
     with _silent_decoders(), ThreadPoolExecutor(backend.num_cores()) as pool:  # OpenCV releases the GIL while it decodes
         try:
-            yield _in_threads(iter(paths), image_size, pool)
+            yield _in_threads(iter(paths), pool, image_size, how)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -100,20 +98,37 @@ def need_memory(count, image_size):
         raise ValueError(f"{what}; give fewer, or a smaller size")
 
 
-def resize(image, image_size):
-    """An image `(h, w, c)` uint8 resized to a square: by `cv2.INTER_AREA` to shrink, then by `cv2.INTER_CUBIC` to enlarge.
+def resize(image, image_size, how="squeeze"):
+    """An image `(h, w, c)` uint8 brought to a square by `how`, one of `flags.RESIZES`.
+
+    It is squeezed; or its largest centred square is resized; or it is resized to fit, and gets borders of `GREY`.
+    """
+    height, width = image.shape[:2]
+    if how == "crop":
+        edge = min(height, width)
+        top, left = (height - edge) // 2, (width - edge) // 2
+        image = image[top : top + edge, left : left + edge]
+    if how != "pad":
+        return _resize(image, (image_size, image_size))
+    height, width = (max(1, round(side * image_size / max(height, width))) for side in (height, width))
+    top, left = (image_size - height) // 2, (image_size - width) // 2
+    borders = top, image_size - height - top, left, image_size - width - left
+    return cv2.copyMakeBorder(_resize(image, (width, height)), *borders, cv2.BORDER_CONSTANT, value=GREY)
+
+
+def _resize(image, size):
+    """An image resized to this width and height: by `cv2.INTER_AREA` to shrink, then by `cv2.INTER_CUBIC` to enlarge.
 
     Where one side shrinks and the other grows, one call of INTER_AREA would sample instead of averaging.
     """
-    size = image_size, image_size
-    smaller = min(image.shape[1], image_size), min(image.shape[0], image_size)
+    smaller = tuple(map(min, image.shape[1::-1], size))
     if smaller != image.shape[1::-1]:
         image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
     return image if smaller == size else cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
 
 
 def resize_all(images, image_size):
-    """Images `(n, h, w, c)` resized by `resize`."""
+    """Square images `(n, h, h, c)` resized by `resize`."""
     return images if images.shape[1:3] == (image_size,) * 2 else np.stack([resize(image, image_size) for image in images])
 
 
@@ -156,22 +171,22 @@ def _is_cut_off(content):
     return content.startswith(b"\xff\xd8") and b"\xff\xd9" not in JPEG_SCAN.split(content)[-1]
 
 
-def _in_threads(paths, image_size, pool):
+def _in_threads(paths, pool, *square):
     pending = deque()
     while True:
         while len(pending) < MAX_AHEAD and (chunk := list(islice(paths, CHUNK))):
-            pending.append(pool.submit(lambda chunk: [_read(path, image_size) for path in chunk], chunk))
+            pending.append(pool.submit(lambda chunk: [_read(path, *square) for path in chunk], chunk))
         if not pending:
             return
         yield from pending.popleft().result()
 
 
-def _read(path, image_size):
+def _read(path, image_size, how):
     try:
         image = _decode(path)
     except ValueError as error:
         return DecodedImage(path, None, error=str(error))
-    return DecodedImage(path, resize(image, image_size), image.shape[:2], digest(image))
+    return DecodedImage(path, resize(image, image_size, how), image.shape[:2], digest(image))
 
 
 @contextlib.contextmanager

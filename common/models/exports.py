@@ -42,25 +42,30 @@ def in_float32(model):
     return keras.models.clone_model(model, clone_function=float32, recursive=True)
 
 
-def write(model, path, file_format, input_dtype, class_names=()):
+def write(model, path, file_format, input_dtype, class_names=(), resize=None):
     """Write a float32 model as `onnx`, `saved_model` (a folder) or `litert`; `input_dtype` is float32 or uint8.
 
-    `class_names` are in ONNX's metadata; a SavedModel has labels.txt in assets.extra/, and LiteRT in a zip archive at the end
-    of the file, as its own metadata has them. Needs Keras on TensorFlow. What the converters raise can be anything.
+    `class_names`, and `resize`, which says how images became squares, are in ONNX's metadata; a SavedModel has labels.txt and
+    resize.txt in assets.extra/, and LiteRT in a zip archive at the end of the file, as its own metadata has labels. What is
+    empty is left out. Needs Keras on TensorFlow. What the converters raise can be anything.
     """
     if file_format == "onnx":
-        _write_onnx(model, path, input_dtype, class_names)
+        notes = {"class_names": json.dumps(class_names) if class_names else None, "resize": resize}
+        _write_onnx(model, path, input_dtype, {name: text for name, text in notes.items() if text})
         return
     signature = [keras.InputSpec(input_dtype, (None, *model.input_shape[1:]), name=INPUT)]
     name = {"saved_model": "tf_saved_model"}.get(file_format, file_format)
     model.export(str(path), name, verbose=False, input_signature=signature)
-    labels = "".join(f"{printable(name)}\n" for name in class_names)
-    if labels and file_format == "saved_model":
+    lines = {"labels.txt": class_names, "resize.txt": [resize] if resize else []}
+    notes = {name: "".join(f"{printable(line)}\n" for line in content) for name, content in lines.items() if content}
+    if notes and file_format == "saved_model":
         (path / "assets.extra").mkdir()
-        (path / "assets.extra" / "labels.txt").write_text(labels, encoding="utf-8")
-    elif labels:
+        for name, text in notes.items():
+            (path / "assets.extra" / name).write_text(text, encoding="utf-8")
+    elif notes:
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr("labels.txt", labels)
+            for name, text in notes.items():
+                archive.writestr(name, text)
 
 
 def open_exported(path, file_format):
@@ -68,7 +73,7 @@ def open_exported(path, file_format):
     return {"onnx": _onnx, "saved_model": _saved_model, "litert": _litert}[file_format](str(path))
 
 
-def _write_onnx(model, path, input_dtype, class_names):
+def _write_onnx(model, path, input_dtype, notes):
     """As `model.export` does it, but tf2onnx sees weights as inputs of the graph, whose values are filled in at the end.
 
     It copies constants forty times: VGG19 with its fully connected layers, 0.56 GB, would take over 22 GB of memory. And it
@@ -95,7 +100,7 @@ def _write_onnx(model, path, input_dtype, class_names):
     for name in sorted(used & values.keys()):
         proto.graph.initializer.append(onnx.numpy_helper.from_array(keras.ops.convert_to_numpy(values[name]), name))
     del proto.graph.input[1:]
-    onnx.helper.set_model_props(proto, {"class_names": json.dumps(class_names)} if class_names else {})
+    onnx.helper.set_model_props(proto, notes)
     onnx.save(proto, str(path))
 
 

@@ -9,7 +9,9 @@ from common import runs
 from common.results import tables
 
 # Flags that don't change the recipe. --data and --amp are compared by their effect, the data set and the precision.
-NOT_OF_THE_RECIPE = ("amp", "cache_dir", "data", "devices", "dry_run", "name", "output_dir", "resume", "seed", "tensorboard")
+NOT_OF_THE_RECIPE = (
+    "amp", "cache_dir", "data", "devices", "dry_run", "name", "output_dir", "resume", "seed", "skip_damaged", "tensorboard",
+)  # fmt: skip
 OF_RESULTS = ("experiment", "weights", "class_names", "train_size", "val_size", "test_size")
 OF_ENVIRONMENT = ("backend", "precision")
 ACCURACY = "test accuracy [95 % interval]"

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import files, runs
+from common import files, flags, runs
 from common.cli import InputError, reason
 from common.results import tables
 
@@ -25,7 +25,7 @@ RESULTS = {
 }  # fmt: skip
 OPTIONAL_RESULTS = {
     **dict.fromkeys(("total_seconds", "learning_rate", "dropout", "C", "test_balanced_accuracy"), NUMBER),
-    "models": list, "main_model": str, "scored": dict,
+    "models": list, "main_model": str, "scored": dict, "resize": str, "skip_damaged": bool,
 }  # fmt: skip
 SCORED = {"on": str, "batch_size": int}
 ARGS = {"name": (str, type(None))}
@@ -126,6 +126,8 @@ def read_results(folder):
     """What results.json says of a run, or of one of its models. Raises InputError."""
     results = _read(folder / "results.json", RESULTS)
     _check_kinds(results, {key: kind for key, kind in OPTIONAL_RESULTS.items() if key in results}, "results.json")
+    if results.get("resize", "squeeze") not in flags.RESIZES:
+        raise InputError("damaged or not of this collection, results.json has no resize that can be used")
     if "scored" in results:
         _check_kinds(results["scored"], SCORED, "results.json")
     if any(Path(name).name != name for name in (*results.get("models", ()), results.get("main_model", ""))):

@@ -76,11 +76,14 @@ def as_json(class_names):
 
 
 class Remarks:
-    """What is said beside the predictions: unreadable images, at once or at the end, and how many were squeezed or left out."""
+    """What is said beside the predictions: unreadable images, at once or at the end, and how many were left out.
 
-    def __init__(self, at_once):
-        self.at_once, self.first_complaints = at_once, []
-        self.num_images = self.num_squeezed = self.num_complaints = 0
+    Also how many are not square, and how they were `brought` to squares, for people.
+    """
+
+    def __init__(self, at_once, brought="squeezed"):
+        self.at_once, self.brought, self.first_complaints = at_once, brought, []
+        self.num_images = self.num_not_square = self.num_complaints = 0
         self.left_out = Counter()  # files of folders by their ending
 
     def complain(self, message):
@@ -94,9 +97,9 @@ class Remarks:
 
     def end(self):
         """Raises InputError if there was a complaint."""
-        if self.num_squeezed:
-            counts = f"{self.num_squeezed:,} of {self.num_images:,}"
-            tell(f"{counts} images are not square: squeezed, as in training", file=sys.stderr)
+        if self.num_not_square:
+            counts = f"{self.num_not_square:,} of {self.num_images:,}"
+            tell(f"{counts} images are not square: {self.brought}", file=sys.stderr)
         if num_left_out := self.left_out.total():
             endings = listed([f"{count:,} {ending}" for ending, count in self.left_out.most_common() if count], separator=", ")
             tell(f"{num_left_out:,} left out of folders, since they are not images: {endings}", file=sys.stderr)

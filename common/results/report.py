@@ -176,6 +176,8 @@ def _results(run, trained):
         "all_images": dataset.all_images,
         "holds_out_test": dataset.holds_out_test,
         "image_size": dataset.test.images.shape[1],
+        "resize": run.args.resize,
+        "skip_damaged": run.args.skip_damaged,
         **run.summary(*trained.phases, monitor=experiment.monitor),
         "trained_weights": _count(model.trainable_weights),
         "frozen_weights": _count(model.non_trainable_weights),

@@ -27,6 +27,16 @@ class TrainedModel:
             return str(self.path)
         return "{experiment}: {model}, test accuracy {test_accuracy:.4f}".format(**self.results)
 
+    @property
+    def resize(self):
+        """How its training images became squares, one of `flags.RESIZES`; None for a model file alone."""
+        return self.results and self.results.get("resize", "squeeze")  # earlier versions squeezed
+
+    @property
+    def skips_damaged(self):
+        """Whether it was trained with --skip-damaged."""
+        return bool(self.results) and self.results.get("skip_damaged", False)
+
     def recorded(self, name, key):
         """The text under `key` in the run's args.json or environment.json, `name`, or None."""
         for folder in self.path.absolute().parents[:2] if self.results else ():  # the run's, or that of one of several models

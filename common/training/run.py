@@ -53,8 +53,9 @@ def load_data(args, upscaled_later=False, image_size=None):
     unreadable or too small to split.
     """
     image_size = image_size or args.image_size
+    reading = {"how": args.resize, "skip_damaged": args.skip_damaged}
     with blaming(f"--data {args.data}"):
-        loaded = data.load(args.data, image_size, args.cache_dir, upscaled_later)
+        loaded = data.load(args.data, image_size, args.cache_dir, upscaled_later, **reading)
     train, val = loaded.train, loaded.val
     if args.max_train_samples and args.max_train_samples < len(train):
         with blaming("--max-train-samples"):
@@ -101,6 +102,9 @@ class Run:
         self.folder = cli.run_folder = folder.agree_on(path)
         self.history = History(self.folder / "history.csv")
         self.checkpoints = self.folder / "checkpoint"
+        if self.writes and dataset.skipped:
+            rows = [{"path": cli.printable(path), "reason": cli.printable(why)} for path, why in dataset.skipped]
+            files.write_csv(self.folder / "skipped.csv", rows, ("path", "reason"))
         for one in weights:
             if one.results:
                 tell(dataset.compared(one.results))

@@ -52,6 +52,24 @@ def test_an_archive_is_read_as_its_folder_if_it_has_the_published_hash(tmp_path,
         load(archive, tmp_path)
 
 
+def test_an_archive_is_hashed_once_until_it_changes(tmp_path, archive, monkeypatch):
+    hashed, file_digest = [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: hashed.append(name) or file_digest(file, name))
+    for _ in range(2):
+        load(archive, tmp_path, validation_split=0)
+    assert hashed == ["sha256"]
+    archive.write_bytes(archive.read_bytes() + b"\0")
+    with pytest.raises(cli.InputError, match="it has not the SHA-256"):
+        load(archive, tmp_path)
+    assert hashed == ["sha256"] * 2
+
+
+def test_photos_beside_a_file_called_train_are_no_cifar100(tmp_path, image_folder):
+    folder = image_folder({"cat": 20, "dog": 20}, parts=("",))
+    (folder / "train").write_text("a list")
+    assert cifar.find(str(folder)) is None and load(folder, tmp_path).class_names == ("cat", "dog")
+
+
 def test_classes_are_in_the_order_of_their_labels():
     names = "airplane automobile bird cat deer dog frog horse ship truck"  # batches.meta, and the data set's page
     assert tuple(names.split()) == CIFAR10
@@ -78,6 +96,7 @@ def test_the_same_images_from_any_source_are_the_same_data(tmp_path, monkeypatch
     archive = tmp_path / "any.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, version.folder)
+    (folder / "meta").touch()  # by which a folder is known for CIFAR-100's
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
     change(monkeypatch, word, sha256=sha256, origin=archive.as_uri())
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))

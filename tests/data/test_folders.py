@@ -1,18 +1,21 @@
+import errno
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from support import in_order, load
 
 import train_ab_split
-from common import cli
+from common import cli, files
 from common.data import folders, images
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +175,108 @@ def test_a_side_that_shrinks_is_averaged_whatever_the_other_does(other_side):
     expected = np.broadcast_to(columns.reshape(224, 4, 3).mean(axis=1), (224, 224, 3))
     assert np.abs(images.resize(image, 224) - expected).max() <= 0.5
     assert np.abs(images.resize(image.transpose(1, 0, 2), 224) - expected.transpose(1, 0, 2)).max() <= 0.5
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+
+
+def between(image, size):
+    """In grey 128, from this row and column on."""
+    square = np.full((size, size, 3), 128, np.uint8)
+    top, left = (size - image.shape[0]) // 2, (size - image.shape[1]) // 2
+    square[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return square
+
+
+@pytest.mark.parametrize("turn", [lambda image: image, lambda image: image.transpose(1, 0, 2)], ids=["wide", "tall"])
+def test_photos_become_squares_as_by_hand(turn):
+    def shrunk(image, *size):
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+    def grown(image, *size):
+        return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+
+    for size, how, expected in (
+        (4, "crop", PHOTO[:, 1:5]),
+        (8, "crop", grown(PHOTO[:, 1:5], 8, 8)),
+        (2, "crop", shrunk(PHOTO[:, 1:5], 2, 2)),
+        (6, "pad", between(PHOTO, 6)),
+        (9, "pad", between(grown(PHOTO, 9, 6), 9)),
+        (3, "pad", between(shrunk(PHOTO, 3, 2), 3)),
+        (3, "squeeze", shrunk(PHOTO, 3, 3)),
+    ):
+        assert np.abs(images.resize(turn(PHOTO), size, how).astype(int) - turn(expected)).max() <= 1, (size, how)
+    assert (images.resize(turn(PHOTO[:, :5]), 4, "crop") == turn(PHOTO[:, :4])).all()
+    assert (images.resize(turn(np.full((1, 900, 3), 7, np.uint8)), 4, "pad") == turn(between(np.full((1, 4, 3), 7), 4))).all()
+
+
+def test_what_is_held_out_and_the_cache_go_by_the_file_and_the_resize(tmp_path, shades):
+    folder = shades({"cat": range(20), "dog": range(100, 120)}, size=8)
+    for path in folder.rglob("*.png"):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (24, 8)))
+    parts = {how: load(folder, tmp_path, image_size=8, resize=how) for how in ("squeeze", "crop", "pad", "squeeze")}
+    assert len({part.fingerprint() for part in parts.values()}) == 1  # of the files' own pixels
+    edges = {how: [*part.test.images[0, :, 4, 0]].count(128) for how, part in parts.items()}
+    assert edges == {"squeeze": 0, "crop": 0, "pad": 5}
+
+
+def test_damaged_images_are_left_out_if_that_is_asked_for_and_some_are_left(tmp_path, image_folder, capsys):
+    folder = image_folder({"cat": 20, "dog": 20})
+    for path in (bad := sorted((folder / "test" / "cat").iterdir())):
+        path.write_bytes(b"text")
+    own = load(folder, tmp_path, skip_damaged=True)
+    assert len(own.test) == 20 and [path for path, _ in own.skipped] == [str(path) for path in bad]
+    assert f"20 damaged images are left out: {bad[0]} is damaged, or not" in capsys.readouterr().out
+    with pytest.raises(cli.InputError, match="and 15 more; replace such files, move them away, or leave them out with --skip"):
+        load(folder, tmp_path)
+    for path in (folder / "train" / "cat").iterdir():
+        path.write_bytes(b"text")
+    with pytest.raises(cli.InputError, match="cat holds no image that can be read"):
+        load(folder, tmp_path, skip_damaged=True)
+
+
+def test_an_image_that_could_not_be_read_once_is_read_again(tmp_path, image_folder, monkeypatch):
+    folder = image_folder({"cat": 20, "dog": 20})
+    with monkeypatch.context() as patch, pytest.raises(cli.InputError, match="007.png can't be read: Input/output error"):
+        patch.setattr(files, "read", lambda path: failing(path) if "007" in str(path) else Path(path).read_bytes())
+        load(folder, tmp_path)
+    assert load(folder, tmp_path).fingerprint() == load(folder, tmp_path / "elsewhere").fingerprint()
+
+
+def failing(path):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+SLOWLY = """
+import sys, time
+from pathlib import Path
+from common.data import folders, images
+decode = images._decode
+images._decode = lambda path: (time.sleep(0.01), decode(path))[1]
+folders.read_part(Path(sys.argv[1]), ("cat", "dog"), 32, sys.argv[2])
+"""
+
+
+def test_killed_while_images_are_read_it_goes_on_where_it_stopped(tmp_path, image_folder, monkeypatch):
+    folder = image_folder({"cat": 150, "dog": 150}, parts=("train",)) / "train"
+    expected = folders.read_part(folder, ("cat", "dog"), 32, tmp_path / "unbroken")
+    arguments, kept = [sys.executable, "-c", SLOWLY, folder, tmp_path / "cache"], tmp_path / "cache" / "images"
+    done, decoded, decode = 0, [], images._decode
+    for at_least in (40, 120):
+        with subprocess.Popen(arguments, cwd=ROOT) as process:
+            while process.poll() is None and sum(path.stat().st_size for path in kept.glob("*")) < at_least * 32 * 32 * 3:
+                time.sleep(0.01)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        pixels, about = (path.stat().st_size for path in sorted(kept.iterdir(), key=lambda path: "about" in path.name))
+        before, done = done, min((pixels - 128) // (32 * 32 * 3), (about - 128) // images.ABOUT.itemsize)
+        assert before < done < 300
+    monkeypatch.setattr(images, "_decode", lambda path: decoded.append(path) or decode(path))
+    actual = folders.read_part(folder, ("cat", "dog"), 32, tmp_path / "cache")
+    assert sorted(decoded) == sorted(expected[3])[done:]
+    assert all(map(np.array_equal, actual, expected))
+    for path in kept.iterdir():
+        assert path.read_bytes() == (tmp_path / "unbroken" / "images" / path.name).read_bytes()
 
 
 @pytest.mark.parametrize("script, bound", [("predict", "5000"), ("train_vgg19", None)])

@@ -206,6 +206,7 @@ BAD = {
     "interrupted": (RESULTS, {"status": "interrupted"}, "unfinished, it was interrupted"),
     "made longer": ("checkpoint/made_of.json", "{}", "unfinished, train_resnet152v2.py --resume brings it to its end"),
     "dry run": (RESULTS, {"dry_run": True}, "a dry run, its numbers mean nothing"),
+    "an unknown --resize": (RESULTS, {"resize": "fold"}, "results.json has no resize that can be used"),
     "no val columns": (HISTORY, "epoch,phase\n1,head\n", "history.csv has no val_loss that can be used"),
     "half the rows": (HISTORY, f"{COLUMNS}1,head,1,0.1\n", "history.csv lacks the 3 epochs of results.json"),
 }

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -72,6 +73,7 @@ def test_an_exported_run_gives_the_probabilities_of_predictions_csv(
     code, out, err = call(export.main, run_dir, "--format", file_format, "--input-dtype", input_dtype)
     assert (code, err) == (0, "") and str(run_dir / name) in out and f"(n, 32, 32, 3) {input_dtype}" in out
     assert names(run_dir) == before | {name}
+    assert resize_of(run_dir / name, file_format) == "crop"
     run = exports.open_exported(run_dir / name, file_format)
     for size in (1, 32):
         outputs = run(test_images[:size].astype(input_dtype))
@@ -80,6 +82,15 @@ def test_an_exported_run_gives_the_probabilities_of_predictions_csv(
             assert probabilities.argmax() == row["predicted"]
             assert probabilities.max() == pytest.approx(row["probability"], abs=1e-5)
         assert len(outputs) == size
+
+
+def resize_of(path, file_format):
+    """What an exported model says of its training images."""
+    if file_format == "onnx":
+        import onnx
+
+        return {note.key: note.value for note in onnx.load(path).metadata_props}["resize"]
+    return ((path / "assets.extra" if path.is_dir() else zipfile.Path(path)) / "resize.txt").read_text().strip()
 
 
 def with_captured_means(dtype):
@@ -134,7 +145,7 @@ def test_an_h5_file_is_exported_beside_itself(tmp_path, monkeypatch, call):
     options = ("--format", "saved_model", "--output", tmp_path / "here", "--classes", "=a", "b\n\x1b", "Größe 猫")
     assert call(export.main, tmp_path / "cifar10.h5", *options)[0] == 0
     labels = (tmp_path / "here" / "assets.extra" / "labels.txt").read_text(encoding="utf-8")
-    assert labels == "=a\nb\\n\\x1b\nGröße 猫\n"
+    assert labels == "=a\nb\\n\\x1b\nGröße 猫\n" and names(tmp_path / "here" / "assets.extra") == {"labels.txt"}
     assert export.find_target(export.parse_args(["x", "--format", "onnx"]), tmp_path / "cifar10.h5").name == "cifar10.onnx"
     outputs = exports.open_exported(tmp_path / "here", "saved_model")(random_images().astype(np.float32))
     np.testing.assert_allclose(outputs, model.predict(random_images(), verbose=0), atol=1e-6)

@@ -250,15 +250,3 @@ def test_from_the_shell(run):
     skipped, squeezed, last = ended.stderr.splitlines()
     assert skipped.startswith("skipped: 05.png is damaged") and "can't be read: 1;" in last
     assert squeezed == "39 of 39 images are not square: squeezed, as in training"
-
-
-def test_the_code_that_crops_beforehand(run, call, tmp_path):
-    """The block of docs/using.md."""
-    using = (ROOT / "docs" / "using.md").read_text()
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", using, re.DOTALL) if "cropped" in block]
-    write_picture("photos/wide.png", 0, 20, 50)
-    write_picture("photos/tall.png", 1, 41, 20)
-    exec(compile(block, "docs/using.md", "exec"), {})
-    np.testing.assert_array_equal(images.read_image("cropped/wide.png"), picture(0, 20, 50)[:, 15:35])
-    np.testing.assert_array_equal(images.read_image("cropped/tall.png"), picture(1, 41, 20)[10:30])
-    assert call(predict.main, run, "cropped")[::2] == (0, "")
