@@ -10,7 +10,6 @@ from packaging.utils import canonicalize_name
 
 from common.data import cifar
 from common.models import backbones
-from common.models.weights import PACKAGED
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ("requirements.txt", "requirements-export.txt", "requirements-lite.txt", "requirements-dev.txt")
