@@ -127,7 +127,8 @@ def train(run, dataset, weights):
     phase, model, chosen = combinations.best()  # by val accuracy
     for saved in (model, document := with_lambda(args, model)):
         compile_model(saved, chosen["learning_rate"], args.optimizer, args.momentum, args.weight_decay)
-    return report.finish(run, model, dataset, [phase], inputs=inputs, extra=chosen, h5=(document, "cifar10.h5"))
+    h5 = (document, "cifar10.h5") if args.base.startswith("efficientnet") else None  # Keras can't load others' preprocessing
+    return report.finish(run, model, dataset, [phase], inputs=inputs, extra=chosen, h5=h5)
 
 
 def main(argv=None):

@@ -132,7 +132,7 @@ def recipe(record):
 
 
 def name(rows):
-    """Name each row by its experiment, its model if there are several, and what tells it from its siblings.
+    """Name each row by its experiment, a base that isn't the document's, its model of several, what tells it from its siblings.
 
     That is its `--name` where each sibling has its own, else the settings in which they differ, and the folder if that is
     not enough. A sweep's name says what was chosen.
@@ -145,9 +145,12 @@ def name(rows):
         run_names = [{record.args.get("name") for record in row.records} for row in group_rows]
         have_names = all(len(names) == 1 for names in run_names) and len(set.union(*run_names) - {None}) == len(group_rows) > 1
         for row, settings, names in zip(group_rows, recipes, run_names, strict=True):
-            keys = [key for key in (*row.first.args, "data", *OF_ENVIRONMENT) if key in settings]
+            keys = [key for key in (*row.first.args, "data", *OF_ENVIRONMENT) if key in settings and key != "base"]
             differing = [key for key in dict.fromkeys(keys) if any(other.get(key) != settings[key] for other in recipes)]
-            title = f"{experiment}: {row.first.results['model']}" if model else experiment
+            title, documents = experiment, "vgg19-fc2" if experiment == "vgg19" else experiment
+            if settings.get("base", documents) != documents:
+                title += f" on {settings['base']}"
+            title += f": {row.first.results['model']}" if model else ""
             shown = settings | {"data": row.first.results["data"]}
             details = names if have_names else (_setting(key, shown[key]) for key in differing)
             row.name = " ".join(filter(None, [title, *details, _chosen(row)]))
