@@ -22,7 +22,6 @@ from common.training.run import load_data
 
 MODELS = ("a", "b-scratch", "b-last-fc", "b-both-fc")
 A, B = (1, 2, 3, 4, 5, 6, 8, 9), (0, 7)
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 
 
 @pytest.fixture

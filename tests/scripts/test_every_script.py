@@ -36,7 +36,6 @@ PHASES = {  # whose epochs are compared with other runs, of the kept model; what
     "efficientnetb7": ({"lr={learning_rate} dropout={dropout}"}, "head and last 1 layers of the backbone"),
     "linear_probe": ({"logistic"}, "head"),
 }
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 
 
 @pytest.mark.parametrize("name", MORE)
