@@ -1,13 +1,23 @@
-"""Small real data for the tests, and a way to call a script as the shell does."""
+"""Small real data, one finished run of each script for all tests that look at one, a way to call a script as the shell does."""
 
+import contextlib
+import os
 import signal
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
+import keras
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.datasets import load_digits
+from support import SCRIPTS, small_backbone
 
+import train_ab_split
 from common import cli
+from common.models import backbones
+from common.training import checkpoints
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: the tests send it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,3 +70,57 @@ def call(monkeypatch, capsys):
         return ended.value.code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def quick(monkeypatch, empty_figures):
+    """A small backbone, eager TensorFlow, since tracing takes longer than these steps, few of them; a checkpoint each epoch."""
+    with eagerly():
+        make_quick(monkeypatch)
+        yield
+
+
+def make_quick(monkeypatch):
+    monkeypatch.setattr(backbones, "build", small_backbone)
+    monkeypatch.setattr(train_ab_split, "MIN_STEPS", 8)
+    monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
+
+
+@contextlib.contextmanager
+def eagerly():
+    """Inside, TensorFlow traces nothing; on other backends nothing is different."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(before)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """`finished(name)`: a script's finished run, `quick`, which no test changes: its script, flags, folder, cache."""
+    made = {}
+
+    def make(name):
+        script, flags = SCRIPTS[name]
+        workplace, before = tmp_path_factory.mktemp(name), Path.cwd()
+        with pytest.MonkeyPatch.context() as patch, eagerly():
+            make_quick(patch)
+            patch.setattr(Figure, "savefig", lambda figure, path, **options: Image.new("RGB", (4, 4)).save(path, "png"))
+            os.chdir(workplace)
+            keras.utils.clear_session()  # layers are numbered anew, as in a process of its own
+            script.main(list(flags))
+            os.chdir(before)
+        (folder,) = (workplace / "runs" / name).iterdir()
+        return SimpleNamespace(script=script, flags=flags, folder=folder, cache=workplace / "cache")
+
+    def get(name):
+        if name not in made:
+            made[name] = make(name)
+        return made[name]
+
+    return get

@@ -39,7 +39,7 @@ SCRIPTS = {
     "vgg19_finetune": (train_vgg19_finetune, (*BASE, "--head-epochs", "2", "--finetune-epochs", "2", *REGULARIZED)),
     "resnet152v2": (train_resnet152v2, (*BASE, "--epochs", "3", "--no-augment", "--lr-patience", "1", *BALANCED)),
     "efficientnetb7": (train_efficientnetb7, (*BASE, *SWEEP)),
-    "ab_split": (train_ab_split, (*SMALL, "--image-size", "8", "--epochs", "3", "--b-samples", "20", *SGD)),
+    "ab_split": (train_ab_split, (*SMALL, "--image-size", "8", "--epochs", "2", "--b-samples", "20", *SGD)),
     "linear_probe": (train_linear_probe, PROBE),
 }
 

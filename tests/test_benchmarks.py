@@ -93,7 +93,7 @@ def test_what_runs_at_the_end_of_the_time_is_cut_off_and_later_resumed(card, tmp
     assert {path.name for path in taken.iterdir()} == {"args.json", "results.json", "environment.json"}
 
 
-STUDIES = Path(__file__).parents[2] / "benchmarks" / "studies.py"
+STUDIES = Path(__file__).parents[1] / "benchmarks" / "studies.py"
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +127,11 @@ def test_a_point_is_trained_once_for_its_data_and_image_size(studies, tmp_path):
     ]  # fmt: skip
 
 
-def test_ab_on_digits(studies, tmp_path):
+def test_ab_on_digits(studies, tmp_path, quick):
     """The point of the whole of B is what the script itself gets, to rounding."""
     parse_args = train_ab_split.parse_args
     small = ["--image-size", "8", "--max-train-samples", "200", "--epochs", "1"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_ab_split, "MIN_STEPS", 30)
         patch.setattr(train_ab_split, "parse_args", lambda argv: parse_args([*argv, *small]))
         flags = ["--data", "digits", "--cache-dir", str(tmp_path / "cache"), "--output-dir", str(tmp_path)]
         studies.main(["ab", *flags, "--sizes", "20", "all", "--seeds", "1"])

@@ -33,6 +33,7 @@ WORDS = {
     "name with an escape": (["--name", ESCAPE], "--name"),
     "output below a file": (["--output-dir", "file/runs"], "--output-dir file"),
     "output is a file with an escape": (["--output-dir", f"file{ESCAPE}"], "--output-dir file"),
+    "output with a NUL": (["--output-dir", "a\0b"], "--output-dir"),
     "data with an escape": (["--data", ESCAPE], "--data"),
     "data with a NUL": (["--data", "a\0b"], "--data"),
     "run to resume is missing": (["--resume", "nowhere"], "--resume nowhere"),

@@ -22,7 +22,6 @@ from common.training.run import load_data
 
 MODELS = ("a", "b-scratch", "b-last-fc", "b-both-fc")
 A, B = (1, 2, 3, 4, 5, 6, 8, 9), (0, 7)
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 
 
 @pytest.fixture
@@ -207,12 +206,12 @@ def test_the_kept_weights_are_those_of_the_best_val_epoch_or_without_val_of_the_
     rows = files.read_csv(run / "history.csv")
     for name in MODELS:
         ours, curve = results[name], [row for row in rows if row["phase"] == name]
-        assert [row["epoch"] for row in curve] == [1, 2, 3]
+        assert [row["epoch"] for row in curve] == [1, 2]
         best = min(curve, key=lambda row: (-row["val_accuracy"], row["val_loss"])) if name == "a" else curve[-1]
         assert all(ours[key] == best[key] for key in ("val_accuracy", "val_loss")) and ours["best_epoch"] == best["epoch"]
         assert (ours["val_size"] > 0) == (best["val_loss"] is not None) == (name == "a")
         assert ours["test_loss"] == pytest.approx(best["test_loss"], abs=1e-5)  # scored once more after training
-        assert len({row["test_loss"] for row in curve}) == 3  # otherwise others would pass for it
+        assert len({row["test_loss"] for row in curve}) == 2  # otherwise the other would pass for it
 
 
 @pytest.mark.parametrize("num_images, expected", [(20, 8), (32, 8), (33, 8), (256, 1), (1000, 1)])

@@ -21,7 +21,7 @@ from common.models import backbones, efficientnet_lite, weights
 from common.training.run import Run, load_data
 
 RANDOM = weights.find("none", "vgg19", 32)
-pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`", "ignore:Even though the `tf.config")
+pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")
 ROOT = Path(__file__).parents[2]
 SMALL = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "120")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)

@@ -18,7 +18,6 @@ from common import cli, files
 from common.models import weights
 from publish import figures
 
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 SMALL = ("--data", "digits", "--weights", "none", "--image-size", "32", "--max-train-samples", "120", "--batch-size", "32")
 
 

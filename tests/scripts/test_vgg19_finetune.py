@@ -11,7 +11,7 @@ from common import files
 from common.models import backbones, initialise, weights
 from common.training.run import Run, load_data
 
-pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`", "ignore:Even though the `tf.config")
+pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from support import EXPERIMENT, make_args, small_backbone
+from support import EXPERIMENT, make_args
 
 import train_ab_split
 import train_efficientnetb7
@@ -22,7 +22,7 @@ from benchmarks.kill_and_resume import count_differences, numbers
 from common import backend, files
 from common.data.dataset import Dataset, Samples
 from common.figures import curves, galleries, scores
-from common.models import backbones, features, initialise
+from common.models import features
 from common.results import report
 from common.training import checkpoints, fit, history
 from common.training.run import Run
@@ -191,10 +191,8 @@ LARGE += [(train_efficientnetb7, ["model.keras", "cifar10.h5"])]
 
 
 @pytest.mark.parametrize("script, names", LARGE, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, call, empty_figures, script, names):
+def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, call, quick, script, names):
     """It is full once at each: the next `--resume` comes to the next one, and the last one to the end."""
-    monkeypatch.setattr(backbones, "build", small_backbone)
-    monkeypatch.setattr(initialise, "fit_to_images", lambda backbone, images: None)
     save, begun = keras.Model.save, []
 
     def fill_the_disk(model, path):
@@ -205,8 +203,8 @@ def test_a_disk_that_is_full_at_a_model_costs_no_score(tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(keras.Model, "save", fill_the_disk)
     folders = ("--output-dir", tmp_path / "runs", "--cache-dir", tmp_path / "cache")
-    weights = () if script is train_ab_split else ("--weights", "none", "--image-size", "32")
-    flags = ("--data", "digits", *weights, "--dry-run")
+    of_script = ("--image-size", "8") if script is train_ab_split else ("--weights", "none", "--image-size", "32")
+    flags = ("--data", "digits", *of_script, "--dry-run")
     for name in names:
         code, out, err = call(script.main, *flags, *folders)
         (run,) = (tmp_path / "runs").glob("*/*")
