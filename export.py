@@ -20,7 +20,7 @@ from common import backend, cli, files, flags
 from common.results import trained_model
 
 np = backend.lazy("numpy")
-dataset = backend.lazy("common.data.dataset")
+cifar = backend.lazy("common.data.cifar")
 exports = backend.lazy("common.models.exports")
 images = backend.lazy("common.data.images")
 predictions = backend.lazy("common.results.predictions")
@@ -74,7 +74,7 @@ def find_target(args, model_path):
 def make_images(image_size):
     """Images `(NUM_IMAGES, image_size, image_size, 3)` uint8: scans of digits, with noise in all channels."""
 
-    scans = images.resize_all(dataset.read_digits()[0][:NUM_IMAGES], image_size)
+    scans = images.resize_all(cifar.read_digits()[0][:NUM_IMAGES], image_size)
     noise = np.random.default_rng(0).integers(-64, 65, scans.shape)
     return np.clip(scans + noise, 0, 255).astype(np.uint8)
 

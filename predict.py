@@ -5,12 +5,16 @@
     python predict.py runs/ab_split/20261123-020611/a holiday/ --csv > holiday.csv
     find photos -name "*.jpg" -print0 | python predict.py latest - --json > photos.json
     python predict.py model.keras my_image.png --classes cat dog
+    python predict.py latest holiday/ --features holiday.npz
 
 RUN_DIR is a run folder, the subfolder of one of its models, `latest` for the newest run under runs/, or a model file alone with
 the names of its --classes. IMAGE is an image file, a folder (all images under it), a quoted glob, or - for a list of paths on
 stdin, one a line or with NULs between them. Images are PNG, JPEG, WebP, BMP, GIF, TIFF or PNM of any size and number, resized
 to the model's as in training, or as --resize says. Other files of a folder are left out and counted on stderr. An image that
 can't be read is named on stderr, the others are still predicted, and the exit code is 2.
+
+--features writes NumPy arrays for your own scikit-learn: `features` (n, width), `paths` (n,) and `labels` (n,), the names of
+the folders that the images are in.
 """
 
 import contextlib
@@ -18,7 +22,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from common import backend, cli, flags
+from common import backend, cli, files, flags
 from common.data import images, paths
 from common.results import printing, trained_model
 
@@ -41,9 +45,12 @@ def parse_args(argv=None):
     form.add_argument("--top", type=flags.positive_int, default=5, metavar="N", help="show the N most probable classes")
     form.add_argument("--csv", action="store_true", help="print CSV with a column a class, everything else on stderr")
     form.add_argument("--json", action="store_true", help="print a JSON array, an object an image, everything else on stderr")
+    form.add_argument("--features", type=Path, metavar="FILE.npz", help="write the backbone's features instead of classes")
     args = parser.parse_args(argv)
     if args.images.count(STDIN) > 1:
         parser.error("IMAGE -: stdin can be read once only; give one -")
+    if args.features and args.features.suffix != ".npz":
+        parser.error(f"--features {args.features}: the name must end in .npz")
     return args
 
 
@@ -79,8 +86,8 @@ def batches(pictures, remarks):
         yield [picture.path for picture in batch], np.stack([picture.image for picture in batch])
 
 
-def predict(run, model, found, total, remarks, how="squeeze"):
-    """Yield each image's path with its probabilities, a list of floats. Reads ahead while the model computes.
+def predict(run, model, found, total, remarks, how="squeeze", features=False):
+    """Yield each image's path with its probabilities, or its `features`, a list of floats. Reads ahead while it computes.
 
     Where `model` is None it is loaded when an image could be read.
     """
@@ -96,7 +103,8 @@ def predict(run, model, found, total, remarks, how="squeeze"):
         if first is None:
             return
         model = model or run.load()
-
+        if features:
+            model = inference.feature_extractor(model)
         forward = inference.ForwardPass(model, len(first[0]))  # if it is smaller than BATCH_SIZE, there is no other
         named, read = itertools.tee(itertools.chain([first], read))
         with run.blamed():
@@ -114,16 +122,19 @@ def main(argv=None):
     as_trained = ", as in training" if how == run.resize else ""
     remarks = printing.Remarks(at_once=args.csv or args.json, brought=f"{flags.RESIZES[how]}{as_trained}")
     found, total = find_images(args.images, remarks)
-    if args.csv or args.json:
+    if args.features:
+        files.need_writable(args.features.parent, "--features")
+        form = printing.as_features(args.features)
+    elif args.csv or args.json:
         form = (printing.as_csv if args.csv else printing.as_json)(run.class_names)
     else:
         form = printing.as_text(run.class_names, args.top, run.title)
     with form as write:
         if found:
             model = None if run.results else run.load()  # only the model knows its image size
-            with contextlib.closing(predict(run, model, found, total, remarks, how)) as each:
-                for path, probabilities in each:
-                    write(path, probabilities)
+            with contextlib.closing(predict(run, model, found, total, remarks, how, bool(args.features))) as each:
+                for path, outputs in each:
+                    write(path, outputs)
         remarks.end()
 
 

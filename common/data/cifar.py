@@ -1,4 +1,4 @@
-"""The python versions of CIFAR-10 and CIFAR-100: their folders or archives, and the download through Keras.
+"""The python versions of CIFAR-10 and CIFAR-100, their folders or archives, and the download through Keras; and the digits.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 """
@@ -128,3 +128,12 @@ def _decode(batch, version):
     if not set(labels.tolist()) <= set(range(len(version.class_names))):
         raise ValueError(f"labels are not whole numbers from 0 to {len(version.class_names) - 1}")
     return np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
+
+
+def read_digits():
+    """scikit-learn's digits: images `(1797, 8, 8, 3)` uint8, grey, and labels int64 (`sklearn.datasets.load_digits`)."""
+    from sklearn.datasets import load_digits  # slow to import
+
+    scans = load_digits()
+    grey = np.rint(scans.images * (255 / 16)).astype(np.uint8)  # 0..16 in the scans
+    return np.repeat(grey[..., None], 3, axis=-1), scans.target.astype(np.int64)

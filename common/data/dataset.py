@@ -43,6 +43,12 @@ class Samples:
         others = (None if part is None else part[indices] for part in (self.digests, self.paths))
         return Samples(images, self.labels[indices], *others)
 
+    def joined(self, other):
+        """These samples and the `other` ones."""
+        parts = (self.digests, other.digests), (self.paths, other.paths)
+        others = (None if part is None else np.concatenate([part, more]) for part, more in parts)
+        return Samples(Rows([self.images, other.images]), np.concatenate([self.labels, other.labels]), *others)
+
     def order(self):
         """Indices that sort them by their digests, and by label where pixels are the same: whatever their files are called."""
         return np.lexsort((self.labels, self.digests))
@@ -76,12 +82,8 @@ class Dataset:
         return is_whole and self.class_names == CIFAR10
 
     def without_val(self):
-        """The data set with the val images in train."""
-        if not len(self.val):
-            return self
-        images = Rows([self.train.images, self.val.images])
-        others = (np.concatenate([getattr(part, name) for part in (self.train, self.val)]) for name in ("labels", "digests"))
-        return replace(self, train=Samples(images, *others), val=self.val.take([]))
+        """With the val images in train."""
+        return replace(self, train=self.train.joined(self.val), val=self.val.take([])) if len(self.val) else self
 
     def fingerprint(self):
         """A hash of class names, images and labels, by part."""
@@ -205,17 +207,8 @@ def few(dataset, num_samples):
 def read_arrays(source):
     """`(images, labels)` of train and, if there is one, of test, as `cifar.read` has them; None for a folder of images."""
     if source == "digits":
-        return (read_digits(),)
+        return (cifar.read_digits(),)
     return cifar.read(source) if cifar.find(source) else None
-
-
-def read_digits():
-    """scikit-learn's digits: images `(1797, 8, 8, 3)` uint8, grey, and labels int64 (`sklearn.datasets.load_digits`)."""
-    from sklearn.datasets import load_digits  # slow to import
-
-    scans = load_digits()
-    grey = np.rint(scans.images * (255 / 16)).astype(np.uint8)  # 0..16 in the scans
-    return np.repeat(grey[..., None], 3, axis=-1), scans.target.astype(np.int64)
 
 
 def _read(source, names, image_size, cache_dir, upscaled_later, **reading):

@@ -53,7 +53,7 @@ def class_names(root, at_least=2):
 
 
 def read(root, class_names, image_size, cache_dir, upscaled_later=False, **reading):
-    """Read all parts: train, val and test, each images, labels and digests, or None where there is no val or test.
+    """Read all parts: train, val and test, each images, labels, digests and paths, or None where there is no val or test.
 
     Returns them, a list of notes for the user, and what was skipped, as `read_part` does, which gets `reading`. With
     `upscaled_later` square images of one size, if that is smaller, keep it. Raises ValueError as `read_part` does.
@@ -61,7 +61,7 @@ def read(root, class_names, image_size, cache_dir, upscaled_later=False, **readi
     train_folder, val_folder, test_folder = parts(root)
     smaller = upscaled_later and _first_size(train_folder, class_names)
     for size in (smaller, image_size) if smaller and smaller < image_size else (image_size,):
-        *train, _, skipped, num_resized = read_part(train_folder, class_names, size, cache_dir, **reading)
+        *train, skipped, num_resized = read_part(train_folder, class_names, size, cache_dir, **reading)
         if not num_resized:
             break
     read, image_size = [train], size
@@ -69,7 +69,7 @@ def read(root, class_names, image_size, cache_dir, upscaled_later=False, **readi
         if not folder:
             read.append(None)
             continue
-        *part, _, more_skipped, more_resized = read_part(folder, class_names, image_size, cache_dir, True, **reading)
+        *part, more_skipped, more_resized = read_part(folder, class_names, image_size, cache_dir, True, **reading)
         read.append(part)
         skipped, num_resized = skipped + more_skipped, num_resized + more_resized
     notes = [f"{num_resized} images were resized to {image_size}x{image_size}."] * bool(num_resized) + skipped_note(skipped)
@@ -121,7 +121,7 @@ def read_part(folder, class_names, image_size, cache_dir, may_lack_classes=False
         lacking = [name for label, name in enumerate(class_names) if label not in labels]
         if lacking and not (may_lack_classes and paths):
             raise ValueError(f"{folder / lacking[0]} holds no image that can be read; add some, or remove the folder")
-    return squares, labels, facts["digest"], paths, skipped, int(facts["is_resized"].sum())
+    return squares, labels, facts["digest"], np.array(paths, object), skipped, int(facts["is_resized"].sum())
 
 
 def _named(skipped):

@@ -44,6 +44,14 @@ def split_model(model):
     return keras.Model(model.input, output), head
 
 
+def feature_extractor(model):
+    """The part of a model that ends at its backbone's features or, without a head of its own, before its last layer."""
+    try:
+        return split_model(model)[0]
+    except ValueError:
+        return before_last_layer(model)
+
+
 def before_last_layer(model):
     """The part of a model that ends before its last layer, which turns features into probabilities.
 

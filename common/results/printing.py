@@ -8,9 +8,12 @@ import csv
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from common import files
 from common.cli import InputError, listed, one_line, tell
 from common.results import tables
 
@@ -73,6 +76,23 @@ def as_json(class_names):
         yield write
     finally:
         sys.stdout.write("\n]\n")
+
+
+@contextlib.contextmanager
+def as_features(path):
+    """An .npz file with `features` float32 `(n, width)`, `paths` and `labels`, the names of the images' folders, `(n,)`."""
+    paths, rows = [], []
+
+    def write(name, features):
+        paths.append(name)
+        rows.append(np.array(features, np.float32))
+
+    yield write
+    if rows:
+        labels = [Path(name).absolute().parent.name for name in paths]
+        with files.atomic_write(path) as part, part.open("wb") as file:
+            np.savez(file, features=np.array(rows), paths=np.array(paths), labels=np.array(labels))
+        tell(f"{path}: features of {len(rows):,} images, {len(rows[0]):,} each")
 
 
 class Remarks:

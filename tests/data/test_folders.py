@@ -138,7 +138,7 @@ def test_val_is_test_where_there_is_no_test(tmp_path, shades, capsys, name):
 def test_val_may_lack_classes_in_everything_that_uses_it(tmp_path, shades):
     folder = shades(TRAIN | {"train/fox": range(200, 206), "val/dog": range(140, 150), "test/cat": [60], "test/dog": [160]})
     own = load(folder, tmp_path, image_size=8, dry_run=True, batch_size=2)
-    assert (len(own.train), len(own.val), len(own.test)) == (4, 4, 2) and set(own.val.labels) == {1}
+    assert (len(own.train), len(own.val), len(own.test)) == (6, 6, 2) and set(own.val.labels) == {1}
     own = load(folder, tmp_path, image_size=8)
     assert greys(train_ab_split.only_classes(own, [1, 2]).val, 0) == list(range(140, 150))
     with pytest.raises(cli.InputError, match="--classes-b: val has no image of cat"):

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from conftest import BASE
 from sklearn.datasets import load_digits
-from support import check_evaluation
+from support import BASE, check_evaluation
 
 import evaluate
 import predict

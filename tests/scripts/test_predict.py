@@ -250,3 +250,13 @@ def test_from_the_shell(run):
     skipped, squeezed, last = ended.stderr.splitlines()
     assert skipped.startswith("skipped: 05.png is damaged") and "can't be read: 1;" in last
     assert squeezed == "39 of 39 images are not square: squeezed, as in training"
+
+
+def test_features_are_what_comes_before_the_head(run, model, call):
+    paths = [write_picture(f"photos/{name}/one.png", seed) for seed, name in enumerate(("cat", "dog"))]
+    assert call(predict.main, run, "photos", "--features", "features.npz")[0] == 0
+    stored, (kernel, bias) = np.load("features.npz"), model.layers[-1].get_weights()
+    assert stored["paths"].tolist() == paths and stored["labels"].tolist() == ["cat", "dog"]
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(stored["features"] @ kernel + bias))
+    np.testing.assert_allclose(probabilities, expected(model, (0, 1)), atol=1e-5)
+    assert call(predict.main, run, "photos", "--features", "features.csv")[0] == 2
