@@ -62,15 +62,13 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    with cli.blaming(f"--base {args.base}"):
-        network = pretrained.network(args.base)
-    args.image_size = args.image_size or network.image_size
-    with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
+    with cli.blaming(f"--base {args.base} --weights {args.weights} --image-size {args.image_size}"):
+        args.image_size = args.image_size or pretrained.network(args.base).image_size
         weights = pretrained.find(args.weights, args.base, args.image_size)
     dataset = load_data(args, upscaled_later=True)
     experiment = Experiment(
         name="linear_probe",
-        title=f"linear probe of {network.title}, {weights.label}",
+        title=f"linear probe of {pretrained.network(args.base).title}, {weights.label}",
         weights=args.weights,
         documented=None,
         remark="",
