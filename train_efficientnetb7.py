@@ -134,9 +134,7 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    with cli.blaming(f"--base {args.base}"):
-        network = pretrained.network(args.base)
-    with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
+    with cli.blaming(f"--base {args.base} --weights {args.weights} at --image-size {args.image_size}"):
         weights = pretrained.find(args.weights, args.base, 32 if args.no_resize else args.image_size)
     dataset = load_data(args, upscaled_later=True)
     size = dataset.test.images.shape[1]
@@ -146,7 +144,7 @@ def main(argv=None):
     kind, resized = "fine-tuned" if args.unfreeze_last else "frozen", ", not resized" * args.no_resize
     experiment = Experiment(
         name="efficientnetb7",
-        title=f"{kind} {network.title}, {weights.label}{resized}",
+        title=f"{kind} {pretrained.network(args.base).title}, {weights.label}{resized}",
         weights=args.weights,
         documented=0.85 if not args.no_resize else 0.32 if size == 32 else None,
         remark="CIFAR-10, ImageNet weights, the epoch chosen by test images",

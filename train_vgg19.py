@@ -81,14 +81,12 @@ def train(run, dataset, weights):
 def main(argv=None):
     args = parse_args(argv)
     folder.check(args)
-    with cli.blaming(f"--base {args.base}"):
-        network = pretrained.network(args.base)
-    with cli.blaming(f"--weights {args.weights} at --image-size {args.image_size}"):
+    with cli.blaming(f"--base {args.base} --weights {args.weights} at --image-size {args.image_size}"):
         weights = pretrained.find(args.weights, args.base, args.image_size)
     dataset = load_data(args, upscaled_later=True)
     experiment = Experiment(
         name="vgg19",
-        title=f"frozen {network.title}, {weights.label}",
+        title=f"frozen {pretrained.network(args.base).title}, {weights.label}",
         weights=args.weights,
         documented=0.83,
         comparable=dataset.is_cifar10 and weights.is_imagenet and args.base == "vgg19-fc2",

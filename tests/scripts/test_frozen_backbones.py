@@ -258,14 +258,21 @@ def test_the_scenes_of_resnet152v2s_document_are_recognised(tmp_path):
         assert not train_resnet152v2.is_scenes(other)
 
 
-@pytest.mark.parametrize("is_scenes, is_imagenet", [(True, True), (True, False), (False, True)])
-def test_resnet152v2s_number_is_comparable_on_scenes_with_imagenet_weights(tmp_path, monkeypatch, is_scenes, is_imagenet):
+@pytest.mark.parametrize(
+    "is_scenes, is_imagenet, base", [(1, 1, "ResNet152V2"), (1, 0, "ResNet152V2"), (0, 1, "ResNet152V2"), (1, 1, "VGG16")]
+)
+def test_resnet152v2s_number_is_comparable_on_scenes_with_its_own_imagenet_weights(
+    tmp_path, monkeypatch, is_scenes, is_imagenet, base
+):
     def start(experiment, *_):
-        assert experiment.comparable == (is_scenes and is_imagenet)
+        assert experiment.comparable == bool(is_scenes and is_imagenet and base == "ResNet152V2")
+        assert experiment.title == f"frozen {base}, weights"
         raise KeyboardInterrupt  # nothing is trained
 
     monkeypatch.setattr(train_resnet152v2, "is_scenes", lambda dataset: is_scenes)
     monkeypatch.setattr(train_resnet152v2.pretrained, "find", lambda *_: weights.Weights(None, is_imagenet, "weights"))
     monkeypatch.setattr(train_resnet152v2, "Run", start)
     with pytest.raises(KeyboardInterrupt):
-        train_resnet152v2.main(["--data", "digits", "--output-dir", str(tmp_path), "--cache-dir", str(tmp_path)])
+        train_resnet152v2.main(
+            ["--data", "digits", "--base", base, "--output-dir", str(tmp_path), "--cache-dir", str(tmp_path)]
+        )
