@@ -99,7 +99,7 @@ def accuracy_by_seconds(rows, path):
         axis.errorbar(seconds, accuracy, np.abs(np.subtract(interval, accuracy))[:, None], color=colour, marker="o", capsize=3)
         axis.annotate(shown(row["base"]), (seconds, accuracy), xytext=(7, 5), textcoords="offset points", fontsize=9)
     axis.set(xlabel="seconds for the features of 1,000 images", ylabel="test accuracy")
-    axis.margins(x=0.25)
+    axis.margins(x=0.4)
     return save(figure, path)
 
 
