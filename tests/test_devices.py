@@ -19,7 +19,7 @@ from common.data.dataset import Samples
 
 SMALL_RUN = Path(__file__).with_name("small_run.py")
 # 114 train and 13 val images.
-FLAGS = ("--class-weight", "balanced", "--max-train-samples", "127", "--views", "2", "--epochs", "4", "--name", "x")
+FLAGS = ("--class-weight", "balanced", "--max-train-samples", "127", "--views", "2", "--epochs", "2", "--name", "x")
 # On JAX three devices do not divide a batch, and dropout draws the same masks on any number of them.
 BACKEND_FLAGS = {"jax": ("--batch-size", "23", "--dropout", "0.2"), "tensorflow": ("--batch-size", "24", "--dropout", "0")}
 
