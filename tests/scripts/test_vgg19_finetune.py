@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from support import BASE, small_backbone
+from support import BASE
 
 import train_vgg19_finetune as script
 from common import files
@@ -20,9 +20,8 @@ def trained(finished):
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch, empty_figures):
-    """`train(*flags)`: run the script on a small base; returns its run folder and results."""
-    monkeypatch.setattr(backbones, "build", small_backbone)
+def train(tmp_path, quick):
+    """`train(*flags)`: run the script; returns its run folder and results."""
 
     def train(*flags):
         before = set((tmp_path / "runs").glob("*/*"))
