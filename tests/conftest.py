@@ -19,8 +19,10 @@ from common import cli
 from common.models import backbones
 from common.training import checkpoints
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: the tests send it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# As in the background of a shell, or under nohup: the tests send them.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from common.data.dataset import Samples
 
 SMALL_RUN = Path(__file__).with_name("small_run.py")
 # 114 train and 13 val images.
-FLAGS = ("--class-weight", "balanced", "--max-train-samples", "127", "--views", "2", "--epochs", "4", "--name", "x")
+FLAGS = ("--class-weight", "balanced", "--max-train-samples", "127", "--views", "2", "--epochs", "2", "--name", "x")
 # On JAX three devices do not divide a batch, and dropout draws the same masks on any number of them.
 BACKEND_FLAGS = {"jax": ("--batch-size", "23", "--dropout", "0.2"), "tensorflow": ("--batch-size", "24", "--dropout", "0")}
 
@@ -151,30 +151,28 @@ def assert_same(folder, other):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("name, count", [("jax", 3), ("tensorflow", 2)])
-def test_several_devices_end_with_the_numbers_of_one(finished, name, count):
-    folder = finished(name, devices=count)
-    assert_same(finished(name), folder)
+def test_several_devices_end_with_the_numbers_of_one(finished):
+    folder = finished("tensorflow", devices=2)
+    assert_same(finished("tensorflow"), folder)
     environment = files.read_json(run_folder(folder) / "environment.json")
-    assert environment["devices"] == [f"CPU ({backend.num_cores()} cores)"] * count and environment["processes"] == 1
+    assert environment["devices"] == [f"CPU ({backend.num_cores()} cores)"] * 2 and environment["processes"] == 1
     told = (folder / "0.log").read_text()
-    assert told.count(" per device)") == 2 and f"{count} x CPU ({backend.num_cores()} cores), Keras on {name}" in told
+    assert told.count(" per device)") == 2 and f"2 x CPU ({backend.num_cores()} cores), Keras on tensorflow" in told
     with zipfile.ZipFile(run_folder(folder) / "model.keras") as model:  # else it could not be loaded on JAX
         assert b'"synchronized": true' not in model.read("config.json")
 
 
-def test_a_process_that_dies_ends_the_others_and_the_run_resumes_in_fewer(begin, finished):
-    processes, folder = begin("jax", processes=3)
+def test_a_process_that_dies_ends_the_others_and_the_run_resumes_as_on_several_devices(begin, finished):
+    processes, folder = begin("jax", processes=2)
     seconds, codes, lines = kill_one(processes, folder, victim=1)
-    assert seconds < 60 and codes == [cli.EXIT_FAILED, -signal.SIGKILL, cli.EXIT_FAILED], lines
-    for line in (lines[0], lines[2]):
-        assert "another process has ended or can't be reached (" in line and "--resume runs/small/" in line
+    assert seconds < 60 and codes == [cli.EXIT_FAILED, -signal.SIGKILL], lines
+    assert "another process has ended or can't be reached (" in lines[0] and "--resume runs/small/" in lines[0]
     environment = files.read_json(run_folder(folder) / "environment.json")
-    assert environment["processes"] == 3 and len(environment["devices"]) == 3
+    assert environment["processes"] == 2 and len(environment["devices"]) == 2
 
     processes, folder = begin("jax", *resuming(folder), folder=folder, processes=2)
     finish(processes, folder)
-    assert_same(finished("jax"), folder)
+    assert_same(finished("jax", devices=3), folder)  # which do not divide a batch
     assert len(list((folder / "runs" / "small").iterdir())) == 1
     assert "in 2 processes" in (folder / "0.log").read_text() and not _from_python((folder / "1.log").read_text())
 

@@ -28,7 +28,7 @@ from common.training import checkpoints, fit, history
 from common.training.run import Run
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
-EVERY = 1 if os.environ.get("ALL_FAULTS") else 5  # so many of the writes, each with one of these errors
+EVERY = 1 if os.environ.get("ALL_FAULTS") else 7  # so many of the writes, each with one of these errors
 FIGURES = [
     (curves, "learning_curves"), (curves, "learning_rate"), (scores, "confusion_matrix"), (galleries, "examples"),
     (scores, "reliability"), (scores, "feature_maps"),
