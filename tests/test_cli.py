@@ -35,6 +35,7 @@ def test_defaults_stay_those_of_the_published_runs(script):
 
 LIMITS = [  # the type of a flag, the outermost words that it takes, and the next ones, which it does not
     (flags.positive_int, ["1", "1000000000"], ["0", "1000000001", "all", "1.5"]),
+    (flags.at_least_two, ["2", "1000000000"], ["1", "1000000001"]),
     (flags.count, ["0", "1000000000"], ["-1", "1000000001"]),
     (flags.positive_int_or_all, ["1", "all"], ["0", "1000000001"]),
     (flags.count_or_all, ["0", "all"], ["-1", "ALL"]),
@@ -68,7 +69,7 @@ def test_every_flag_has_one_of_these_types(monkeypatch, program):
     with pytest.raises(SystemExit):
         script.parse_args(["--help"])
     for action in parsers[0]._actions:
-        assert action.type in (None, Path, *(row[0] for row in LIMITS)), action.option_strings
+        assert action.type in (None, Path, str.lower, *(row[0] for row in LIMITS)), action.option_strings
         assert action.type or not isinstance(action.default, (int, float)) or action.nargs == 0, action.option_strings
 
 

@@ -169,7 +169,7 @@ def test_a_step_of_adam_is_that_by_hand():
 @pytest.mark.parametrize("new_fc1", [False, True])
 def test_new_fc1_is_drawn_anew_where_it_is_trained(new_fc1):
     args = train_ab_split.parse_args(["--image-size", "8", *["--new-fc1"] * new_fc1])
-    run = SimpleNamespace(args=args, epochs=int, batches=lambda *args, **kwargs: None, fit=lambda *args, **kwargs: None)
+    run = SimpleNamespace(args=args, capped=int, batches=lambda *args, **kwargs: None, fit=lambda *args, **kwargs: None)
     samples = data.Samples(np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2)
     b = data.Dataset("b", ("no", "yes"), samples, samples, samples)
     cnn_a = train_ab_split.train_model(run, "a", replace(b, class_names=tuple("abcdefgh")))
