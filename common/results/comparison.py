@@ -148,8 +148,8 @@ def name(rows):
             keys = [key for key in (*row.first.args, "data", *OF_ENVIRONMENT) if key in settings and key != "base"]
             differing = [key for key in dict.fromkeys(keys) if any(other.get(key) != settings[key] for other in recipes)]
             title, documents = experiment, "vgg19-fc2" if experiment == "vgg19" else experiment
-            if settings.get("base", documents) != documents:
-                title += f" on {settings['base']}"
+            if isinstance(base := settings.get("base"), str) and base != documents:  # models of the linear probe are called so
+                title += f" on {base}"
             title += f": {row.first.results['model']}" if model else ""
             shown = settings | {"data": row.first.results["data"]}
             details = names if have_names else (_setting(key, shown[key]) for key in differing)
