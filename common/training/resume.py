@@ -97,6 +97,7 @@ def _check_combinations(parser, args):
         "with --no-resize": given("no_resize") and ["interpolation"],
         "with --finetune-epochs 0": given("finetune_epochs") == 0 and [*TRAINING, "crop_padding", "cutout", "finetune_lr"],
         "without --head-epochs": not has_head and ["head_lr"],
+        "without --examples-per-class": not given("examples_per_class") and ["draws"],
     }
     for beside, names in without_effect.items():
         for name in names or ():

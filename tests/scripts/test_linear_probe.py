@@ -57,6 +57,9 @@ def test_k_examples_of_each_class_are_drawn_anew(finished, tmp_path, monkeypatch
     assert [np.bincount(labels[draw]).tolist() for draw in draws] == [[3, 4, 4]] * 3
     assert len({tuple(draw) for draw in draws}) == 3 and all(len(set(draw)) == 11 for draw in draws)
 
+    with pytest.raises(SystemExit):
+        train_linear_probe.parse_args(["--draws", "3"])  # of all images, they would all be the same
+
     monkeypatch.chdir(tmp_path)
     results = train_linear_probe.main([*finished("linear_probe").flags, "--examples-per-class", "3", "--draws", "2"])
     assert results["train_size"] == 30 and len(results["accuracies"]) == 2
