@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from common import backend  # isort: skip
+
+backend.import_keras()  # quietly, before others do: the last line that is printed is pytest's
+
 import keras
 import pytest
 from matplotlib.figure import Figure
