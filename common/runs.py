@@ -16,16 +16,16 @@ LATEST = "latest"
 def resolve(path, under, flag, holding="args.json"):
     """The Path of a run folder that the user named; for `latest`, the newest run at or under `under` that holds a file.
 
-    Dry runs are passed over.
-    `latest/MODEL` is a model's subfolder of it. `holding` is the file's name. Says on stderr which run that is. A folder
-    that is called latest comes first. Raises InputError, naming `flag`, where there is no such run.
+    Dry runs are passed over. `latest/MODEL` is a model's subfolder of it. `holding` is the file's name; a finished run's models
+    may be in subfolders. Says on stderr which run that is. A folder that is called latest comes first. Raises InputError,
+    naming `flag`, where there is no such run.
     """
     path = Path(path)
     if not is_latest(path):
         return path
     files.path_kind(under, f"{flag} {LATEST}, under")  # a name that is too long
     inner = path.parts[1:]
-    folders = [folder for folder in find_runs(under) if has_file(folder, holding) or has_file(folder.joinpath(*inner), holding)]
+    folders = [folder for folder in find_runs(under) if _holds(folder, holding) or has_file(folder.joinpath(*inner), holding)]
     folders = [folder for folder in folders if _read(folder / "args.json", "dry_run") is not True]
     if not folders:
         raise InputError(f"{flag} {LATEST}: no run under {under} has {holding} yet; name a run folder")
@@ -50,6 +50,11 @@ def find_runs(under):
 def has_file(folder, name):
     """Whether a folder holds a regular file of this name."""
     return os.path.isfile(folder / name)  # noqa: PTH113  Path.is_file raises where the user may not look
+
+
+def _holds(folder, name):
+    is_of_several = name == "model.keras" and has_file(folder, "results.json") and any(folder.glob(f"*/{name}"))
+    return has_file(folder, name) or is_of_several
 
 
 def started(folder):

@@ -47,6 +47,11 @@ def test_latest_holds_what_it_is_wanted_for():
     (make("runs/vgg19/20261126-120000") / "model.keras").mkdir()
     found = {name: runs.resolve("latest", "runs", "RUN_DIR", name).name for name in ("model.keras", "results.json")}
     assert found == {"model.keras": "20261123-120000", "results.json": "20261124-120000"}
+    several = make("runs/ab_split/20261127-120000", holds=["args.json"])
+    make(several / "a", holds=["model.keras"])
+    assert runs.resolve("latest", "runs", "RUN_DIR", "model.keras").name == "20261123-120000"
+    (several / "results.json").touch()  # it is finished
+    assert runs.resolve("latest", "runs", "RUN_DIR", "model.keras") == several
 
 
 @pytest.mark.parametrize("path", ["other", "runs/latest", "latest.h5", "..", "/latest", "imagenet"])
