@@ -10,6 +10,7 @@ def test_confusion_matrix_has_true_rows_and_predicted_columns():
     matrix = metrics.confusion_matrix([0, 0, 1, 2], [0, 2, 1, 2], 4)
     assert matrix.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     assert metrics.most_confused(matrix) == [(0, 2, 1)]
+    assert metrics.most_confused(np.arange(9).reshape(3, 3)) == [(2, 1, 7), (2, 0, 6), (1, 2, 5)]  # three, largest first
     np.testing.assert_equal(metrics.per_class_accuracy(matrix), [0.5, 1, 1, np.nan])
 
 
