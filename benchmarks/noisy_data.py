@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import contextlib
 import shutil
 import tempfile
 
@@ -61,9 +62,9 @@ def main(argv=None):
         shutil.copytree(args.data, folder / "data")
         wrong, copies = plant(folder / "data", args)
         places = ("--data", str(folder / "data"), "--output-dir", str(folder / "runs"), "--cache-dir", str(folder / "cache"))
-        train_linear_probe.main([*places, "--base", *args.base])
+        with contextlib.redirect_stdout(sys.stderr):
+            train_linear_probe.main([*places, "--base", *args.base])
         (run,) = (folder / "runs" / "linear_probe").iterdir()
-        print()
         for base in args.base:
             issues, duplicates = (files.read_csv(run / base / name, False) for name in ("label_issues.csv", "duplicates.csv"))
             num_wrong = len(wrong & {row["image"] for row in issues[:FIRST]})
